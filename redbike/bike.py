@@ -1,0 +1,334 @@
+"""Redbike itself: one method a verb. Every change of a job's state is one call of a script; listing reads in pages.
+
+Loops and waiting live in dispatcher and consumer; what a schedule means, in schedule.
+"""
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, Self
+
+from redbike.connection import Link, check_server, check_writable, is_loading
+from redbike.consumer import LONGEST_TIMEOUT_S, Consumer, is_number
+from redbike.dispatcher import Dispatcher
+from redbike.errors import ConfigError, JobIdError, ScheduleFileError, ServerError, SignalError, WorkerError
+from redbike.keys import Keys, jobid_fault
+from redbike.patience import Attempt, Patience, T
+from redbike.registry import Registry, Told
+from redbike.schedule import Plan, Step, read
+from redbike.schedulefile import read_rows
+from redbike.scripts import Placement, Scripts, encode
+from redbike.timefile import TimeFile
+from redbike.trouble import Troubles
+from redbike.waiting import Bells, Nap, WakeCalls, longest_wait_s
+from redbike.worker import Worker
+
+DEFAULT_PREFIX = "redbike"
+DEFAULT_TIMEFILE = ".redbike.timefile"
+DEFAULT_TIMEOUT_S = 10
+SIGNALS = ("HALT",)
+
+_CSV_BATCH = 500  # rows a round trip
+
+
+class StopEvent(Protocol):
+    """What stops loops from outside: a threading.Event, or anything that can be asked like one."""
+
+    def is_set(self) -> bool: ...
+
+
+class Redbike:
+    """The scheduler on one prefix of one Redis.
+
+    Threads may share an object for everything but `dispatch`, `work` and `consumer`, which are for one thread each.
+    Methods raise ServerError where Redis stays out of reach or refuses; `dispatch` and `work` outlive its absence.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        prefix: str | None = None,
+        redis_config: Mapping[str, object] | None = None,
+        timefile: str | Path | None = None,
+        log: logging.Logger | None = None,
+        stop_event: StopEvent | None = None,
+        default_timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        """Connects to nothing yet.
+
+        `prefix` begins every key (default `redbike`); `redis_config` are the arguments of `redis.Redis`, or
+        `{"embedded": FOLDER}`; `timefile` is where `dispatch` notes how far it has come (default `.redbike.timefile`);
+        `log` is a logger (default the one called `redbike`); once `stop_event` is set, loops stop within a second;
+        `default_timeout` is how many seconds a run may take before it counts as lost.
+        """
+        self.worker = worker
+        self.prefix = prefix or DEFAULT_PREFIX
+        self.timefile = str(timefile or DEFAULT_TIMEFILE)
+        self.log = log or logging.getLogger("redbike")
+        self.stop_event = stop_event
+        self.default_timeout = default_timeout
+        if not is_number(default_timeout) or not 0 < default_timeout <= LONGEST_TIMEOUT_S:
+            raise ConfigError(
+                f"default_timeout: {default_timeout!r} is not a number of seconds from 0 to {LONGEST_TIMEOUT_S:.0f}"
+            )
+        self.nap = Nap()
+
+        self._keys = Keys(self.prefix)
+        self.schedules_key = self._keys.schedules
+        self.statuses_key = self._keys.statuses
+        self.timeline_key = self._keys.timeline
+        self.control_key = self._keys.control
+
+        self._link = Link(redis_config)
+        self.redis = self._link.client
+        self._scripts = Scripts(self.redis, self._keys)
+        self._timefile = TimeFile(self.timefile, self.log)
+        self._patience = Patience(self._link.where, self.log, self.nap)
+        self._troubles = Troubles(self.log)
+        self._registry = Registry(self.redis, self._keys, self._troubles)
+        self._server_checked = False
+        self.consumer = Consumer(
+            scripts=Scripts(self._link.dedicated(), self._keys),
+            keys=self._keys,
+            worker=worker,
+            default_timeout_s=lambda: self.default_timeout,
+            queue_key_for=self.queue_for,
+            bells=Bells(self.redis, self._troubles),
+            patience=self._patience,
+            nap=self.nap,
+            stop=self._told_to_stop,
+            longest_wait_s=longest_wait_s(self._link.socket_timeout_s),
+            troubles=self._troubles,
+            log=self.log,
+        )
+
+    def set(self, jobid: str, schedule: str | None, after: float | None = None) -> Plan | None:
+        """Register a job's schedule, in place of the one it had, and carry out what comes next.
+
+        The reference time of a recurrence is `after` (Unix seconds), else the time in the time file, else now.
+        Afterwards the job is in its queue (`NOW`, `CONTINUE`), on the timeline (`AT:`, a recurrence) or in neither
+        (`STOP`, a recurrence without further runs, or a schedule that cannot be read: status `BAD` and a warning).
+        A job that is running is not started a second time: one that is due now runs when that run is over.
+        Returns the plan, whose `reason` says what is wrong with a bad schedule; None where `schedule` is None,
+        which unsets the job. Raises JobIdError for a job id that cannot be registered.
+        """
+        if schedule is None:
+            self.unset(jobid)
+            return None
+        plan, placement = self._placement(jobid, schedule, after)
+        nonce = secrets.token_hex(12)
+        self._briefly(lambda repeated: self._scripts.place(placement, nonce=nonce, repeated=repeated))
+        return plan
+
+    def unset(self, jobid: str) -> None:
+        """Forget a job: its schedule, status, and places on the timeline and in the queue.
+
+        A run under way goes on to its end and leaves nothing.
+        """
+        queue_key = self.queue_for(jobid)
+        self._briefly(lambda _: self._scripts.unset(jobid, queue_key))
+
+    def enqueue(self, jobid: str) -> None:
+        """Have a job run once as soon as may be, whatever its schedule, which stays as it is.
+
+        One that is in its queue stays there once; one that is running runs again after that run.
+        """
+        placement = Placement(jobid, self._checked_queue_for(jobid), None, Step.QUEUE, once=True)
+        nonce = secrets.token_hex(12)
+        self._briefly(lambda repeated: self._scripts.place(placement, nonce=nonce, repeated=repeated))
+
+    def tell(self, jobid: str) -> Told:
+        """What is known of one job; None and False for all of an unknown one. `next_run` is in Unix seconds."""
+        queue_key = self.queue_for(jobid)
+        return self._briefly(lambda _: self._registry.tell(jobid, queue_key))
+
+    def get_statuses(self, before: float | None = None) -> Iterator[tuple[str, str, int]]:
+        """Job id, event code and Unix time of each status not younger than `before` (default: now), in no order.
+
+        Read in pages: a job whose status changes meanwhile may be given as it was before or after.
+        """
+        latest = self._briefly(lambda _: self._scripts.now()) if before is None else before
+        return (status for status in self._registry.statuses(self._briefly) if status[2] <= latest)
+
+    def get_schedules(self) -> Iterator[tuple[str, str]]:
+        """Job id and schedule text of each registered job, in no order, read in pages."""
+        return self._registry.schedules(self._briefly)
+
+    def is_working(self, jobid: str) -> bool:
+        """Whether a run of this job is under way and has not outlived its timeout."""
+        tag = encode(self._keys.tag(self.queue_for(jobid), jobid))
+        return self._briefly(lambda _: bool(self.redis.exists(tag)))
+
+    def load_csv(self, csvfilename: str | Path, after: float | None = None) -> None:
+        """Set every `JOBID,SCHEDULE` row of a file, with one reference time for all.
+
+        A row whose schedule cannot be read becomes `BAD` and the rest goes on. A file with a malformed row is refused
+        whole: ScheduleFileError names the line, and nothing of it is set.
+        """
+        reference = self._reference(after)
+        placements = []
+        for row in read_rows(csvfilename):
+            try:
+                placements.append(self._placement(row.jobid, row.schedule, reference)[1])
+            except JobIdError as error:
+                raise ScheduleFileError(f"{csvfilename}:{row.line}: {error}; nothing of the file was set") from error
+        for start in range(0, len(placements), _CSV_BATCH):
+            self._briefly(_BulkPlacement(self._scripts, placements[start : start + _CSV_BATCH]))
+
+    def dispatch(self, after: float | None = None, csvfilename: str | Path | None = None) -> None:
+        """Load the CSV, then move due jobs from the timeline into their queues until halted.
+
+        The first pass goes by `after` (Unix seconds), else by the time file, else by the server's time, so that what
+        came due while no dispatcher ran is caught up with; every later pass goes by the server's time. The time file is
+        replaced as time goes on. Raises TimeFileError where that cannot be, ScheduleFileError for a bad CSV, and
+        ServerError where Redis is not there at the start; after that, its absence is waited out.
+        """
+        self._timefile.check_writable()
+        self._start_loop()
+        first_now = self._timefile.read() if after is None else _timestamp("after", after)
+        if csvfilename is not None:
+            self.load_csv(csvfilename, after)
+        client = self._link.dedicated()
+        Dispatcher(
+            scripts=Scripts(client, self._keys),
+            queue_key_for=self.queue_for,
+            wake_calls=WakeCalls(self.redis, self._keys.wake),
+            timefile=self._timefile,
+            patience=self._patience,
+            nap=self.nap,
+            stop=self._told_to_stop,
+            longest_wait_s=longest_wait_s(self._link.socket_timeout_s),
+            log=self.log,
+        ).run(first_now)
+
+    def work(self) -> None:
+        """Take jobs from the worker's queues and do them, one after the other, until halted.
+
+        The first turn looks at one place of the worker's order and heeds no halt, so that under `HALT` a call is
+        exactly one turn. The worker's `queue_names()` and `timeout()` are asked as it starts. Raises WorkerError where
+        these make no sense, and ServerError where Redis is not there at the start; after that, its absence is waited
+        out.
+        """
+        self._start_loop()
+        self.consumer.work()
+
+    def control(self, signal: str) -> None:
+        """Give a signal to all loops of the prefix: `HALT`, in any case, stops dispatchers and workers within a second."""
+        name = signal.upper()
+        if name not in SIGNALS:
+            raise SignalError(f"signal {signal!r} is not known: the known signals are {', '.join(SIGNALS)}")
+        self._briefly(lambda _: self.redis.set(self.control_key, name))
+
+    def clear_control(self) -> None:
+        """Take the signal back, so that loops can be started again."""
+        self._briefly(lambda _: self.redis.delete(self.control_key))
+
+    def is_halted(self) -> bool:
+        """Whether loops on this object should stop: the stop event is set, or the prefix is halted."""
+        return self._told_to_stop() or self._briefly(lambda _: self.redis.get(self.control_key)) == b"HALT"
+
+    def point_in_time(self) -> float:
+        """How far dispatching has come: the Unix time in the time file, or without it this machine's time."""
+        noted = self._timefile.read()
+        return time.time() if noted is None else noted
+
+    def queue_for(self, jobid: str) -> str:
+        """The key of the queue that the worker names for this job."""
+        name = self.worker.queue_for(jobid)
+        fault = self._keys.queue_fault(name)
+        if fault is not None:
+            raise WorkerError(f"worker {type(self.worker).__name__}: queue_for({jobid!r}): {fault}")
+        return self._keys.queue(name)
+
+    def queue_names(self) -> list[str]:
+        """The keys of the worker's queues in the order in which they are served, repetitions included."""
+        return [self._keys.queue(name) for name in self.worker.queue_names()]
+
+    def flush(self) -> int:
+        """Delete all state of this prefix, of this one only, and return the number of keys deleted."""
+        return self._briefly(lambda _: self._registry.flush(self.worker.queue_names(), self.queue_for))
+
+    def close(self) -> None:
+        """Let go of the connections to Redis, and of the embedded server. The object may still be used afterwards."""
+        self._link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _placement(self, jobid: str, schedule: str, after: float | None) -> tuple[Plan, Placement]:
+        queue_key = self._checked_queue_for(jobid)
+        if not isinstance(schedule, str):
+            raise TypeError(f"job {jobid!r}: a schedule is text or None, not {type(schedule).__name__}")
+        meant = read(schedule)
+        plan = meant.first(self._reference(after) if meant.needs_reference else 0)
+        if plan.step is Step.BAD:
+            self.log.warning("job %r is BAD: %s", jobid, plan.reason)
+        once = plan.registered == "STOP" and plan.step is not Step.STOP
+        return plan, Placement(jobid, queue_key, plan.registered, plan.step, plan.due_at, once)
+
+    def _checked_queue_for(self, jobid: str) -> str:
+        fault = jobid_fault(jobid)
+        if fault is not None:
+            raise JobIdError(fault)
+        queue_key = self.queue_for(jobid)
+        collision = self._keys.collision(jobid, queue_key, self.worker.queue_for, self.worker.queue_names())
+        if collision is not None:
+            raise JobIdError(
+                f"job id {jobid!r} would share the key {collision!r} with another use: choose another job id"
+            )
+        return queue_key
+
+    def _reference(self, after: float | None) -> float:
+        if after is not None:
+            return _timestamp("after", after)
+        noted = self._timefile.read()
+        return self._briefly(lambda _: self._scripts.now()) if noted is None else noted
+
+    def _told_to_stop(self) -> bool:
+        return self.stop_event is not None and self.stop_event.is_set()
+
+    def _briefly(self, attempt: Attempt[T]) -> T:
+        if not self._server_checked:
+            self._patience.try_briefly(lambda _: check_server(self.redis, self._link.where, self.log))
+            self._server_checked = True
+        return self._patience.try_briefly(attempt)
+
+    def _start_loop(self) -> None:
+        """Reach the server, or say why not: who starts a loop should not have to find out from a log that it waits."""
+        self._server_checked = False
+        while True:
+            try:
+                self._briefly(lambda _: check_writable(self.redis, self._link.where))
+            except ServerError as error:
+                if is_loading(error.__cause__) and not self._told_to_stop():
+                    continue
+                raise
+            return
+
+
+class _BulkPlacement:
+    """Placements that go to Redis together; called again after a lost reply, it goes on where Redis stopped."""
+
+    def __init__(self, scripts: Scripts, placements: list[Placement]) -> None:
+        self._scripts = scripts
+        self._rest = placements
+        self._nonce = secrets.token_hex(12)
+
+    def __call__(self, repeated: bool) -> None:
+        if repeated:
+            self._rest = self._rest[self._scripts.placed(self._nonce) :]
+            self._nonce = secrets.token_hex(12)
+        if self._rest:
+            self._scripts.place_many(self._rest, self._nonce)
+
+
+def _timestamp(name: str, value: float) -> float:
+    if not is_number(value) or not math.isfinite(value):
+        raise ValueError(f"{name}: {value!r} is not a time in Unix seconds")
+    return value

@@ -1,0 +1,269 @@
+"""The conf file becomes a frozen Config: names checked, values converted, each refusal one line.
+
+Owns which settings there are, their defaults and types, and which arguments of redis.Redis a file can hold.
+Never connects, imports a worker, or touches another file.
+"""
+
+import configparser
+import difflib
+import functools
+import inspect
+import io
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import redis
+
+from redbike.errors import ConfigError
+
+_log = logging.getLogger("redbike")
+
+_OURS = "redbike"
+_REDIS = "redbike-redis"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one conf file. `redbike.conf.example` tells what each is for."""
+
+    prefix: str = "redbike"
+    worker: str | None = None
+    timefile: str = ".redbike.timefile"
+    default_timeout: float = 10.0
+    """Seconds."""
+    # Out of repr, because it may hold a password.
+    redis: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """Arguments of redis.Redis, converted, and what of `REDIS_SETTINGS` was given."""
+
+
+# Readers: from the text of a value to the value. A ValueError says what is wrong with the text.
+
+
+def _lines(text: str) -> str:
+    return text
+
+
+def _text(text: str) -> str:
+    if "\n" in text:  # not quoted back: it could be a password
+        raise ValueError("runs on over an indented line; a setting starts at the left edge")
+    return text
+
+
+def _word(text: str) -> str:
+    if not text.isprintable() or any(map(str.isspace, text)):
+        raise ValueError(f"{text!r} holds a space or an unprintable character; take it out")
+    return text
+
+
+def _flag(text: str) -> bool:
+    try:
+        return configparser.RawConfigParser.BOOLEAN_STATES[text.lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither yes nor no") from None
+
+
+def _whole_number(text: str, least: int = 0, most: int = 2**31 - 1) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+    if not least <= number <= most:
+        raise ValueError(f"{text!r} is out of range; write a whole number from {least} to {most}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number of seconds") from None
+    # Redis counts in milliseconds, and neither Redis nor a socket takes an endless time.
+    if not 0.001 <= seconds <= 1e9:
+        raise ValueError(f"{text!r} is out of range; write a number of seconds from 0.001 to 1000000000")
+    return seconds
+
+
+@dataclass(frozen=True)
+class Setting:
+    read: Callable[[str], object]
+    optional: bool = False
+    """An empty value means None."""
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "prefix": Setting(_word),
+    "worker": Setting(_lines, optional=True),
+    "timefile": Setting(_text),
+    "default_timeout": Setting(_seconds),
+}
+"""Section [redbike], by the fields of Config."""
+
+REDIS_SETTINGS: Mapping[str, Setting] = {
+    "embedded": Setting(_text),
+}
+"""Settings of our own in [redbike-redis], beside the arguments of redis.Redis."""
+
+_EXCLUDED: Mapping[str, tuple[str, ...]] = {
+    "embedded": ("host", "port", "unix_socket_path"),
+}
+
+_READERS: Mapping[str, Callable[[str], object]] = {
+    "host": _word,
+    "port": functools.partial(_whole_number, least=1, most=65535),
+    "max_connections": functools.partial(_whole_number, least=1),
+    "socket_timeout": _seconds,
+    "socket_connect_timeout": _seconds,
+    "socket_keepalive": _flag,
+    "ssl_ca_data": _lines,  # certificates, line by line
+    **dict.fromkeys(("unix_socket_path", "username", "password", "client_name"), _text),
+    **dict.fromkeys(("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_ca_path"), _text),
+    **dict.fromkeys(("ssl_password", "ssl_ciphers", "ssl_ocsp_expected_cert"), _text),
+}
+"""Arguments of redis.Redis of which a type says too little; before redis-py 6 it gives none."""
+
+_READERS_BY_TYPE: Mapping[type, Callable[[str], object]] = {
+    str: _text,
+    int: _whole_number,
+    float: _seconds,  # all that redis.Redis takes as float are lengths of time
+    bool: _flag,
+}
+
+
+def load(path: str | Path) -> Config:
+    """Read the conf file at `path`.
+
+    Unknown settings in [redbike] are a warning, so that a newer conf still serves an older program; in
+    [redbike-redis] they are an error, because a connection other than the one asked for does harm.
+    Raises ConfigError, one line that names the file and the section and setting, or the line.
+    """
+    sections = _parse(path)
+    if _OURS not in sections:
+        raise ConfigError(f"{path}: has no section [{_OURS}]; add that line above the settings")
+    ours = _read_ours(f"{path}, [{_OURS}]", sections[_OURS])
+    return Config(**ours, redis=_read_redis(f"{path}, [{_REDIS}]", sections.get(_REDIS, {})))
+
+
+def _read_ours(where: str, texts: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for key, text in texts.items():
+        name = key.replace("_", "-")
+        if key in SETTINGS:
+            values[key] = _read(f"{where} {name}", SETTINGS[key], text)
+        else:
+            _log.warning("%s %s: %s", where, name, _unknown(name, [k.replace("_", "-") for k in SETTINGS]))
+    return values
+
+
+def _read_redis(where: str, texts: Mapping[str, str]) -> dict[str, object]:
+    arguments = inspect.signature(redis.Redis).parameters
+    settings = dict(REDIS_SETTINGS)
+    settings.update((name, setting) for name in arguments if (setting := _setting_of(arguments[name])))
+    values = {}
+    for key, text in texts.items():
+        if key in settings:
+            values[key] = _read(f"{where} {key}", settings[key], text)
+        elif key in arguments:
+            raise ConfigError(
+                f"{where} {key}: takes an object, which a file cannot hold; remove the line, or give it "
+                "in a program of your own with Redbike(redis_config=...)"
+            )
+        else:
+            raise ConfigError(f"{where} {key}: {_unknown(key, settings)}")
+    _refuse_contradictions(where, values)
+    return values
+
+
+def _setting_of(argument: inspect.Parameter) -> Setting | None:
+    """How to read an argument of redis.Redis, by name, annotation or default. None: it takes an object."""
+    is_union = get_origin(argument.annotation) in (Union, UnionType)
+    annotated = get_args(argument.annotation) if is_union else (argument.annotation,)
+    types = [kind for kind in annotated if kind in _READERS_BY_TYPE] or [type(argument.default)]
+    read = _READERS.get(argument.name) or _READERS_BY_TYPE.get(types[0])
+    optional = argument.default is None or NoneType in annotated
+    return Setting(read, optional) if read else None
+
+
+def _refuse_contradictions(where: str, given: Iterable[str]) -> None:
+    for key, excluded in _EXCLUDED.items():
+        both = [other for other in excluded if other in given]
+        if key in given and both:
+            raise ConfigError(f"{where} {key}: excludes {', '.join(both)}, which would name another server; keep one")
+
+
+def _read(where: str, setting: Setting, text: str) -> object:
+    if not text:
+        if setting.optional:
+            return None
+        raise ConfigError(f"{where}: is empty; write a value or remove the line")
+    try:
+        return setting.read(text)
+    except ValueError as error:
+        hint = " (a comment needs a line of its own)" if re.search(r"\s[#;]", text) else ""
+        raise ConfigError(f"{where}: {error}{hint}") from None
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    end = f"; did you mean {near[0]}?" if near else "."
+    return f"is unknown{end} Known are {', '.join(near + [k for k in known if k not in near])}"
+
+
+class _Parser(configparser.RawConfigParser):
+    """The dialect: no interpolation, no comment behind a value, a value ends at a blank line, `-` is `_`."""
+
+    def __init__(self) -> None:
+        super().__init__(empty_lines_in_values=False)
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr.lower().replace("-", "_")
+
+
+def _parse(path: str | Path) -> dict[str, dict[str, str]]:
+    """Our sections, with the text of each setting. Errors never quote a line, which may hold a password."""
+    parser = _Parser()
+    try:
+        parser.read_file(_own_lines(_read_text(path)))
+    except configparser.MissingSectionHeaderError as error:
+        raise ConfigError(f"{path}, line {error.lineno}: stands above the first [section]; move it under one") from None
+    except configparser.DuplicateSectionError as error:
+        raise ConfigError(
+            f"{path}, line {error.lineno}: the section [{error.section}] is there twice; make them one"
+        ) from None
+    except configparser.DuplicateOptionError as error:
+        raise ConfigError(
+            f"{path}, line {error.lineno}: {error.option} is there twice in [{error.section}]; remove one"
+        ) from None
+    except configparser.ParsingError as error:
+        lineno, _ = error.errors[0]
+        raise ConfigError(f"{path}, line {lineno}: is no setting; write name: value") from None
+    return {section: dict(parser[section]) for section in parser.sections()}
+
+
+def _own_lines(text: str) -> Iterator[str]:
+    """All lines, those of other sections blank: they may be [DEFAULT], or in another program's dialect."""
+    own = True
+    for line in io.StringIO(text):
+        if header := re.match(r"\[(.+)\]", line):
+            own = header[1] in (_OURS, _REDIS)
+        yield line if own else "\n"
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        content = Path(path).read_bytes()
+        return content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: there is no such file; make it from redbike.conf.example, or name another with --config"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a readable file with --config") from None
+    except UnicodeDecodeError as error:
+        lineno = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {lineno}: is not text in UTF-8; save the file as UTF-8") from None

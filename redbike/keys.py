@@ -1,0 +1,150 @@
+"""The map of the state in Redis: every key, what it holds, in which unit, who writes it and when it goes.
+
+No key is spelled anywhere else. `P` is the prefix, `Q` the name of a queue as the worker's `queue_for` gives it.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+MAX_JOBID_BYTES = 4096
+
+
+class Event(StrEnum):
+    """What happened to a job last; the first half of its status."""
+
+    TIMELINE = "TML"  # entered into the timeline
+    QUEUED = "ENQ"  # entered into a queue
+    BAD = "BAD"  # could not be scheduled
+    WORKING = "WRK"  # picked up by a worker
+    STOPPED = "STP"  # stopped
+    DIED = "DIE"  # the worker raised an unexpected exception
+
+
+class KeyDoc(NamedTuple):
+    """One row of the state's description; the README shows the same rows."""
+
+    key: str
+    type: str
+    content: str
+    goes: str
+
+
+STATE = (
+    KeyDoc("P-schedules", "hash", "job id → schedule text", "`unset`"),
+    KeyDoc("P-statuses", "hash", "job id → `EVENT:TIMESTAMP`, whole Unix seconds", "`unset`"),
+    KeyDoc("P-timeline", "sorted set", "job id, scored by the Unix time of its next run", "when the job is queued"),
+    KeyDoc("P-control", "string", "`HALT`, or absent", "`dispatch` and `work` of the command line, as they start"),
+    KeyDoc("P-Q", "list", "a queue: jobs enter on the left and leave on the right", "when it is empty"),
+    KeyDoc("P-Q-members", "set", "the job ids that are in that list now", "when it is empty"),
+    KeyDoc(
+        "P-Q-JOBID", "string", "the run tag: a random value, there while the job runs", "end of the run, or its timeout"
+    ),
+)
+
+ADDED_STATE = (
+    KeyDoc("P:bell:Q", "list", "at most one token: there may be work in the queue", "when an idle worker takes it"),
+    KeyDoc(
+        "P:memo:CLIENT", "string", "what this client did last, for when the reply is lost", "a day after the last use"
+    ),
+)
+"""Keys that Redbike 0.13.1 does not know. Each may be missing at any time."""
+
+WAKE_CHANNEL = "P-wake"
+"""Published to when a job becomes due earlier than a sleeping dispatcher expects."""
+
+_RESERVED_QUEUES = frozenset({"schedules", "statuses", "timeline", "control"})
+
+
+class Keys:
+    """The keys of one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.schedules = f"{prefix}-schedules"
+        self.statuses = f"{prefix}-statuses"
+        self.timeline = f"{prefix}-timeline"
+        self.control = f"{prefix}-control"
+        self.wake = f"{prefix}-wake"
+
+    def queue(self, name: str) -> str:
+        """The list of the queue that the worker calls `name`."""
+        return f"{self.prefix}-{name}"
+
+    def members(self, queue_key: str) -> str:
+        """The set of the job ids in that list."""
+        return f"{queue_key}-members"
+
+    def bell(self, queue_key: str) -> str:
+        """The bell of that list, on which idle workers wait."""
+        return f"{self.prefix}:bell:{queue_key.removeprefix(self.prefix + '-')}"
+
+    def tag(self, queue_key: str, jobid: str) -> str:
+        """The run tag of a job that was taken from that list."""
+        return f"{queue_key}-{jobid}"
+
+    def memo(self, client_name: str) -> str:
+        """What a client remembers in Redis of its last call."""
+        return f"{self.prefix}:memo:{client_name}"
+
+    def memo_pattern(self) -> str:
+        """A glob that matches the memos of all clients."""
+        escaped = "".join(f"\\{char}" if char in r"*?[]^-\\" else char for char in self.prefix)
+        return f"{escaped}:memo:*"
+
+    def queue_fault(self, name: object) -> str | None:
+        """Why this cannot be a queue's name, or None."""
+        if not isinstance(name, str) or not name:
+            return f"{name!r} is not a queue name: a non-empty string is needed"
+        if name in _RESERVED_QUEUES:
+            return f"queue name {name!r} is taken by the key {self.queue(name)!r} of Redbike itself"
+        return None
+
+    def collision(
+        self, jobid: str, queue_key: str, queue_for: Callable[[str], str], names: Iterable[str]
+    ) -> str | None:
+        """The key that this job would share with another use, or None.
+
+        A run tag `P-Q-JOBID` can spell the members or the list of a queue, or the tag of a job in a queue whose name
+        begins like this one's: `work` and `work-A` make `P-work-A-x` twice. One such job breaks the other for everyone.
+        """
+        tag, known = self.tag(queue_key, jobid), {self.queue(name) for name in names} | {queue_key}
+        if any(tag in (other, self.members(other)) for other in known):
+            return tag
+        for other in known:
+            if queue_key.startswith(f"{other}-"):
+                rest = queue_key.removeprefix(f"{other}-")
+                if self._belongs(rest, other, queue_for):
+                    return queue_key
+                if self._belongs(f"{rest}-{jobid}", other, queue_for):
+                    return tag
+            elif other.startswith(f"{queue_key}-"):
+                rest = other.removeprefix(f"{queue_key}-")
+                namesake = jobid.removeprefix(f"{rest}-")
+                if namesake != jobid and self._belongs(namesake, other, queue_for):
+                    return tag
+        return None
+
+    def _belongs(self, jobid: str, queue_key: str, queue_for: Callable[[str], str]) -> bool:
+        try:
+            return self.queue(queue_for(jobid)) == queue_key
+        except Exception:
+            return False  # an id that the worker cannot place is nobody's job
+
+
+def jobid_fault(jobid: object) -> str | None:
+    """Why this cannot be registered as a job id, or None. Jobs that others wrote into Redis are not held to it."""
+    if not isinstance(jobid, str):
+        return f"job id {jobid!r} is not text"
+    if not jobid:
+        return "job id '' is empty: give the job a name"
+    shown = jobid if len(jobid) <= 60 else f"{jobid[:60]}…"
+    try:
+        size = len(jobid.encode())
+    except UnicodeEncodeError:
+        return f"job id {shown!r} is not valid UTF-8"
+    if size > MAX_JOBID_BYTES:
+        return f"job id {shown!r} is {size} bytes long: at most {MAX_JOBID_BYTES} are allowed"
+    if any(ord(char) < 32 or ord(char) == 127 for char in jobid):
+        return f"job id {shown!r} has a line break or another control character: leave it out"
+    return None

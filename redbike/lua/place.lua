@@ -1,0 +1,83 @@
+-- place: register the schedule of a job and carry out what it says comes next.
+--
+-- KEYS  1 schedules  2 statuses  3 timeline  4 queue  5 members  6 bell  7 run tag  8 memo
+-- ARGV  1 job id
+--       2 schedule text to register, taken only where ARGV 3 is 'yes'
+--       3 'yes', or 'no': leave schedule and timeline as they are (a run by hand)
+--       4 what comes next: 'queue', 'at', 'stop' or 'bad'
+--       5 due time for 'at', Unix seconds
+--       6 now, Unix seconds; '' for the server's time
+--       7 wake channel
+--       8 nonce of this call, '' where repeating it does no harm
+--       9 'yes' where the reply to this very call may have been lost before
+-- Returns the time of the call, Unix seconds, as text.
+
+local schedules, statuses, timeline, queue, members, bell, tag, memo = unpack(KEYS)
+local job, text, register, plan = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local channel, nonce = ARGV[7], ARGV[8]
+
+-- A key of a wrong type fails the call here, before its first write.
+redis.call('HLEN', schedules)
+redis.call('HLEN', statuses)
+redis.call('ZCARD', timeline)
+
+local now = tonumber(ARGV[6])
+if not now then
+    local time = redis.call('TIME')
+    now = time[1] + time[2] / 1000000
+end
+local second = string.format('%d', math.floor(now))
+local reply = string.format('%.6f', now)
+
+-- A one-off that ran between the lost reply and its repetition must not run again.
+if nonce ~= '' then
+    if ARGV[9] == 'yes' and redis.pcall('GET', memo) == nonce then
+        return reply
+    end
+    redis.call('SET', memo, nonce, 'EX', 60)
+end
+
+-- Others may have left a job in the set that is not in the list; a short list is looked through.
+local function is_queued()
+    return redis.call('SISMEMBER', members, job) == 1
+        and (redis.call('LLEN', queue) > 1000 or redis.call('LPOS', queue, job) ~= false)
+end
+
+local event
+if plan == 'queue' then
+    if redis.call('EXISTS', tag) == 1 then
+        -- Running: due at once, and the end of the run, or of its time, lets it go.
+        redis.call('ZADD', timeline, second, job)
+        event = 'TML'
+    else
+        if not is_queued() then
+            redis.call('LPUSH', queue, job)
+            redis.call('SADD', members, job)
+        end
+        if redis.call('EXISTS', bell) == 0 then
+            redis.call('LPUSH', bell, '1')
+        end
+        if register == 'yes' then
+            redis.call('ZREM', timeline, job)
+        end
+        event = 'ENQ'
+    end
+elseif plan == 'at' then
+    local earliest = redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')[2]
+    local due = tonumber(ARGV[5])
+    redis.call('ZADD', timeline, ARGV[5], job)
+    -- A sleeping dispatcher looks by itself once a second.
+    if due < now + 1 and (not earliest or due < tonumber(earliest)) then
+        redis.call('PUBLISH', channel, job)
+    end
+    event = 'TML'
+else
+    redis.call('ZREM', timeline, job)
+    event = plan == 'stop' and 'STP' or 'BAD'
+end
+
+if register == 'yes' then
+    redis.call('HSET', schedules, job, text)
+end
+redis.call('HSET', statuses, job, event .. ':' .. second)
+return reply

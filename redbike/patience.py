@@ -1,0 +1,96 @@
+"""Outliving a Redis that is away: trying again with back-off and jitter, and one log line when it goes and one when
+it is back.
+
+Decides only whether and when to call again; that a call may be repeated is the scripts' promise.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+
+from redbike.errors import ServerError
+from redbike.waiting import Nap, pause
+
+T = TypeVar("T")
+
+_FIRST_DELAY_S = 0.05
+_LONGEST_DELAY_S = 2.0
+_TRIES_OF_A_VERB = 4
+
+Attempt = Callable[[bool], T]
+"""A call to Redis; told whether an earlier try may have been carried out without our seeing the reply."""
+
+
+class Stopped(Exception):
+    """The process was told to stop while it waited for Redis."""
+
+
+class Patience:
+    """Calls Redis on behalf of loops, which never give up, and of single verbs, which soon do."""
+
+    def __init__(self, where: str, log: logging.Logger, nap: Nap) -> None:
+        self._where = where
+        self._log = log
+        self._nap = nap
+
+    def outlast(self, attempt: Attempt[T], stop: Callable[[], bool]) -> T:
+        """The attempt's result, however long Redis is away. Raises Stopped where `stop` says so in the meantime."""
+        gone_at: float | None = None
+        failures = 0
+        while True:
+            try:
+                result = attempt(failures > 0)
+            except redis.RedisError as error:
+                failures += 1
+                # A connection that was cut, with the server still there, is no outage: the second try settles it.
+                if failures == 1 and isinstance(error, redis.ConnectionError) and not stop():
+                    continue
+                if gone_at is None:
+                    gone_at = time.monotonic()
+                    self._log.warning("%s; trying until it is back", describe(error, self._where))
+                if stop():
+                    raise Stopped from error
+                pause(self._nap, _delay_s(failures))
+            else:
+                if gone_at is not None:
+                    away_s = time.monotonic() - gone_at
+                    self._log.warning("Redis at %s is back after %.1f s", self._where, away_s)
+                return result
+
+    def try_briefly(self, attempt: Attempt[T]) -> T:
+        """The attempt's result; about half a second of failures is a ServerError that says why."""
+        failures = 0
+        while True:
+            try:
+                return attempt(failures > 0)
+            except redis.RedisError as error:
+                failures += 1
+                passing = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+                refused = isinstance(error, redis.AuthenticationError)
+                if not passing or refused or failures == _TRIES_OF_A_VERB:
+                    raise ServerError(describe(error, self._where)) from error
+                pause(self._nap, _delay_s(failures))
+
+
+def describe(error: Exception, where: str) -> str:
+    """One line for a log or a user: which server, what is wrong, and what to do about it."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError) or "NOAUTH" in text:
+        return f"Redis at {where} refuses us: {text} (username and password are set in [redbike-redis])"
+    if isinstance(error, redis.exceptions.ReadOnlyError):
+        return f"Redis at {where} is a read-only replica: name its primary in [redbike-redis] ({text})"
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return f"Redis at {where} is still loading its data"
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return f"Redis at {where} is out of reach: {text}"
+    return f"Redis at {where} answers with an error: {text}"
+
+
+def _delay_s(failures: int) -> float:
+    """Doubling, bounded; the jitter keeps a fleet from coming back all at once."""
+    longest = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2 ** min(failures, 10))
+    return random.uniform(longest / 2, longest)

@@ -1,0 +1,168 @@
+"""A recurrence as a whole: its rules and dates, less what is excluded, as instants. Owns the public class.
+
+Everything is worked out from the text and the reference time; nothing here asks for the time of day.
+"""
+
+from bisect import bisect_right
+from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from math import floor
+from zoneinfo import ZoneInfo
+
+from redbike.recurrence.days import DAILY
+from redbike.recurrence.errors import BadRecurrence, Effort
+from redbike.recurrence.parts import Parts, shown
+from redbike.recurrence.rule import DAY_S, FIRST_WALL, LAST_WALL, compile_rule, refuse_long_count
+from redbike.recurrence.text import Lines, read_lines
+from redbike.recurrence.zone import After, Clock, at_every_showing, once_per_wall_time, wall_of
+
+# Longer texts are parsed anew each time, so that a full cache stays within some ten megabytes.
+_CACHED_TEXTS = 2_048
+_CACHED_TEXT_CHARS = 1_000
+# What these cost, in the unit of Effort.
+_SHOWING_STEPS = 4
+_EXCLUSION_STEPS = 3
+
+
+def parse(text: str) -> "Recurrence":
+    """The recurrence that a text says; raises BadRecurrence. Recently read texts are remembered."""
+    return _remembered(text) if len(text) <= _CACHED_TEXT_CHARS else Recurrence(text)
+
+
+@lru_cache(maxsize=_CACHED_TEXTS)
+def _remembered(text: str) -> "Recurrence":
+    return Recurrence(text)
+
+
+class Recurrence:
+    """When something recurs: what a text such as ``DTSTART:20260101T090000 RRULE:FREQ=DAILY`` says.
+
+    It never changes, can be shared by threads, and answers at a cost that does not grow with the time
+    since its start. Without DTSTART, the reference time of each question is the start.
+    """
+
+    __slots__ = ("_anchored", "_last_answer", "_lines", "start", "text", "zone")
+
+    text: str
+    zone: str | None
+    start: datetime | None
+
+    def __init__(self, text: str) -> None:
+        """Read the text; raises BadRecurrence. Prefer `parse`, which keeps what it has read."""
+        self.text = text
+        self._lines = read_lines(text)
+        self.start = self._lines.start
+        tz = None if self.start is None or self.start.tzinfo is UTC else self.start.tzinfo
+        self.zone = tz.key if isinstance(tz, ZoneInfo) else None
+        self._anchored = None if self.start is None else _Occurrences(self._lines, wall_of(self.start), tz)
+        self._last_answer: tuple[int, int | None] | None = None
+
+    def __repr__(self) -> str:
+        return f"Recurrence({shown(self.text)})"
+
+    def after(self, reference: float) -> int | None:
+        """Unix seconds of the first occurrence strictly after `reference`; None: no further run.
+
+
+        `reference` is in Unix seconds too. Raises BadRecurrence where the answer cannot be found with bounded work (Effort.LIMIT).
+        """
+        instant = _whole_seconds(reference)
+        if instant >= LAST_WALL:
+            return None
+        if self._anchored is None:
+            return _Occurrences(self._lines, instant, None).after(instant)
+        # Many jobs share a text, and their next run is the same one: the last answer often holds still.
+        last = self._last_answer
+        if last is not None and last[0] <= instant and (last[1] is None or instant < last[1]):
+            return last[1]
+        found = self._anchored.after(instant)
+        self._last_answer = (instant, found)
+        return found
+
+
+class _Occurrences:
+    """The instants of all rules and dates from one start (wall seconds in a zone), less those excluded."""
+
+    __slots__ = ("_dates", "_earliest", "_excluded", "_excluded_dates", "_included")
+
+    def __init__(self, lines: Lines, start: int, zone: tzinfo | None) -> None:
+        effort = Effort()
+        self._included = [_member(parts, start, zone, effort) for parts in lines.rules]
+        self._excluded = [_member(parts, start, zone, effort) for parts in lines.excluded_rules]
+        self._dates = sorted(_instant(moment, zone) for moment in lines.dates)
+        self._excluded_dates = {_instant(moment, zone) for moment in lines.excluded_dates}
+        # No rule fires before its start; asking from here on keeps zones away from the calendar's edge.
+        self._earliest = start - 2 * DAY_S
+
+    def after(self, instant: int) -> int | None:
+        effort = Effort()
+        found = self._next_included(instant, effort)
+        while found is not None and self._is_excluded(found, effort):
+            effort.spend(_EXCLUSION_STEPS * (len(self._included) + len(self._excluded)))
+            found = self._next_included(found, effort)
+        return found
+
+    def _next_included(self, instant: int, effort: Effort) -> int | None:
+        begin = max(instant, self._earliest)
+        candidates = [found for member in self._included if (found := member(begin, effort)) is not None]
+        index = bisect_right(self._dates, instant)
+        candidates += self._dates[index : index + 1]
+        return min(candidates, default=None)
+
+    def _is_excluded(self, instant: int, effort: Effort) -> bool:
+        if instant in self._excluded_dates:
+            return True
+        return any(member(instant - 1, effort) == instant for member in self._excluded)
+
+
+def _member(parts: Parts, start: int, zone: tzinfo | None, effort: Effort) -> After:
+    """One rule as a function from an instant to its next one."""
+    after: After
+    if zone is None:
+        after = compile_rule(parts, start, effort).after
+    elif parts.freq <= DAILY:
+        after = once_per_wall_time(compile_rule(parts, start, effort), Clock(zone))
+    else:
+        after = at_every_showing(compile_rule(replace(parts, count=None), start, effort), Clock(zone))
+        if parts.count is not None:
+            after = _ending(after, _nth_showing(after, parts, start, effort))
+    return after if parts.until is None else _ending(after, _instant(parts.until, zone))
+
+
+def _nth_showing(after: After, parts: Parts, start: int, effort: Effort) -> int:
+    """The instant with which COUNT is used up, counting runs: a wall time shown twice counts twice."""
+    refuse_long_count(parts, "through the changes of a zone")
+    assert parts.count is not None
+    found: int | None = start - 2 * DAY_S
+    for _ in range(parts.count):
+        effort.spend(_SHOWING_STEPS)
+        found = None if found is None else after(found, effort)
+    return LAST_WALL if found is None else found
+
+
+def _ending(after: After, last: int) -> After:
+    def bounded(instant: int, effort: Effort) -> int | None:
+        if instant >= last:
+            return None
+        found = after(instant, effort)
+        return None if found is None or found > last else found
+
+    return bounded
+
+
+def _instant(moment: datetime, zone: tzinfo | None) -> int:
+    """Unix seconds; a moment without a zone is one of the start's zone, or of UTC."""
+    if moment.tzinfo is None:
+        if zone is None:
+            return wall_of(moment)
+        return Clock(zone).instant(wall_of(moment))
+    if moment.tzinfo is UTC:
+        return wall_of(moment)
+    return Clock(moment.tzinfo).instant(wall_of(moment))
+
+
+def _whole_seconds(reference: float) -> int:
+    if reference != reference:
+        raise BadRecurrence("the reference time is not a number")
+    return floor(min(max(reference, FIRST_WALL), LAST_WALL))

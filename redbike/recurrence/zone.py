@@ -1,0 +1,150 @@
+"""Between instants (Unix seconds) and a zone's wall clock: offsets, their changes, and what fires at them.
+
+A change that sets the clock forward leaves a *gap* of wall times that do not exist; one that sets it back
+makes some exist *twice*. docs/recurrence.md has the rules and tables. Nothing here knows how rules work.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from redbike.recurrence.errors import BadRecurrence, Effort
+from redbike.recurrence.parts import shown
+from redbike.recurrence.rule import DAY_S, FIRST_WALL, LAST_WALL, Rule
+
+_EPOCH = datetime(1970, 1, 1)
+# Zones are asked only about moments that stay within years 1 to 9999 on every clock.
+_EARLIEST, _LATEST = FIRST_WALL + 2 * DAY_S, LAST_WALL - 2 * DAY_S
+# No gap in the database is longer (Samoa left out 30 December 2011).
+_LONGEST_GAP_S = DAY_S
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The IANA zone of this name, in whatever case it was written; raises BadRecurrence, naming it."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    canonical = _canonical_names().get(name.casefold())
+    if canonical is None:
+        raise BadRecurrence(f"TZID={shown(name)} is not a zone of the IANA database, such as Europe/Berlin")
+    return ZoneInfo(canonical)
+
+
+@lru_cache(maxsize=1)
+def _canonical_names() -> dict[str, str]:
+    return {name.casefold(): name for name in available_timezones()}
+
+
+def wall_of(moment: datetime) -> int:
+    """The wall seconds that a datetime shows, whatever its zone."""
+    since = moment.replace(tzinfo=None) - _EPOCH
+    return since.days * DAY_S + since.seconds
+
+
+class Clock:
+    """A zone's offsets, in seconds east of UTC."""
+
+    __slots__ = ("_tz",)
+
+    def __init__(self, tz: tzinfo) -> None:
+        self._tz = tz
+
+    def at(self, instant: int) -> int:
+        """The offset in force at an instant."""
+        local = datetime.fromtimestamp(min(max(instant, _EARLIEST), _LATEST), self._tz)
+        return _seconds(local.utcoffset())
+
+    def reading(self, wall: int) -> tuple[int, int]:
+        """The offsets before and after a change that a wall time may be read with; the same one twice as a rule.
+
+        Descending for a time that exists twice, ascending in a gap. RFC 5545 3.3.10 asks for the first.
+        """
+        local = (_EPOCH + timedelta(seconds=min(max(wall, _EARLIEST), _LATEST))).replace(tzinfo=self._tz)
+        return _seconds(local.utcoffset()), _seconds(local.replace(fold=1).utcoffset())
+
+    def instant(self, wall: int) -> int:
+        """A wall time as an instant: the first if there are two, with the offset before the gap if there is none."""
+        return wall - self.reading(wall)[0]
+
+    def change_between(self, low: int, high: int) -> int:
+        """The first instant after `low` with another offset than at `low`; `high` has another one."""
+        offset = self.at(low)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.at(middle) == offset:
+                low = middle
+            else:
+                high = middle
+        return high
+
+
+def _seconds(offset: timedelta | None) -> int:
+    assert offset is not None
+    return offset.days * DAY_S + offset.seconds
+
+
+After = Callable[[int, Effort], int | None]
+
+
+def once_per_wall_time(rule: Rule, clock: Clock) -> After:
+    """For DAILY and slower rules: every occurrence once, read as `Clock.instant` does."""
+
+    def after(instant: int, effort: Effort) -> int | None:
+        offset = clock.at(instant)
+        found = _first_reading_after(instant, rule.after(instant + offset, effort), effort)
+        before = clock.at(instant - _LONGEST_GAP_S)
+        if before < offset:
+            # Occurrences in a gap just passed may still be ahead: they are read with the offset before it.
+            change = clock.change_between(instant - _LONGEST_GAP_S, instant)
+            skipped = rule.after(instant + before, effort)
+            if skipped is not None and skipped < change + offset:
+                return skipped - before if found is None else min(found, skipped - before)
+        return found
+
+    def _first_reading_after(instant: int, wall: int | None, effort: Effort) -> int | None:
+        while wall is not None:
+            first, second = clock.reading(wall)
+            if wall - first <= instant:
+                # The clock shows this time again, but its first showing counted: on to the end of the repetition.
+                change = clock.change_between(wall - first, wall - second)
+                wall = rule.after(change + first - 1, effort)
+                continue
+            if first < second:
+                # An occurrence after the gap may come before one within it.
+                change = clock.change_between(wall - second, wall - first)
+                beyond = rule.after(change + second - 1, effort)
+                if beyond is not None:
+                    return min(wall - first, clock.instant(beyond))
+            return wall - first
+        return None
+
+    return after
+
+
+def at_every_showing(rule: Rule, clock: Clock) -> After:
+    """For HOURLY to SECONDLY rules: whenever the clock shows an occurrence, so twice, once or never."""
+
+    def after(instant: int, effort: Effort) -> int | None:
+        offset = clock.at(instant)
+        first, second = clock.reading(instant + offset)
+        if first > second and offset == first:
+            # The clock shows for the first time what it will show again: this stretch, then its repetition.
+            change = clock.change_between(instant, instant + first - second)
+            wall = rule.after(instant + offset, effort)
+            if wall is not None and wall < change + first:
+                return wall - first
+            instant, offset = change - 1, second
+            wall = rule.after(change + second - 1, effort)
+        else:
+            wall = rule.after(instant + offset, effort)
+        while wall is not None:
+            first, second = clock.reading(wall)
+            if first >= second:
+                return wall - first if wall - first > instant else wall - second
+            change = clock.change_between(wall - second, wall - first)
+            wall = rule.after(change + second - 1, effort)
+        return None
+
+    return after

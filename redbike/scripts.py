@@ -1,0 +1,312 @@
+"""The atomic steps: one typed method for each file in lua/, and nothing else changes the state of a job.
+
+Replies become words and tuples here and go no further. Every call may be repeated after its reply was lost.
+"""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from importlib import resources
+from typing import Any, NamedTuple
+
+import redis
+
+from redbike.keys import Keys
+
+Text = str | bytes | float
+_CLOCK_GOOD_FOR_S = 10.0
+
+
+def encode(text: str) -> bytes:
+    """Text as it stands in Redis; what was not UTF-8 there comes back as the bytes that it was."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode(raw: bytes) -> str:
+    """The inverse of `encode`: never fails; odd bytes become lone surrogates (PEP 383)."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+class Ended(StrEnum):
+    """How ending a run went."""
+
+    NOT_ASKED = ""
+    DONE = "ended"
+    LATE = "late"  # the tag is gone or another's: nothing was changed
+    CHANGED = "changed"  # another schedule by now: plan again
+
+
+class Placement(NamedTuple):
+    """What `place` is to do for one job."""
+
+    jobid: str
+    queue_key: str
+    text: str | None  # schedule to register; None: leave schedule and timeline as they are
+    step: str  # 'queue', 'at', 'stop' or 'bad'
+    due_at: float | None = None
+    once: bool = False  # doing it twice would run the job twice
+
+
+class Look(NamedTuple):
+    """What there is to see of the timeline."""
+
+    now: float
+    halted: bool
+    due: list[bytes]  # ids of jobs that are due
+    first: tuple[bytes, float] | None  # where none is due: id and due time of the first to come
+    queued: int = 0
+    troubles: tuple[tuple[str, str], ...] = ()  # queue key, error text
+
+
+class Places(NamedTuple):
+    """The queues that a turn may look at; made once and used for many turns."""
+
+    spec: str  # numbers of the queues in the order to look, parted by blanks
+    keys: tuple[str, ...]  # list, members, bell of each queue
+    timeouts_ms: tuple[int, ...]  # of each queue
+    places: int  # how many, repetitions included
+
+
+NO_PLACES = Places("", (), (), 0)
+
+
+class Ending(NamedTuple):
+    """How a run ends: the plan, and the schedule text that it was made from."""
+
+    jobid: str
+    tag: str
+    taken_from: str  # queue key
+    goes_to: str  # queue key
+    known_text: bytes | None
+    step: str  # as in Placement, or 'die', 'quit', 'unset'
+    due_at: float | None = None
+
+
+class Turn(NamedTuple):
+    """What `turn` did."""
+
+    now: float
+    ended: Ended
+    changed_text: bytes | None
+    halted: bool
+    place: int | None  # index of the place that gave the job
+    jobid: bytes | None
+    text: bytes | None
+    troubles: tuple[tuple[str, str], ...]  # queue key, error text
+
+
+class _Script:
+    """One file of lua/, and what a server calls it."""
+
+    def __init__(self, name: str) -> None:
+        self.source = resources.files("redbike").joinpath("lua", f"{name}.lua").read_text("utf-8")
+        self.sha = ""
+
+    def run(self, client: redis.Redis, keys: Sequence[bytes], args: Sequence[Text]) -> object:
+        """The script's reply, as redis-py gives it."""
+        for _ in range(3):
+            if self.sha:
+                try:
+                    return client.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+                except redis.exceptions.NoScriptError:
+                    pass
+            # A restarted or flushed server has forgotten it.
+            self.sha = self.load(client)
+        return client.execute_command("EVAL", self.source, len(keys), *keys, *args)
+
+    def load(self, client: redis.Redis) -> str:
+        """Make the server know the script; its SHA-1, by which to call it."""
+        sha = client.script_load(self.source)
+        return sha if isinstance(sha, str) else sha.decode()
+
+
+class Scripts:
+    """The transitions of one prefix. Methods may be called from several threads."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._name = secrets.token_hex(8)
+        self._place, self._promote = _Script("place"), _Script("promote")
+        self._turn, self._unset = _Script("turn"), _Script("unset")
+        self._clock: tuple[float, float] | None = None
+
+    def now(self) -> float:
+        """The server's time, Unix seconds; asked for only where no reply has told it lately."""
+        clock = self._clock
+        if clock is not None:
+            elapsed = time.monotonic() - clock[1]
+            if elapsed < _CLOCK_GOOD_FOR_S:
+                return clock[0] + elapsed
+        seconds, microseconds = self._client.time()
+        return self._told(seconds + microseconds / 1e6)
+
+    def place(self, placement: Placement, now: float | None = None, nonce: str = "", repeated: bool = False) -> float:
+        """Register a schedule and carry out its plan. Returns the time of the call, Unix seconds."""
+        keys, args = self._place_call(placement, now, nonce, repeated)
+        return self._told(_number(self._place.run(self._client, keys, args)))
+
+    def place_many(self, placements: Sequence[Placement], nonce: str) -> None:
+        """Carry out many placements in order in one round trip, each with the nonce `NONCE:INDEX`.
+
+        Where the reply is lost, `placed` tells how many of them were carried out.
+        """
+        self._place.sha = self._place.sha or self._place.load(self._client)
+        pipeline = self._client.pipeline(transaction=False)
+        for index, placement in enumerate(placements):
+            keys, args = self._place_call(placement._replace(once=True), None, f"{nonce}:{index}", False)
+            pipeline.execute_command("EVALSHA", self._place.sha, len(keys), *keys, *args)
+        pipeline.execute()
+
+    def placed(self, nonce: str) -> int:
+        """How many placements of the `place_many` with this nonce were carried out."""
+        memo: Any = self._client.get(self._keys.memo(self._client_name()))
+        whose, _, index = decode(memo or b"").rpartition(":")
+        return int(index) + 1 if whose == nonce else 0
+
+    def promote(self, due: Sequence[tuple[bytes, str | None]], limit: int, now: float | None = None) -> Look:
+        """Queue these (job id, queue key) pairs where they are due; then see what is due next.
+
+        A job with the queue key None becomes `BAD`. `limit` bounds how many due ids the reply tells.
+        """
+        keys = self._keys
+        queue_keys = list(dict.fromkeys(queue for _, queue in due if queue is not None))
+        number_of = {queue: number for number, queue in enumerate(queue_keys, 1)}
+        call_keys = [keys.timeline, keys.statuses, keys.control]
+        for queue in queue_keys:
+            call_keys += self.queue_triple(queue)
+        args: list[Text] = [_optional(now), limit, len(queue_keys)]
+        for jobid, queue_key in due:
+            call_keys.append(keys.timeline if queue_key is None else keys.tag(queue_key, decode(jobid)))
+            args += (jobid, 0 if queue_key is None else number_of[queue_key])
+        reply = self._promote.run(self._client, _encoded(call_keys), args)
+        clock, halted, ids, first, queued, troubles = _list(reply)
+        return Look(
+            now=self._told(_number(clock)) if now is None else now,
+            halted=halted == 1,
+            due=_list(ids),
+            first=_first(first),
+            queued=queued,
+            troubles=_troubles(troubles, queue_keys),
+        )
+
+    def peek(self) -> Look:
+        """What promote would see with nothing to do, for the price of two plain commands: for an idle dispatcher."""
+        pipeline: Any = self._client.pipeline(transaction=False)
+        pipeline.zrange(self._keys.timeline, 0, 0, withscores=True).get(self._keys.control)
+        first, control = pipeline.execute(raise_on_error=False)
+        if isinstance(first, Exception):
+            raise first
+        now = self.now()
+        id_and_due = (first[0][0], float(first[0][1])) if first else None
+        return Look(now, control == b"HALT", [], id_and_due)
+
+    def anything(self, places: Places) -> bool:
+        """Whether a turn could find something in these places, or a halt: one plain command, for an idle worker."""
+        return self._client.exists(self._keys.control, *places.keys[::3]) != 0
+
+    def turn(
+        self,
+        nonce: str,
+        places: Places = NO_PLACES,
+        ending: Ending | None = None,
+        *,
+        heed_halt: bool = True,
+        now: float | None = None,
+        repeated: bool = False,
+    ) -> Turn:
+        """End a run, begin the next: one round trip. `nonce` becomes the run tag of the job that is taken."""
+        keys = self._keys
+        call_keys: list[str] = [
+            keys.schedules,
+            keys.statuses,
+            keys.timeline,
+            keys.control,
+            keys.memo(self._client_name()),
+        ]
+        call_keys += places.keys
+        args: list[Text] = [_optional(now), nonce, _yes(repeated), _yes(heed_halt), keys.wake, places.spec]
+        args += (len(places.timeouts_ms), *places.timeouts_ms)
+        if ending is not None:
+            call_keys += (keys.tag(ending.taken_from, ending.jobid), *self.queue_triple(ending.goes_to))
+            known = b"" if ending.known_text is None else ending.known_text
+            args += (encode(ending.jobid), ending.tag, known, ending.step, _optional(ending.due_at))
+        reply = self._turn.run(self._client, _encoded(call_keys), args)
+        clock, ended, changed_text, halted, place, jobid, text, troubles = _list(reply)
+        return Turn(
+            now=self._told(_number(clock)) if now is None else now,
+            ended=Ended(ended.decode()),
+            changed_text=changed_text,
+            halted=halted == 1,
+            place=place - 1 if place else None,
+            jobid=jobid,
+            text=text,
+            troubles=_troubles(troubles, places.keys[::3]),
+        )
+
+    def unset(self, jobid: str, queue_key: str) -> bool:
+        """Forget a job; a run under way keeps its tag. True where the job was known."""
+        keys = self._keys
+        call_keys = [keys.schedules, keys.statuses, keys.timeline, queue_key, keys.members(queue_key)]
+        return self._unset.run(self._client, _encoded(call_keys), [encode(jobid)]) == 1
+
+    def forget_memo(self) -> None:
+        """Remove what this client left in Redis against lost replies: it asks no more."""
+        self._client.delete(self._keys.memo(self._client_name()))
+
+    def queue_triple(self, queue_key: str) -> tuple[str, str, str]:
+        """List, members and bell of a queue, as the scripts want them."""
+        return queue_key, self._keys.members(queue_key), self._keys.bell(queue_key)
+
+    def _place_call(
+        self, placement: Placement, now: float | None, nonce: str, repeated: bool
+    ) -> tuple[list[bytes], list[Text]]:
+        keys, queue = self._keys, placement.queue_key
+        call_keys = [keys.schedules, keys.statuses, keys.timeline, *self.queue_triple(queue)]
+        call_keys += (keys.tag(queue, placement.jobid), keys.memo(self._client_name()))
+        register = placement.text is not None
+        args: list[Text] = [encode(placement.jobid), encode(placement.text or ""), _yes(register), placement.step]
+        args += (_optional(placement.due_at), _optional(now), keys.wake)
+        args += (nonce if placement.once else "", _yes(repeated))
+        return _encoded(call_keys), args
+
+    def _client_name(self) -> str:
+        # A memo belongs to one thread of one process: others would overwrite it before it is read.
+        return f"{self._name}.{os.getpid()}.{threading.get_ident()}"
+
+    def _told(self, server_time: float) -> float:
+        self._clock = (server_time, time.monotonic())
+        return server_time
+
+
+def _encoded(keys: Iterable[str]) -> list[bytes]:
+    return [encode(key) for key in keys]
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+def _optional(number: float | None) -> Text:
+    return "" if number is None else repr(float(number))
+
+
+def _number(raw: object) -> float:
+    assert isinstance(raw, bytes), raw
+    return float(raw)
+
+
+def _list(reply: object) -> list[Any]:
+    assert isinstance(reply, list), reply
+    return reply
+
+
+def _first(pair: list[bytes]) -> tuple[bytes, float] | None:
+    return (pair[0], float(pair[1])) if pair else None
+
+
+def _troubles(flat: list[Any], queue_keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((queue_keys[flat[i] - 1], decode(flat[i + 1])) for i in range(0, len(flat), 2))

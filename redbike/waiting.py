@@ -1,0 +1,120 @@
+"""How an idle process waits: without polling, woken within a millisecond, at most a second at a time.
+
+A dispatcher listens on the wake channel; a worker blocks on the bells of its queues. Neither moves a job here: the real
+queue is never popped by a blocking command, because a pop outside a script could lose the job on its way to us.
+"""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+import redis
+
+from redbike.trouble import Troubles
+
+LONGEST_WAIT_S = 1.0
+"""After this long an idle process looks by itself: it notices what others wrote without a wake-up call."""
+
+
+class Interrupted(Exception):
+    """Raised by a signal handler out of a nap, and nowhere else."""
+
+
+class Nap:
+    """A stretch of waiting that a signal handler of the same thread may cut short.
+
+    Python restarts an interrupted system call after the handler has run, so a handler that only sets a flag would
+    leave an idle process waiting. Within `with nap:` there is nothing but waiting, so an exception from a handler
+    breaks nothing.
+    """
+
+    def __init__(self) -> None:
+        self._napping = False
+
+    def __enter__(self) -> None:
+        self._napping = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._napping = False
+        return kind is Interrupted
+
+    def interrupt(self) -> None:
+        """For a signal handler: end the nap, if there is one."""
+        if self._napping:
+            self._napping = False
+            raise Interrupted
+
+
+class WakeCalls:
+    """A dispatcher's ear: published to when a job becomes due sooner than the dispatcher could know."""
+
+    def __init__(self, client: redis.Redis, channel: str) -> None:
+        self._client = client
+        self._channel = channel
+        self._pubsub: redis.client.PubSub | None = None
+
+    def subscribe(self) -> None:
+        """Listen from now on; a call that comes before the next `wait` is not missed."""
+        if self._pubsub is None:
+            self._pubsub = self._client.pubsub()
+            try:
+                self._pubsub.subscribe(self._channel)
+                # The confirmation has to be read before the next look: calls between them would find nobody.
+                self._pubsub.get_message(timeout=LONGEST_WAIT_S)
+            except redis.RedisError:
+                self.close()
+                raise
+
+    def wait(self, timeout_s: float) -> bytes | None:
+        """The job id of the latest call as soon as there is one, None after the timeout."""
+        assert self._pubsub is not None
+        try:
+            latest = message = self._pubsub.get_message(timeout=timeout_s)
+            while message is not None:
+                latest = message
+                message = self._pubsub.get_message(timeout=0)
+        except redis.RedisError:
+            # A new subscription is simpler than knowing in which state this one is.
+            self.close()
+            raise
+        return latest["data"] if latest is not None and latest["type"] == "message" else None
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._pubsub is not None:
+            self._pubsub.close()
+            self._pubsub = None
+
+
+class Bells:
+    """What an idle worker listens to: one bell for each of its queues, rung by whoever leaves a job there.
+
+    A bell is a list of at most one token. One token wakes one worker, who rings again if it leaves jobs behind.
+    """
+
+    def __init__(self, client: redis.Redis, troubles: Troubles) -> None:
+        self._client = client
+        self._troubles = troubles
+
+    def wait(self, bell_keys: Sequence[str], timeout_s: float = LONGEST_WAIT_S) -> bool:
+        """True as soon as one rings, False after the timeout (Redis checks it ten times a second)."""
+        try:
+            return self._client.blpop(list(bell_keys), timeout=timeout_s) is not None
+        except redis.ResponseError as error:
+            # Without its bell a worker still finds its work, once a second.
+            self._troubles.report(f"bells {' '.join(bell_keys)}", str(error))
+            time.sleep(timeout_s)
+            return False
+
+
+def longest_wait_s(socket_timeout_s: float | None) -> float:
+    """How long a blocking call may wait on a connection whose replies must come within `socket_timeout_s`."""
+    return LONGEST_WAIT_S if socket_timeout_s is None else min(LONGEST_WAIT_S, socket_timeout_s / 2)
+
+
+def pause(nap: Nap, seconds: float) -> None:
+    """Sleep, unless a signal handler ends the nap."""
+    with nap:
+        time.sleep(seconds)

@@ -1,0 +1,189 @@
+"""Private servers for the tests, and what many of them start from: a Redbike on an empty prefix of its own.
+
+Nothing of Redis is mocked. Every server listens on a unix socket in a temporary folder and is ended by its pid.
+"""
+
+import itertools
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from redbike import Redbike, RoundRobin
+
+
+def server_binary() -> str:
+    """The server under test: the one that REDBIKE_TEST_SERVER names, else the Valkey of the `embedded` extra."""
+    named = os.environ.get("REDBIKE_TEST_SERVER")
+    if named:
+        return named
+    from redbike.embedded import server_binary
+
+    return server_binary()
+
+
+class Server:
+    """A real server of one's own, which can be killed and started again on the same data."""
+
+    def __init__(self, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
+        self.socket = str(self.folder / "s")
+        self._options = options
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = [server_binary(), "--port", "0", "--unixsocket", self.socket, "--dir", str(self.folder), "--save", ""]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *self._options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        with self.client() as client:
+            eventually(lambda: answers(client), 20)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def client(self, **kwargs: object) -> redis.Redis:
+        return redis.Redis(unix_socket_path=self.socket, **kwargs)  # type: ignore[arg-type]
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
+    """Wait until the condition holds; fail when it does not within the time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {within_s} s"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One server for all tests of this process that do not hurt it; every test has a prefix of its own."""
+    server = Server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server for one test, which may kill it: it keeps an append-only file."""
+    server = Server("--appendonly", "yes")
+    yield server
+    server.remove()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"test{os.getpid()}n{next(_numbers)}"
+
+
+class Recorder(RoundRobin):
+    """A worker that notes what it did; what a job shall do beyond that is put into `acts` by job id."""
+
+    def __init__(self, initstring: str = "A") -> None:
+        super().__init__(initstring)
+        self.done: list[str] = []
+        self.acts: dict[str, Callable[[], object]] = {}
+        self.timeouts: dict[str, float] = {}
+
+    def work(self, jobid: str) -> object:
+        self.done.append(jobid)
+        return self.acts[jobid]() if jobid in self.acts else None
+
+    def timeout(self, queue_name: str) -> float | None:
+        return self.timeouts.get(queue_name)
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def act() -> object:
+        raise error
+
+    return act
+
+
+class Fleet:
+    """Makes Redbike objects on one prefix of one server, and closes them."""
+
+    def __init__(self, server: Server, prefix: str, folder: Path) -> None:
+        self.server, self.prefix, self.folder = server, prefix, folder
+        self.log = logging.getLogger(f"redbike.{prefix}")
+        self._made: list[Redbike] = []
+        self._timefiles = itertools.count()
+
+    def __call__(self, worker: RoundRobin | None = None, **kwargs: object) -> Redbike:
+        given: dict[str, object] = {
+            "prefix": self.prefix,
+            "redis_config": {"unix_socket_path": self.server.socket},
+            "timefile": self.folder / f"timefile{next(self._timefiles)}",
+            "log": self.log,
+        }
+        bike = Redbike(worker or Recorder(), **(given | kwargs))  # type: ignore[arg-type]
+        self._made.append(bike)
+        return bike
+
+    def close(self) -> None:
+        for bike in self._made:
+            bike.flush()
+            bike.close()
+
+
+@pytest.fixture
+def fleet(server: Server, prefix: str, tmp_path: Path) -> Iterator[Fleet]:
+    fleet = Fleet(server, prefix, tmp_path)
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture
+def worker() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def bike(fleet: Fleet, worker: Recorder) -> Redbike:
+    """A Redbike on an empty prefix, with a worker that serves the queue `work-A`."""
+    return fleet(worker)
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[..., threading.Event]]:
+    """Runs loops of Redbike objects in threads: `running(bike.work)`; stops and joins them at the end."""
+    threads: list[tuple[threading.Thread, threading.Event]] = []
+
+    def run(make: Callable[[threading.Event], Callable[[], object]]) -> threading.Event:
+        stop = threading.Event()
+        thread = threading.Thread(target=make(stop), daemon=True)
+        thread.start()
+        threads.append((thread, stop))
+        return stop
+
+    yield run
+    for _, stop in threads:
+        stop.set()
+    for thread, _ in threads:
+        thread.join(10)
+        assert not thread.is_alive()
