@@ -216,7 +216,7 @@ class Redbike:
         self.consumer.work()
 
     def control(self, signal: str) -> None:
-        """Give a signal to all loops of the prefix: `HALT`, in any case, stops dispatchers and workers within a second."""
+        """Give a signal to all loops of the prefix. `HALT`, in any case, stops them within a second."""
         name = signal.upper()
         if name not in SIGNALS:
             raise SignalError(f"signal {signal!r} is not known: the known signals are {', '.join(SIGNALS)}")

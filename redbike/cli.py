@@ -9,11 +9,12 @@ Usage:
   redbike [--config=<CONF>] schedules
   redbike [--config=<CONF>] tell <JOBID>
   redbike [--config=<CONF>] control <SIGNAL>
+  redbike next <SCHEDULE> [--after=<TIMESTAMP>] [--count=<N>]
   redbike --help
   redbike --version
 
 Commands:
-  set        Register a job with a schedule: NOW, AT:TIMESTAMP, CONTINUE, STOP or an iCalendar RRULE.
+  set        Register a job with a schedule: NOW, AT:TIME, CONTINUE, STOP, EVERY:INTERVAL, CRON:EXPRESSION or RRULE.
   unset      Forget a job and its schedule.
   dispatch   Move jobs that are due into their queues, until halted.
   work       Take jobs from the queues and do them, until halted.
@@ -21,12 +22,14 @@ Commands:
   schedules  Print the schedule of each job as CSV, ready for dispatch --schedules.
   tell       Print what is known of one job as JSON.
   control    Give a signal to all dispatchers and workers: HALT stops them.
+  next       Print the next runs of a schedule, and warn of what you might not have meant; asks no Redis.
 
 Options:
   -c <CONF>, --config=<CONF>                    The configuration file [default: .redbike.conf].
   -s <SCHEDULESCSV>, --schedules=<SCHEDULESCSV> A CSV of JOBID,SCHEDULE rows to set before dispatching.
   -a <TIMESTAMP>, --after=<TIMESTAMP>           The reference time of the first run, in Unix seconds.
   -b <TIMESTAMP>, --before=<TIMESTAMP>          Only events up to this time, in Unix seconds.
+  -n <N>, --count=<N>                           How many runs to print [default: 5].
   -h, --help                                    Show this text.
   --version                                     Show the version.
 """
@@ -48,6 +51,7 @@ import docopt
 from redbike import config, resolve
 from redbike.bike import Redbike
 from redbike.errors import RedbikeError, WorkerError
+from redbike.preview import MOST_RUNS, next_runs
 from redbike.schedule import Step
 from redbike.schedulefile import write_rows
 from redbike.worker import RoundRobin, Worker
@@ -145,6 +149,16 @@ def do_control(arguments: Arguments) -> None:
         bike.control(arguments["<SIGNAL>"])
 
 
+def do_next(arguments: Arguments) -> None:
+    preview = next_runs(arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"), count=_count(arguments))
+    if preview.reason is not None:
+        raise Failure(preview.reason)
+    for line in preview.lines():
+        print(line)
+    for warning in preview.warnings:
+        print(f"redbike: {warning}", file=sys.stderr)
+
+
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     name.removeprefix("do_"): command for name, command in list(globals().items()) if name.startswith("do_")
 }
@@ -202,6 +216,13 @@ def _timestamp(arguments: Arguments, option: str) -> float | None:
     if not math.isfinite(timestamp):
         raise Failure(f"{option}: {text!r} is not a time in Unix seconds, such as 1790000000")
     return int(timestamp) if timestamp.is_integer() else timestamp
+
+
+def _count(arguments: Arguments) -> int:
+    text = arguments["--count"]
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_RUNS:
+        raise Failure(f"--count: {text!r} is not a number of runs from 1 to {MOST_RUNS}")
+    return int(text)
 
 
 def _speak_any_bytes(stream: TextIO) -> None:

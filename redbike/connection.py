@@ -23,7 +23,7 @@ class Link:
     """A client, and what has to be let go of with it."""
 
     def __init__(self, settings: Mapping[str, object] | None) -> None:
-        """Connects to nothing yet. `settings`: the arguments of redis.Redis, or `embedded`, a private server's folder."""
+        """Connects to nothing yet. `settings`: arguments of redis.Redis, or `embedded`, a private server's folder."""
         given: dict[str, Any] = {"protocol": 2, **(settings or {}), **_OURS, "retry": Retry(NoBackoff(), 0)}
         folder = given.pop("embedded", None)
         self._server = None if folder is None else EmbeddedServer(folder)

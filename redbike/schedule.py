@@ -6,11 +6,13 @@ Knows neither Redis nor a clock: every question brings its reference time, in Un
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
+from redbike import cron
 from redbike.recurrence import BadRecurrence, Recurrence, parse
 
 MAX_TEXT_LENGTH = 65_536  # characters
@@ -46,6 +48,13 @@ class Schedule(Protocol):
     needs_reference: ClassVar[bool]
     """Whether the reference time makes a difference to `first`."""
 
+    @property
+    def zone(self) -> str | None:
+        """The IANA name of the zone by whose clock it goes; None: UTC."""
+
+    def on_a_steady_clock(self) -> "Schedule":
+        """The same schedule by a clock that never changes: wall times taken for UTC."""
+
     def first(self, reference: float) -> Plan:
         """What comes next when the schedule is set, with this reference time."""
 
@@ -78,8 +87,18 @@ def _read(text: str) -> Schedule:
         return _Bad(text, str(error))
 
 
+class _Zoneless:
+    """What goes by no zone's clock."""
+
+    __slots__ = ()
+    zone: ClassVar[None] = None
+
+    def on_a_steady_clock(self) -> Self:
+        return self
+
+
 @dataclass(frozen=True, slots=True)
-class _Bad:
+class _Bad(_Zoneless):
     needs_reference: ClassVar[bool] = False
     text: str
     reason: str
@@ -91,7 +110,7 @@ class _Bad:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fixed:
+class _Fixed(_Zoneless):
     """`CONTINUE` and `STOP`: the same plan at any time."""
 
     needs_reference: ClassVar[bool] = False
@@ -104,7 +123,7 @@ class _Fixed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Once:
+class _Once(_Zoneless):
     """`NOW` and `AT`: one run, for which the registered schedule becomes `STOP`.
 
     Registered as written is such a schedule only where another program wrote it; after its run it is over as well.
@@ -127,6 +146,13 @@ class _Recurring:
     text: str
     recurrence: Recurrence
 
+    @property
+    def zone(self) -> str | None:
+        return self.recurrence.zone
+
+    def on_a_steady_clock(self) -> Schedule:
+        return read(re.sub(r";TZID=[^:;\s]+", "", self.text, flags=re.IGNORECASE))
+
     def first(self, reference: float) -> Plan:
         try:
             due_at = self.recurrence.after(reference)
@@ -139,6 +165,44 @@ class _Recurring:
     again = first
 
 
+@dataclass(frozen=True, slots=True)
+class _Every(_Zoneless):
+    """`EVERY`: registered as the recurrence that starts when it is set, which any other reader understands."""
+
+    needs_reference: ClassVar[bool] = True
+    frequency: str
+    interval: int
+
+    def first(self, reference: float) -> Plan:
+        start = datetime.fromtimestamp(min(max(reference, 0), LATEST), UTC)
+        text = f"DTSTART:{start:%Y%m%dT%H%M%S}\nRRULE:FREQ={self.frequency};INTERVAL={self.interval}"
+        return read(text).first(reference)
+
+    again = first
+
+
+@dataclass(frozen=True, slots=True)
+class _Cron:
+    needs_reference: ClassVar[bool] = True
+    text: str
+    cron: cron.Cron
+
+    @property
+    def zone(self) -> str | None:
+        return self.cron.zone
+
+    def on_a_steady_clock(self) -> Schedule:
+        return _Cron(self.text, replace(self.cron, zone=None))
+
+    def first(self, reference: float) -> Plan:
+        due_at = self.cron.after(reference)
+        if due_at is None:
+            return Plan(Step.STOP, self.text, reason="the cron expression has no run within fifty years")
+        return Plan(Step.AT, self.text, due_at=due_at)
+
+    again = first
+
+
 def _word(text: str, rest: str) -> Schedule:
     if rest or text.endswith(":"):
         raise ValueError(f"schedule {_shown(text)}: nothing may follow {text.partition(':')[0]}")
@@ -146,19 +210,43 @@ def _word(text: str, rest: str) -> Schedule:
 
 
 def _at(text: str, rest: str) -> Schedule:
-    if not re.fullmatch(r"[+-]?\d{1,15}(\.\d+)?", rest, re.ASCII):
-        raise ValueError(
-            f"schedule {_shown(text)}: {_shown(rest)} is not a Unix time in seconds, such as AT:1790000000"
-        )
-    due_at = float(rest)
+    if re.fullmatch(r"[+-]?\d{1,15}(\.\d+)?", rest, re.ASCII):
+        due_at = float(rest)
+    else:
+        try:
+            moment = datetime.fromisoformat(rest)
+        except ValueError:
+            raise ValueError(
+                f"schedule {_shown(text)}: {_shown(rest)} is neither a Unix time in seconds, such as AT:1790000000,"
+                " nor a time of ISO 8601, such as AT:2026-12-24T18:00:00+01:00"
+            ) from None
+        due_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not math.fabs(due_at) <= LATEST:
         raise ValueError(f"schedule {_shown(text)}: {rest} lies after the year 9999; is it in milliseconds?")
     return _Once(Plan(Step.AT, "STOP", due_at=int(due_at) if due_at.is_integer() else due_at))
 
 
+def _every(text: str, rest: str) -> Schedule:
+    match = re.fullmatch(r"(\d{1,9})([smhd]?)", rest, re.ASCII)
+    if not match or int(match[1]) == 0:
+        raise ValueError(
+            f"schedule {_shown(text)}: {_shown(rest)} is not an interval: a whole number of seconds from 1 upwards is"
+            " needed, or one with a unit: EVERY:90, EVERY:5m, EVERY:2h, EVERY:1d"
+        )
+    return _Every(_FREQUENCIES[match[2]], int(match[1]))
+
+
+def _cron(text: str, rest: str) -> Schedule:
+    try:
+        return _Cron(text, cron.parse(rest))
+    except ValueError as error:
+        raise ValueError(f"schedule {_shown(text)}: {error}") from error
+
+
 def _recurring(text: str, rest: str) -> Schedule:  # noqa: ARG001 - as every reader
-    if text.upper() in _WORDS or text[:3].upper() == "AT:":
-        raise ValueError(f"schedule {_shown(text)}: write {text.partition(':')[0].upper()} in capitals")
+    word = text.partition(":")[0]
+    if text.upper() in _WORDS or f"{word.upper()}:" in _READERS:
+        raise ValueError(f"schedule {_shown(text)}: write {word.upper()} in capitals")
     try:
         return _Recurring(text, parse(text))
     except BadRecurrence as error:
@@ -169,7 +257,8 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:80]}…")
 
 
-_FORMS = "NOW, AT:TIMESTAMP, CONTINUE, STOP or an iCalendar RRULE"
+_FORMS = "NOW, AT:TIME, CONTINUE, STOP, EVERY:INTERVAL, CRON:EXPRESSION or an iCalendar RRULE"
+_FREQUENCIES = {"": "SECONDLY", "s": "SECONDLY", "m": "MINUTELY", "h": "HOURLY", "d": "DAILY"}
 _WORDS: dict[str, Schedule] = {
     "NOW": _Once(Plan(Step.QUEUE, "STOP")),
     "CONTINUE": _Fixed(Plan(Step.QUEUE, "CONTINUE")),
@@ -180,4 +269,6 @@ _READERS: dict[str, Callable[[str, str], Schedule]] = {
     "CONTINUE": _word,
     "STOP": _word,
     "AT:": _at,
+    "EVERY:": _every,
+    "CRON:": _cron,
 }

@@ -65,7 +65,8 @@ class Recurrence:
         """Unix seconds of the first occurrence strictly after `reference`; None: no further run.
 
 
-        `reference` is in Unix seconds too. Raises BadRecurrence where the answer cannot be found with bounded work (Effort.LIMIT).
+        `reference` is in Unix seconds, too. Raises BadRecurrence where the answer cannot be found
+        with bounded work (Effort.LIMIT).
         """
         instant = _whole_seconds(reference)
         if instant >= LAST_WALL:

@@ -70,7 +70,7 @@ def _without_count(parts: Parts, start: int) -> Rule:
     )
     if parts.by_set_pos and parts.freq != DAILY:
         refuse_long_count(parts, "with BYSETPOS")
-        return _PositionRule(parts, YearPatterns(filters), times, start)
+        return _PositionRule(parts, filters, times, start)
     if parts.by_set_pos:
         times = ListedTimes([times.nth(index) for _, index in picked(times.count, 1, parts.by_set_pos)])
     return _DayRule(_Days(filters, parts.freq, parts.interval, ordinal), times, start)
@@ -335,32 +335,40 @@ def _nth_by_steps(rule: Rule, start: int, number: int, effort: Effort) -> int | 
 class _PositionRule:
     """BYSETPOS in a YEARLY, MONTHLY or WEEKLY rule: occurrences picked by their place in the period."""
 
-    __slots__ = ("_first_period", "_parts", "_patterns", "_picked", "_start", "_start_ordinal", "_times")
+    __slots__ = ("_days", "_first_period", "_parts", "_patterns", "_picked", "_start", "_start_ordinal", "_times")
 
-    def __init__(self, parts: Parts, patterns: YearPatterns, times: TimesOfDay, start: int) -> None:
-        self._parts, self._patterns, self._times, self._start = parts, patterns, times, start
+    def __init__(self, parts: Parts, filters: DayFilters, times: TimesOfDay, start: int) -> None:
+        self._parts, self._times, self._start = parts, times, start
+        self._patterns = YearPatterns(filters)
         self._start_ordinal = start // DAY_S + EPOCH_ORDINAL
+        self._days = _Days(filters, parts.freq, parts.interval, self._start_ordinal)
         self._first_period = self._period(self._start_ordinal)
         self._picked: dict[int, list[tuple[int, int]]] = {}
 
     def after(self, wall: int, effort: Effort) -> int | None:
         wall = max(wall, self._start - 1)
         period = self._period(min(wall // DAY_S + EPOCH_ORDINAL, LAST_ORDINAL))
-        interval = self._parts.interval
-        period += (self._first_period - period) % interval
+        period += (self._first_period - period) % self._parts.interval
         # Two more than a cycle: the first period may be cut by the start, the last one by `wall`.
+        # Easter has a longer cycle; there this is the horizon.
         periods = 2 + _PERIODS_OF_A_CYCLE[self._parts.freq]
         while periods:
             year, first, days = self._span(period)
             if first > LAST_ORDINAL:
                 return None
             effort.spend(1)
-            found = self._first_in_period(year, first, days, wall)
-            if found is not None:
-                return found if found <= LAST_WALL else None
-            period += interval
-            if not self._parts.by_easter:
-                periods -= 1
+            bits = self._patterns.of(year) >> (first - first_ordinal(year)) & ((1 << days) - 1)
+            if bits:
+                found = self._first_in_period(first, bits, wall)
+                if found is not None:
+                    return found if found <= LAST_WALL else None
+                period += self._parts.interval
+            else:
+                day = self._days.at_or_after(first + days, effort)
+                if day is None:
+                    return None
+                period = self._period(day)
+            periods -= 1
         return None
 
     def nth(self, number: int, effort: Effort) -> int | None:
@@ -389,15 +397,14 @@ class _PositionRule:
         year = date.fromordinal(first).year if first <= LAST_ORDINAL else LAST_YEAR + 1
         return year, first, end - first
 
-    def _first_in_period(self, year: int, first: int, days: int, wall: int) -> int | None:
-        bits = self._patterns.of(year) >> (first - first_ordinal(year)) & ((1 << days) - 1)
+    def _first_in_period(self, first: int, bits: int, wall: int) -> int | None:
         matching = bits.bit_count()
         picks = self._picked.get(matching)
         if picks is None:
             picks = self._picked[matching] = picked(self._times.count, matching, self._parts.by_set_pos)
         if not picks:
             return None
-        starts = [(first + day - EPOCH_ORDINAL) * DAY_S for day in range(days) if bits >> day & 1]
+        starts = [(first + day - EPOCH_ORDINAL) * DAY_S for day in range(bits.bit_length()) if bits >> day & 1]
 
         def moment(pick: tuple[int, int]) -> int:
             return starts[pick[0]] + self._times.nth(pick[1])

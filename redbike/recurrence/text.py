@@ -5,7 +5,7 @@ Reads what python-dateutil's ``rrulestr`` reads: any case, lines separated by an
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timezone, tzinfo
 
 from dateutil.parser import parse as parse_loosely
 
@@ -69,7 +69,7 @@ def _read_loosely(text: str, how_many: int) -> datetime:
         raise BadRecurrence("year, month and day must all be given")
     moment = readings.pop()
     offset = moment.utcoffset()
-    return moment if offset is None else (moment.replace(tzinfo=None) - offset).replace(tzinfo=UTC)
+    return moment if offset is None else moment.replace(tzinfo=timezone(offset))
 
 
 def _refuse_zone_names(name: str | None, offset: int | None) -> int | None:

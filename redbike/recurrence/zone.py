@@ -57,7 +57,7 @@ class Clock:
         return _seconds(local.utcoffset())
 
     def reading(self, wall: int) -> tuple[int, int]:
-        """The offsets before and after a change that a wall time may be read with; the same one twice as a rule.
+        """The offsets before and after a change that a wall time may be read with; as a rule equal.
 
         Descending for a time that exists twice, ascending in a gap. RFC 5545 3.3.10 asks for the first.
         """
@@ -65,7 +65,7 @@ class Clock:
         return _seconds(local.utcoffset()), _seconds(local.replace(fold=1).utcoffset())
 
     def instant(self, wall: int) -> int:
-        """A wall time as an instant: the first if there are two, with the offset before the gap if there is none."""
+        """A wall time as an instant: the first of two, or with the offset before the gap it is in."""
         return wall - self.reading(wall)[0]
 
     def change_between(self, low: int, high: int) -> int:
@@ -107,7 +107,7 @@ def once_per_wall_time(rule: Rule, clock: Clock) -> After:
         while wall is not None:
             first, second = clock.reading(wall)
             if wall - first <= instant:
-                # The clock shows this time again, but its first showing counted: on to the end of the repetition.
+                # The clock shows this time again, but its first showing counted: on to the repetition's end.
                 change = clock.change_between(wall - first, wall - second)
                 wall = rule.after(change + first - 1, effort)
                 continue
