@@ -16,7 +16,7 @@ from redbike.errors import ConfigError, ServerError
 
 OLDEST_SERVER = (6, 2)
 
-_OURS: Mapping[str, Any] = {"decode_responses": False, "retry_on_timeout": False, "retry_on_error": None}
+_OURS: Mapping[str, Any] = {"decode_responses": False, "retry_on_error": None}
 
 
 class Link:
@@ -25,6 +25,7 @@ class Link:
     def __init__(self, settings: Mapping[str, object] | None) -> None:
         """Connects to nothing yet. `settings`: arguments of redis.Redis, or `embedded`, a private server's folder."""
         given: dict[str, Any] = {"protocol": 2, **(settings or {}), **_OURS, "retry": Retry(NoBackoff(), 0)}
+        given.pop("retry_on_timeout", None)  # another way to ask for retries, and deprecated even as False
         folder = given.pop("embedded", None)
         self._server = None if folder is None else EmbeddedServer(folder)
         try:

@@ -74,6 +74,8 @@ local function stop(job, text, queue, members, bell)
     elseif tonumber(due) <= now then
         redis.call('ZREM', timeline, job)
         enqueue(job, queue, members, bell)
+    else
+        set_status(job, 'TML')
     end
 end
 
@@ -101,7 +103,8 @@ local function end_run()
         enqueue(job, queue, members, bell)
     elseif plan == 'at' then
         local earliest = redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')[2]
-        redis.call('ZADD', timeline, due, job)
+        -- An earlier entry is a run that was asked for during this one: it comes first.
+        redis.call('ZADD', timeline, 'LT', due, job)
         if tonumber(due) < now + 1 and (not earliest or tonumber(due) < tonumber(earliest)) then
             redis.call('PUBLISH', channel, job)
         end
