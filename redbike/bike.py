@@ -91,7 +91,7 @@ class Redbike:
         self._registry = Registry(self.redis, self._keys, self._troubles)
         self._server_checked = False
         self.consumer = Consumer(
-            scripts=Scripts(self._link.dedicated(), self._keys),
+            connect=lambda: Scripts(self._link.dedicated(), self._keys),
             keys=self._keys,
             worker=worker,
             default_timeout_s=lambda: self.default_timeout,
@@ -191,7 +191,7 @@ class Redbike:
         first_now = self._timefile.read() if after is None else _timestamp("after", after)
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
-        client = self._link.dedicated()
+        client = self._patience.try_briefly(lambda _: self._link.dedicated())
         Dispatcher(
             scripts=Scripts(client, self._keys),
             queue_key_for=self.queue_for,

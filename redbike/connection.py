@@ -48,7 +48,7 @@ class Link:
         return timeout
 
     def dedicated(self) -> redis.Redis:
-        """A client for one loop, with a connection of its own: it saves the way to the pool and back at every turn."""
+        """A client for one loop, connected at once: its own connection saves the way to the pool and back each turn."""
         client: redis.Redis = self.client.client()
         return client
 

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple, TypeGuard
 
 from redbike.errors import ServerError, WorkerError
@@ -105,7 +106,7 @@ class Consumer:
 
     def __init__(
         self,
-        scripts: Scripts,
+        connect: Callable[[], Scripts],
         keys: Keys,
         worker: Worker,
         default_timeout_s: Callable[[], float],
@@ -118,7 +119,7 @@ class Consumer:
         troubles: Troubles,
         log: logging.Logger,
     ) -> None:
-        self._scripts = scripts
+        self._connect = connect
         self._keys = keys
         self._worker = worker
         self._default_timeout_s = default_timeout_s
@@ -167,6 +168,11 @@ class Consumer:
             self._scripts.forget_memo()
         except Stopped:
             pass
+
+    @cached_property
+    def _scripts(self) -> Scripts:
+        """On a connection of its own, made when it is first needed."""
+        return self._patience.try_briefly(lambda _: self._connect())
 
     def _current_order(self) -> Order:
         """The worker's order as it says it now; the place in it is kept."""

@@ -260,9 +260,7 @@ class _Days:
         start = date.fromordinal(self._start)
         starts = month_starts(year)
         earliest = (start.year * 12 + start.month - 1 - year * 12) % self._interval
-        return sum(
-            (1 << starts[month + 1]) - (1 << starts[month]) for month in range(earliest, 12, self._interval)
-        )
+        return sum((1 << starts[month + 1]) - (1 << starts[month]) for month in range(earliest, 12, self._interval))
 
     def _weeks(self, year: int) -> int:
         first = first_ordinal(year)
