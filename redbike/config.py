@@ -36,6 +36,9 @@ class Config:
     timefile: str = ".redbike.timefile"
     default_timeout: float = 10.0
     """Seconds."""
+    on_timeout: str = "drop"
+    on_error: str = "drop"
+    retries: int = 3
     # Out of repr, because it may hold a password.
     redis: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Arguments of redis.Redis, converted, and what of `REDIS_SETTINGS` was given."""
@@ -88,6 +91,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _on_failure(text: str) -> str:
+    if text not in ("drop", "reschedule", "retry"):
+        raise ValueError(f"{text!r} is none of drop, reschedule and retry")
+    return text
+
+
 @dataclass(frozen=True)
 class Setting:
     read: Callable[[str], object]
@@ -100,6 +109,9 @@ SETTINGS: Mapping[str, Setting] = {
     "worker": Setting(_lines, optional=True),
     "timefile": Setting(_text),
     "default_timeout": Setting(_seconds),
+    "on_timeout": Setting(_on_failure),
+    "on_error": Setting(_on_failure),
+    "retries": Setting(functools.partial(_whole_number, least=1, most=100)),
 }
 """Section [redbike], by the fields of Config."""
 
