@@ -334,7 +334,7 @@ class Redbike:
 
     def _briefly(self, attempt: Attempt[T]) -> T:
         if not self._server_checked:
-            self._patience.try_briefly(lambda _: check_server(self.redis, self._link.where, self.log))
+            self._patience.try_briefly(lambda _: check_server(self._link, self.prefix, self.log))
             self._server_checked = True
         return self._patience.try_briefly(attempt)
 
@@ -343,7 +343,7 @@ class Redbike:
         self._server_checked = False
         while True:
             try:
-                self._briefly(lambda _: check_writable(self.redis, self._link.where))
+                self._briefly(lambda _: check_writable(self._link))
             except ServerError as error:
                 if is_loading(error.__cause__) and not self._told_to_stop():
                     continue

@@ -91,6 +91,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        scheme = text.partition("://")[0][:20]  # not the whole: it could hold a password
+        raise ValueError(f"begins with {scheme!r}; write redis://, rediss:// or unix://")
+    return text
+
+
 def _on_failure(text: str) -> str:
     if text not in ("drop", "reschedule", "retry"):
         raise ValueError(f"{text!r} is none of drop, reschedule and retry")
@@ -117,11 +124,20 @@ SETTINGS: Mapping[str, Setting] = {
 
 REDIS_SETTINGS: Mapping[str, Setting] = {
     "embedded": Setting(_text),
+    "url": Setting(_url),
+    "sentinels": Setting(_text),
+    "service_name": Setting(_word),
+    "sentinel_username": Setting(_text, optional=True),
+    "sentinel_password": Setting(_text, optional=True),
+    "cluster": Setting(_flag),
 }
 """Settings of our own in [redbike-redis], beside the arguments of redis.Redis."""
 
 _EXCLUDED: Mapping[str, tuple[str, ...]] = {
-    "embedded": ("host", "port", "unix_socket_path"),
+    "embedded": ("host", "port", "unix_socket_path", "url", "sentinels", "cluster"),
+    "url": ("host", "port", "unix_socket_path", "sentinels"),
+    "sentinels": ("host", "port", "unix_socket_path", "cluster"),
+    "cluster": ("unix_socket_path", "db"),
 }
 
 _READERS: Mapping[str, Callable[[str], object]] = {

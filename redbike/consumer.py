@@ -63,6 +63,9 @@ class Consumer:
         order = self._current_order()
         try:
             run, halted = self._turn(order, order.one(), heed_halt=False)
+            if run is None and not self._loop.stop():
+                # Before the first wait: a halt, or jobs in the other places, are there already.
+                run, halted = self._turn(order, order.all())
             while run is not None or not (halted or self._loop.stop()):
                 if run is not None:
                     outcome = self._do(run, order)

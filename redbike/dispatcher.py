@@ -53,12 +53,13 @@ class Dispatcher:
     def sweep(self, now: float | None = None, expected: bytes | None = None) -> Look:
         """Queue all that is due, and return the last look at the timeline.
 
-        A pass that found the prefix halted is still made in full; one that is halted under way ends early.
+        A pass that is halted from its start is still made in full; one that is halted under way ends early.
         `expected` is a job that should be due by now: naming it saves a round trip.
         """
+        stopped_before = self._loop.stop()
         look = self._promote([] if expected is None else [expected], now)
         halted_before = look.halted
-        while look.due and not self._loop.stop() and look.halted == halted_before:
+        while look.due and (self._loop.stop(), look.halted) == (stopped_before, halted_before):
             look = self._promote(look.due, now)
         return look
 
@@ -88,6 +89,8 @@ class Dispatcher:
             wait_s = min(wait_s, look.first[1] - self._now())
         if wait_s > 0:
             called_for = self._loop.patience.outlast(lambda _: self._wait(wait_s), self._loop.stop)
+            if self._loop.stop():
+                return look
             if called_for is not None:
                 return self.sweep(expected=called_for)
         if not self._is_due(look):

@@ -105,7 +105,8 @@ class Registry:
                 continue  # a job that no queue can be told for was never in one
             queues.add(queue_key)
         for queue_key in queues:
-            jobids.update(_bytes(self._client.lrange(queue_key, 0, -1)))
+            if self._client.type(queue_key) == b"list":
+                jobids.update(_bytes(self._client.lrange(queue_key, 0, -1)))
         for jobid in jobids:
             tags.update(encode(keys.tag(queue_key, decode(jobid))) for queue_key in queues)
         for entry in _bytes(self._client.zrange(keys.running, 0, -1)):
@@ -120,9 +121,12 @@ class Registry:
         return sum(self._client.unlink(*found[at : at + _PAGE]) for at in range(0, len(found), _PAGE))
 
     def _jobids(self) -> Iterator[bytes]:
-        yield from (field for field, _ in self._client.hscan_iter(self._keys.schedules, count=_PAGE))
-        yield from (field for field, _ in self._client.hscan_iter(self._keys.statuses, count=_PAGE))
-        yield from (member for member, _ in self._client.zscan_iter(self._keys.timeline, count=_PAGE))
+        # A key that somebody made with a wrong type holds no jobs, and is still to be deleted.
+        for key in (self._keys.schedules, self._keys.statuses):
+            if self._client.type(key) == b"hash":
+                yield from (field for field, _ in self._client.hscan_iter(key, count=_PAGE))
+        if self._client.type(self._keys.timeline) == b"zset":
+            yield from (member for member, _ in self._client.zscan_iter(self._keys.timeline, count=_PAGE))
 
     def _fields(self, key: str, call: Call) -> Iterator[tuple[bytes, bytes]]:
         """The fields of a hash, page by page; each page is asked for on its own, so an outage between pages is none."""

@@ -145,6 +145,7 @@ class Scripts:
         self._keys = keys
         self._name = secrets.token_hex(8)
         self._place, self._promote = _Script("place"), _Script("promote")
+        self._now = _Script("now")
         self._turn, self._unset, self._lost = _Script("turn"), _Script("unset"), _Script("lost")
         self._clock: tuple[float, float] | None = None
 
@@ -155,8 +156,8 @@ class Scripts:
             elapsed = time.monotonic() - clock[1]
             if elapsed < _CLOCK_GOOD_FOR_S:
                 return clock[0] + elapsed
-        seconds, microseconds = self._client.time()
-        return self._told(seconds + microseconds / 1e6)
+        # A script and not the command TIME, because its key tells a Cluster which node is meant.
+        return self._told(_number(self._now.run(self._client, _encoded([self._keys.timeline]), ())))
 
     def place(self, placement: Placement, now: float | None = None, nonce: str = "", only_lost: bool = False) -> bool:
         """Register a schedule and carry out its plan; `only_lost`: if the job is in no place. Whether it was done."""

@@ -22,7 +22,7 @@ _CACHED_TEXTS = 2_048
 _CACHED_TEXT_CHARS = 1_000
 # What these cost, in the unit of Effort.
 _SHOWING_STEPS = 4
-_EXCLUSION_STEPS = 3
+_EXCLUSION_STEPS = 6
 
 
 def parse(text: str) -> "Recurrence":
@@ -85,7 +85,7 @@ class Recurrence:
 class _Occurrences:
     """The instants of all rules and dates from one start (wall seconds in a zone), less those excluded."""
 
-    __slots__ = ("_dates", "_earliest", "_excluded", "_excluded_dates", "_included")
+    __slots__ = ("_dates", "_earliest", "_excluded", "_excluded_dates", "_included", "_mixed")
 
     def __init__(self, lines: Lines, start: int, zone: tzinfo | None) -> None:
         effort = Effort()
@@ -93,28 +93,43 @@ class _Occurrences:
         self._excluded = [_member(parts, start, zone, effort) for parts in lines.excluded_rules]
         self._dates = sorted(_instant(moment, zone) for moment in lines.dates)
         self._excluded_dates = {_instant(moment, zone) for moment in lines.excluded_dates}
+        self._mixed = len(self._included) != 1 or bool(self._excluded or self._dates or self._excluded_dates)
         # No rule fires before its start; asking from here on keeps zones away from the calendar's edge.
         self._earliest = start - 2 * DAY_S
 
     def after(self, instant: int) -> int | None:
+        """The first instant of any rule or date after this one that nothing excludes."""
         effort = Effort()
-        found = self._next_included(instant, effort)
-        while found is not None and self._is_excluded(found, effort):
-            effort.spend(_EXCLUSION_STEPS * (len(self._included) + len(self._excluded)))
-            found = self._next_included(found, effort)
-        return found
-
-    def _next_included(self, instant: int, effort: Effort) -> int | None:
         begin = max(instant, self._earliest)
-        candidates = [found for member in self._included if (found := member(begin, effort)) is not None]
-        index = bisect_right(self._dates, instant)
-        candidates += self._dates[index : index + 1]
-        return min(candidates, default=None)
+        if not self._mixed:
+            return self._included[0](begin, effort)
+        included = [_Upcoming(member, begin, effort) for member in self._included]
+        excluded = [_Upcoming(member, begin, effort) for member in self._excluded]
+        while True:
+            candidates = [found for member in included if (found := member.after(instant)) is not None]
+            index = bisect_right(self._dates, instant)
+            found = min(candidates + self._dates[index : index + 1], default=None)
+            if found is None:
+                return None
+            if found not in self._excluded_dates and all(rule.after(found - 1) != found for rule in excluded):
+                return found
+            effort.spend(_EXCLUSION_STEPS)
+            instant = found
 
-    def _is_excluded(self, instant: int, effort: Effort) -> bool:
-        if instant in self._excluded_dates:
-            return True
-        return any(member(instant - 1, effort) == instant for member in self._excluded)
+
+class _Upcoming:
+    """The next instant of one rule while a search moves on: a rule is asked again only when it has been passed."""
+
+    __slots__ = ("_effort", "_member", "_next")
+
+    def __init__(self, member: After, begin: int, effort: Effort) -> None:
+        self._member, self._effort = member, effort
+        self._next = member(begin, effort)
+
+    def after(self, instant: int) -> int | None:
+        if self._next is not None and self._next <= instant:
+            self._next = self._member(instant, self._effort)
+        return self._next
 
 
 def _member(parts: Parts, start: int, zone: tzinfo | None, effort: Effort) -> After:

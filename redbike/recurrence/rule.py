@@ -186,6 +186,7 @@ class _Days:
         "_start_year",
         "_strides",
         "_week_by_week",
+        "_year_steps",
     )
 
     def __init__(self, filters: DayFilters, freq: int, interval: int, start_ordinal: int) -> None:
@@ -199,6 +200,7 @@ class _Days:
         self._week_by_week = filters.freq == WEEKLY and bool(filters.week_numbers or filters.easter_days)
         phases = {YEARLY: self._years, MONTHLY: self._months, WEEKLY: self._weeks, DAILY: self._single_days}
         self._phase = phases[min(freq, DAILY)] if interval > 1 else None
+        self._year_steps = 3 if filters.easter_days else 1
         self._strides = self._strided_days() if interval > 1 else 0
 
     def every_day(self) -> bool:
@@ -231,9 +233,9 @@ class _Days:
         for later in range(year + 1, LAST_YEAR + 1):
             bits = self.bits(later)
             if bits:
-                effort.spend(later - year)
+                effort.spend((later - year) * self._year_steps)
                 return first_ordinal(later) + (bits & -bits).bit_length() - 1
-        effort.spend(LAST_YEAR - year)
+        effort.spend((LAST_YEAR - year) * self._year_steps)
         return None
 
     def _with_shared_week(self, year: int, first: int, bits: int) -> int:
