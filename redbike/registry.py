@@ -10,10 +10,12 @@ from typing import Any, Protocol, TypedDict, TypeVar
 import redis
 
 from redbike.keys import Keys
-from redbike.scripts import decode, encode
+from redbike.schedule import read
+from redbike.scripts import Scripts, decode, encode
 from redbike.trouble import Troubles
 
 _PAGE = 1000  # entries a round trip
+_BATCH = 200  # jobs a call of a script: well below a millisecond of the server's time
 
 T = TypeVar("T")
 
@@ -63,11 +65,28 @@ class Registry:
     def statuses(self, call: Call) -> Iterator[tuple[str, str, int]]:
         """Job id, event and Unix time of every job that has a status."""
         for jobid, status in self._fields(self._keys.statuses, call):
-            event, _, timestamp = status.partition(b":")
-            if timestamp.isdigit() and len(timestamp) < 16:
-                yield decode(jobid), decode(event), int(timestamp)
+            read_status = _event_and_time(status)
+            if read_status is not None:
+                yield decode(jobid), *read_status
             else:
                 self._troubles.report(f"status of job {decode(jobid)!r}", f"{status[:80]!r} is not EVENT:TIMESTAMP")
+
+    def lost(
+        self, call: Call, scripts: Scripts, queue_key_for: Callable[[str], str], now: float
+    ) -> Iterator[tuple[str, str, int]]:
+        """Job id, event and Unix time of every job that is in no place, though its schedule leads on from `now`."""
+        live: list[tuple[str, str]] = []
+        for jobid, text in self.schedules(call):
+            if read(text).again(now).leads_on:
+                live.append((jobid, queue_key_for(jobid)))
+            if len(live) == _BATCH:
+                yield from self._lost_of(live, call, scripts)
+                live = []
+        yield from self._lost_of(live, call, scripts)
+
+    def _lost_of(self, jobs: list[tuple[str, str]], call: Call, scripts: Scripts) -> Iterator[tuple[str, str, int]]:
+        for jobid, status in call(lambda _: scripts.lost(jobs)) if jobs else []:
+            yield jobid, *(_event_and_time(status) or ("", 0))
 
     def flush(self, queue_names: Iterable[str], queue_key_for: Callable[[str], str]) -> int:
         """Delete the keys of this prefix; returns how many there were.
@@ -90,7 +109,12 @@ class Registry:
                 jobids.update(_bytes(self._client.lrange(queue_key, 0, -1)))
         for jobid in jobids:
             tags.update(encode(keys.tag(queue_key, decode(jobid))) for queue_key in queues)
+        for entry in _bytes(self._client.zrange(keys.running, 0, -1)):
+            _tag, _, place = entry.partition(b"\n")
+            queue, _, jobid = place.partition(b"\n")
+            tags.add(encode(keys.tag(decode(queue), decode(jobid))))
         found: list[bytes | str] = [keys.schedules, keys.statuses, keys.timeline, keys.control, *tags]
+        found += (keys.running, keys.retries)
         for queue_key in queues:
             found += (queue_key, keys.members(queue_key), keys.bell(queue_key))
         found += self._client.scan_iter(match=keys.memo_pattern(), count=_PAGE)
@@ -116,6 +140,11 @@ class Registry:
     def _page(self, key: str, cursor: int, _repeated: bool) -> tuple[int, dict[bytes, bytes]]:
         page: Any = self._client.hscan(key, cursor, count=_PAGE)
         return page[0], page[1]
+
+
+def _event_and_time(status: bytes) -> tuple[str, int] | None:
+    event, _, timestamp = status.partition(b":")
+    return (decode(event), int(timestamp)) if timestamp.isdigit() and len(timestamp) < 16 else None
 
 
 def _bytes(reply: Any) -> list[bytes]:

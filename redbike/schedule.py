@@ -41,6 +41,11 @@ class Plan:
     reason: str | None = None
     """With `Step.BAD`: what is wrong with the text, in one line; with `Step.STOP`: why, where nobody asked to stop."""
 
+    @property
+    def leads_on(self) -> bool:
+        """Whether there is a further run."""
+        return self.step in (Step.QUEUE, Step.AT)
+
 
 class Schedule(Protocol):
     """A schedule text that has been read."""

@@ -4,6 +4,7 @@ Replies become words and tuples here and go no further. Every call may be repeat
 """
 
 import os
+import random
 import secrets
 import threading
 import time
@@ -83,6 +84,17 @@ class Ending(NamedTuple):
     known_text: bytes | None
     step: str  # as in Placement, or 'die', 'quit', 'unset'
     due_at: float | None = None
+    tries: int | None = None  # how often to try again before the step is taken; 0: it went well; None: not counted
+    overdue: bool = False  # the run has outlived its timeout
+
+
+class Overdue(NamedTuple):
+    """A run that has outlived its timeout without being ended."""
+
+    jobid: str
+    tag: str
+    queue_key: str
+    text: bytes | None
 
 
 class Turn(NamedTuple):
@@ -126,12 +138,15 @@ class _Script:
 class Scripts:
     """The transitions of one prefix. Methods may be called from several threads."""
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, index_running: bool = False) -> None:
+        """`index_running`: keep the index by which a dispatcher finds runs that outlive their timeout."""
         self._client = client
+        self._index_running = index_running
         self._keys = keys
         self._name = secrets.token_hex(8)
         self._place, self._promote = _Script("place"), _Script("promote")
-        self._turn, self._unset = _Script("turn"), _Script("unset")
+        self._now = _Script("now")
+        self._turn, self._unset, self._lost = _Script("turn"), _Script("unset"), _Script("lost")
         self._clock: tuple[float, float] | None = None
 
     def now(self) -> float:
@@ -141,13 +156,16 @@ class Scripts:
             elapsed = time.monotonic() - clock[1]
             if elapsed < _CLOCK_GOOD_FOR_S:
                 return clock[0] + elapsed
-        seconds, microseconds = self._client.time()
-        return self._told(seconds + microseconds / 1e6)
+        # A script and not the command TIME, because its key tells a Cluster which node is meant.
+        return self._told(_number(self._now.run(self._client, _encoded([self._keys.timeline]), ())))
 
-    def place(self, placement: Placement, now: float | None = None, nonce: str = "", repeated: bool = False) -> float:
-        """Register a schedule and carry out its plan. Returns the time of the call, Unix seconds."""
-        keys, args = self._place_call(placement, now, nonce, repeated)
-        return self._told(_number(self._place.run(self._client, keys, args)))
+    def place(self, placement: Placement, now: float | None = None, nonce: str = "", only_lost: bool = False) -> bool:
+        """Register a schedule and carry out its plan; `only_lost`: if the job is in no place. Whether it was done."""
+        keys, args = self._place_call(placement, now, nonce, only_lost)
+        reply = self._place.run(self._client, keys, args)
+        if reply is not None:
+            self._told(_number(reply))
+        return reply is not None
 
     def place_many(self, placements: Sequence[Placement], nonce: str) -> None:
         """Carry out many placements in order in one round trip, each with the nonce `NONCE:INDEX`.
@@ -157,7 +175,7 @@ class Scripts:
         self._place.sha = self._place.sha or self._place.load(self._client)
         pipeline = self._client.pipeline(transaction=False)
         for index, placement in enumerate(placements):
-            keys, args = self._place_call(placement._replace(once=True), None, f"{nonce}:{index}", False)
+            keys, args = self._place_call(placement._replace(once=True), None, f"{nonce}:{index}")
             pipeline.execute_command("EVALSHA", self._place.sha, len(keys), *keys, *args)
         pipeline.execute()
 
@@ -216,24 +234,20 @@ class Scripts:
         *,
         heed_halt: bool = True,
         now: float | None = None,
-        repeated: bool = False,
     ) -> Turn:
         """End a run, begin the next: one round trip. `nonce` becomes the run tag of the job that is taken."""
         keys = self._keys
-        call_keys: list[str] = [
-            keys.schedules,
-            keys.statuses,
-            keys.timeline,
-            keys.control,
-            keys.memo(self._client_name()),
-        ]
+        memo = keys.memo(self._client_name())
+        call_keys = [keys.schedules, keys.statuses, keys.timeline, keys.control, memo, keys.running, keys.retries]
         call_keys += places.keys
-        args: list[Text] = [_optional(now), nonce, _yes(repeated), _yes(heed_halt), keys.wake, places.spec]
+        args: list[Text] = [_optional(now), nonce, _yes(self._index_running), _yes(heed_halt), keys.wake, places.spec]
         args += (len(places.timeouts_ms), *places.timeouts_ms)
         if ending is not None:
             call_keys += (keys.tag(ending.taken_from, ending.jobid), *self.queue_triple(ending.goes_to))
             known = b"" if ending.known_text is None else ending.known_text
-            args += (encode(ending.jobid), ending.tag, known, ending.step, _optional(ending.due_at))
+            args += (encode(ending.jobid), ending.tag, encode(ending.taken_from), known, ending.step)
+            tries = "" if ending.tries is None else ending.tries
+            args += (_optional(ending.due_at), tries, random.uniform(0.5, 1.5), _yes(ending.overdue))
         reply = self._turn.run(self._client, _encoded(call_keys), args)
         clock, ended, changed_text, halted, place, jobid, text, troubles = _list(reply)
         return Turn(
@@ -247,10 +261,41 @@ class Scripts:
             troubles=_troubles(troubles, places.keys[::3]),
         )
 
+    def overdue(self, limit: int) -> list[Overdue]:
+        """Runs whose timeout has passed and which nobody has ended, the longest overdue first."""
+        found: Any = self._client.zrangebyscore(self._keys.running, "-inf", self.now(), start=0, num=limit)
+        if not found:
+            return []
+        parts = [parts for entry in found if len(parts := entry.split(b"\n", 2)) == 3]
+        if len(parts) < len(found):
+            self._client.zrem(self._keys.running, *(entry for entry in found if entry.count(b"\n") < 2))
+        if not parts:
+            return []
+        texts: Any = self._client.hmget(self._keys.schedules, [jobid for _, _, jobid in parts])
+        return [
+            Overdue(decode(jobid), tag.decode(), decode(queue_key), text)
+            for (tag, queue_key, jobid), text in zip(parts, texts, strict=True)
+        ]
+
+    def lost(self, jobs: Sequence[tuple[str, str]]) -> list[tuple[str, bytes]]:
+        """Job id and status of each of these (job id, queue key) pairs that is registered, and in no place."""
+        keys = self._keys
+        queue_keys = list(dict.fromkeys(queue_key for _, queue_key in jobs))
+        number_of = {queue_key: number for number, queue_key in enumerate(queue_keys, 1)}
+        call_keys = [keys.timeline, keys.schedules, keys.statuses]
+        for queue_key in queue_keys:
+            call_keys += (queue_key, keys.members(queue_key))
+        args: list[Text] = [len(queue_keys)]
+        for jobid, queue_key in jobs:
+            call_keys.append(keys.tag(queue_key, jobid))
+            args += (encode(jobid), number_of[queue_key])
+        flat = _list(self._lost.run(self._client, _encoded(call_keys), args))
+        return [(decode(flat[i]), flat[i + 1]) for i in range(0, len(flat), 2)]
+
     def unset(self, jobid: str, queue_key: str) -> bool:
         """Forget a job; a run under way keeps its tag. True where the job was known."""
         keys = self._keys
-        call_keys = [keys.schedules, keys.statuses, keys.timeline, queue_key, keys.members(queue_key)]
+        call_keys = [keys.schedules, keys.statuses, keys.timeline, queue_key, keys.members(queue_key), keys.retries]
         return self._unset.run(self._client, _encoded(call_keys), [encode(jobid)]) == 1
 
     def forget_memo(self) -> None:
@@ -262,15 +307,15 @@ class Scripts:
         return queue_key, self._keys.members(queue_key), self._keys.bell(queue_key)
 
     def _place_call(
-        self, placement: Placement, now: float | None, nonce: str, repeated: bool
+        self, placement: Placement, now: float | None, nonce: str, only_lost: bool = False
     ) -> tuple[list[bytes], list[Text]]:
         keys, queue = self._keys, placement.queue_key
         call_keys = [keys.schedules, keys.statuses, keys.timeline, *self.queue_triple(queue)]
-        call_keys += (keys.tag(queue, placement.jobid), keys.memo(self._client_name()))
+        call_keys += (keys.tag(queue, placement.jobid), keys.memo(self._client_name()), keys.retries)
         register = placement.text is not None
         args: list[Text] = [encode(placement.jobid), encode(placement.text or ""), _yes(register), placement.step]
         args += (_optional(placement.due_at), _optional(now), keys.wake)
-        args += (nonce if placement.once else "", _yes(repeated))
+        args += (nonce if placement.once else "", _yes(only_lost))
         return _encoded(call_keys), args
 
     def _client_name(self) -> str:

@@ -1,6 +1,6 @@
 -- place: register the schedule of a job and carry out what it says comes next.
 --
--- KEYS  1 schedules  2 statuses  3 timeline  4 queue  5 members  6 bell  7 run tag  8 memo
+-- KEYS  1 schedules  2 statuses  3 timeline  4 queue  5 members  6 bell  7 run tag  8 memo  9 retries
 -- ARGV  1 job id
 --       2 schedule text to register, taken only where ARGV 3 is 'yes'
 --       3 'yes', or 'no': leave schedule and timeline as they are (a run by hand)
@@ -8,11 +8,11 @@
 --       5 due time for 'at', Unix seconds
 --       6 now, Unix seconds; '' for the server's time
 --       7 wake channel
---       8 nonce of this call, '' where repeating it does no harm
---       9 'yes' where the reply to this very call may have been lost before
--- Returns the time of the call, Unix seconds, as text.
+--       8 nonce: a second call with it changes nothing, for the reply to the first was lost; '' where that does no harm
+--       9 'yes': only a job that is in no place, with the schedule in ARGV 2 registered already
+-- Returns the time of the call, Unix seconds, as text; false where ARGV 9 forbids it.
 
-local schedules, statuses, timeline, queue, members, bell, tag, memo = unpack(KEYS)
+local schedules, statuses, timeline, queue, members, bell, tag, memo, retries = unpack(KEYS)
 local job, text, register, plan = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local channel, nonce = ARGV[7], ARGV[8]
 
@@ -31,7 +31,7 @@ local reply = string.format('%.6f', now)
 
 -- A one-off that ran between the lost reply and its repetition must not run again.
 if nonce ~= '' then
-    if ARGV[9] == 'yes' and redis.pcall('GET', memo) == nonce then
+    if redis.pcall('GET', memo) == nonce then
         return reply
     end
     redis.call('SET', memo, nonce, 'EX', 60)
@@ -41,6 +41,13 @@ end
 local function is_queued()
     return redis.call('SISMEMBER', members, job) == 1
         and (redis.call('LLEN', queue) > 1000 or redis.call('LPOS', queue, job) ~= false)
+end
+
+if ARGV[9] == 'yes' then
+    local placed = redis.call('ZSCORE', timeline, job) or redis.call('EXISTS', tag) == 1 or is_queued()
+    if placed or redis.call('HGET', schedules, job) ~= text then
+        return false
+    end
 end
 
 local event
@@ -78,6 +85,7 @@ end
 
 if register == 'yes' then
     redis.call('HSET', schedules, job, text)
+    redis.call('HDEL', retries, job)
 end
 redis.call('HSET', statuses, job, event .. ':' .. second)
 return reply

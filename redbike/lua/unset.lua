@@ -1,15 +1,16 @@
 -- unset: forget a job: schedule, status, place on the timeline and in the queue. A run under way keeps its tag.
 --
--- KEYS  1 schedules  2 statuses  3 timeline  4 queue  5 members
+-- KEYS  1 schedules  2 statuses  3 timeline  4 queue  5 members  6 retries
 -- ARGV  1 job id
 -- Returns 1 where the job was known in any of these places, else 0.
 
-local schedules, statuses, timeline, queue, members = unpack(KEYS)
+local schedules, statuses, timeline, queue, members, retries = unpack(KEYS)
 local job = ARGV[1]
 
 local found = redis.call('HDEL', schedules, job)
     + redis.call('HDEL', statuses, job)
     + redis.call('ZREM', timeline, job)
+redis.call('HDEL', retries, job)
 local member = redis.call('SREM', members, job)
 -- Looking through a long list costs time that all clients wait for; what others wrote there by hand is not worth it.
 if member == 1 or redis.call('LLEN', queue) <= 1000 then

@@ -1,0 +1,169 @@
+"""How a run ends: from what the worker made of the job, and its schedule as it stands, to what Redis is told.
+
+Owns the choices for runs that fail (`on-error`) or are lost (`on-timeout`); calls neither the worker nor Redis.
+"""
+
+import decimal
+import logging
+import math
+import numbers
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, TypeGuard
+
+from redbike.errors import ConfigError
+from redbike.schedule import Step, read
+from redbike.scripts import Ending, Overdue, decode
+
+MOST_RETRIES = 100
+_SHORTEST_DELAY_S = 1.0
+
+
+class OnFailure(StrEnum):
+    """What becomes of a job whose run failed or was lost."""
+
+    DROP = "drop"  # it falls out of circulation: `redbike lost` finds it
+    RESCHEDULE = "reschedule"  # its schedule decides, as after a run that went well
+    RETRY = "retry"  # it is tried again a few times, later and later; then its schedule decides
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The choices of one installation."""
+
+    on_timeout: OnFailure = OnFailure.DROP
+    on_error: OnFailure = OnFailure.DROP
+    retries: int = 3
+    """How often a run is tried again, with `RETRY`."""
+
+    @classmethod
+    def of(cls, on_timeout: str, on_error: str, retries: int) -> "Policy":
+        """The policy that these words and this number say; ConfigError for what they do not."""
+        if isinstance(retries, bool) or not isinstance(retries, int) or not 1 <= retries <= MOST_RETRIES:
+            raise ConfigError(f"retries: {retries!r} is not a whole number from 1 to {MOST_RETRIES}")
+        return cls(_choice("on_timeout", on_timeout), _choice("on_error", on_error), retries)
+
+    @property
+    def counts_tries(self) -> bool:
+        """Whether earlier tries have to be forgotten when a run goes well."""
+        return OnFailure.RETRY in (self.on_timeout, self.on_error)
+
+
+class Run(NamedTuple):
+    """A job in hand."""
+
+    jobid: str
+    tag: str
+    queue_key: str
+    text: bytes | None  # its schedule when it was taken; None: it has none
+    began_at: float  # server's time, Unix seconds
+    began_clock_s: float  # this machine's monotonic clock at that moment
+
+    def now(self) -> float:
+        """The server's time as it must be by now, Unix seconds: our own wall clock may be wrong."""
+        return self.began_at + (time.monotonic() - self.began_clock_s)
+
+
+class Verdict(StrEnum):
+    """How a call of the worker ended."""
+
+    DONE = "done"  # it returned: the schedule decides
+    QUIT = "quit"  # StopWork
+    UNSET = "unset"  # UnsetJob
+    DIED = "die"  # any other exception
+    BAD = "bad"  # it could not be called
+
+
+class Outcome(NamedTuple):
+    """A run that is over, but not yet in Redis."""
+
+    run: Run
+    verdict: Verdict
+    result: object = None  # what the worker returned
+
+
+class Endings:
+    """Makes the endings of runs."""
+
+    def __init__(self, queue_key_for: Callable[[str], str], policy: Policy, log: logging.Logger) -> None:
+        self._queue_key_for = queue_key_for
+        self._policy = policy
+        self._log = log
+
+    def of(self, outcome: Outcome, text: bytes | None) -> Ending:
+        """How a run ends that came to this outcome, with this text as the job's schedule."""
+        run, verdict = outcome.run, outcome.verdict
+        ending = Ending(run.jobid, run.tag, run.queue_key, self._goes_to(run.jobid, run.queue_key), text, str(verdict))
+        if verdict is Verdict.DONE:
+            step, due_at = self._by_schedule(run.jobid, text, run.now())
+            if step == Step.QUEUE:
+                pause_s = self._pause_s(run, outcome.result)
+                step, due_at = (Step.AT, run.now() + pause_s) if pause_s > 0 else (step, None)
+            return ending._replace(step=step, due_at=due_at, tries=0 if self._policy.counts_tries else None)
+        if verdict is Verdict.DIED:
+            return self._after_failure(ending, self._policy.on_error, run.now())
+        return ending
+
+    def of_lost(self, run: Overdue, now: float) -> Ending:
+        """How a run ends that outlived its timeout."""
+        goes_to = self._goes_to(run.jobid, run.queue_key)
+        ending = Ending(run.jobid, run.tag, run.queue_key, goes_to, run.text, Step.STOP, overdue=True)
+        return self._after_failure(ending, self._policy.on_timeout, now)
+
+    def _after_failure(self, ending: Ending, choice: OnFailure, now: float) -> Ending:
+        if choice is OnFailure.DROP:
+            return ending
+        step, due_at = self._by_schedule(ending.jobid, ending.known_text, now)
+        if step == Step.QUEUE:
+            # A job on CONTINUE that keeps failing must not spin.
+            step, due_at = Step.AT, now + _SHORTEST_DELAY_S
+        elif step == Step.STOP and not ending.overdue:
+            step = Verdict.DIED
+        return ending._replace(
+            step=step, due_at=due_at, tries=self._policy.retries if choice is OnFailure.RETRY else None
+        )
+
+    def _goes_to(self, jobid: str, taken_from: str) -> str:
+        try:
+            return self._queue_key_for(jobid)
+        except Exception:
+            self._log.exception("the worker names no queue for job %r: it stays in the queue it came from", jobid)
+            return taken_from
+
+    def _by_schedule(self, jobid: str, text: bytes | None, now: float) -> tuple[str, float | None]:
+        if text is None:
+            return Step.STOP, None
+        plan = read(decode(text)).again(now)
+        if plan.step is Step.BAD:
+            self._log.warning("job %r is BAD: %s", jobid, plan.reason)
+        if plan.step is Step.STOP and plan.registered == "STOP" and text != b"STOP":
+            # The text of a one-off that another program registered as written is over with its run.
+            return Verdict.QUIT, None
+        return plan.step, plan.due_at
+
+    def _pause_s(self, run: Run, result: object) -> float:
+        """The backoff that a job on CONTINUE asked for, seconds."""
+        if result is None:
+            return 0.0
+        if is_number(result) and math.isfinite(result):
+            return float(result)
+        self._log.warning(
+            "job %r returned %.100r: only a number of seconds, or None, means something; it is ignored",
+            run.jobid,
+            result,
+        )
+        return 0.0
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a real number; True and False are not meant as one."""
+    return isinstance(value, numbers.Real | decimal.Decimal) and not isinstance(value, bool)
+
+
+def _choice(name: str, word: str) -> OnFailure:
+    try:
+        return OnFailure(word)
+    except ValueError:
+        raise ConfigError(f"{name}: {word!r} is none of {', '.join(OnFailure)}") from None

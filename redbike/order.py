@@ -1,0 +1,44 @@
+"""The order in which a worker's queues are looked at, repetitions included, and where the next look begins."""
+
+from redbike.keys import Keys
+from redbike.scripts import Places
+
+
+class Order:
+    """One worker's order. What a turn needs to know of each place is made once, and used for every turn."""
+
+    def __init__(self, queue_keys: list[str], timeouts_s: list[float], keys: Keys) -> None:
+        self.queue_keys = queue_keys
+        unique = list(dict.fromkeys(queue_keys))
+        number_of = {queue_key: number for number, queue_key in enumerate(unique, 1)}
+        order = [number_of[queue_key] for queue_key in queue_keys]
+        timeout_ms = dict(zip(queue_keys, (max(1, round(1000 * seconds)) for seconds in timeouts_s), strict=True))
+        triples = [(key, keys.members(key), keys.bell(key)) for key in unique]
+        self.bell_keys = [bell for _, _, bell in triples]
+        flat = tuple(key for triple in triples for key in triple)
+        timeouts_ms = tuple(timeout_ms[key] for key in unique)
+        self._all = [
+            Places(" ".join(map(str, order[at:] + order[:at])), flat, timeouts_ms, len(order))
+            for at in range(len(order))
+        ]
+        self._one = [Places("1", triples[number - 1], (timeouts_ms[number - 1],), 1) for number in order]
+        self._position = 0
+
+    def one(self) -> Places:
+        """The next place alone."""
+        return self._one[self._position]
+
+    def all(self) -> Places:
+        """Every place, from the next one round to the one before it."""
+        return self._all[self._position]
+
+    def continue_from(self, former: "Order") -> None:
+        """Begin where an earlier order of the same queues stands."""
+        if former.queue_keys == self.queue_keys:
+            self._position = former._position
+
+    def looked(self, places: int) -> str:
+        """Move on by so many places; the queue key of the last one of them."""
+        last = (self._position + places - 1) % len(self.queue_keys)
+        self._position = (last + 1) % len(self.queue_keys)
+        return self.queue_keys[last]

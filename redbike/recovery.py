@@ -1,0 +1,51 @@
+"""Ending the runs that nobody ended: those that outlived their timeout, where `on-timeout` asks for it.
+
+The dispatcher does it between its passes. Among several, the index of running jobs lets each run be ended once.
+"""
+
+import logging
+import secrets
+import time
+
+import redis
+
+from redbike.ending import Endings
+from redbike.scripts import Ended, Overdue, Scripts
+from redbike.trouble import Troubles
+
+_LOOK_EVERY_S = 0.25
+_BATCH = 100
+
+
+class Recovery:
+    """A dispatcher's look at overdue runs."""
+
+    def __init__(self, scripts: Scripts, endings: Endings, troubles: Troubles, log: logging.Logger) -> None:
+        self._scripts = scripts
+        self._endings = endings
+        self._troubles = troubles
+        self._log = log
+        self._looked_at = -_LOOK_EVERY_S  # monotonic
+
+    def look(self) -> None:
+        """End overdue runs, if it is time to look for them: at most a batch, so that due jobs do not wait for long."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        try:
+            for run in self._scripts.overdue(_BATCH):
+                self._end(run)
+        except redis.ResponseError as error:
+            # A broken index must not hold up the jobs that are due.
+            self._troubles.report("runs that outlived their timeout cannot be looked after", str(error))
+
+    def _end(self, run: Overdue) -> None:
+        while True:
+            ending = self._endings.of_lost(run, self._scripts.now())
+            turn = self._scripts.turn(secrets.token_hex(12), ending=ending)
+            if turn.ended is not Ended.CHANGED:
+                break
+            run = run._replace(text=turn.changed_text)
+        if turn.ended is Ended.DONE:
+            self._log.warning("job %r outlived its timeout: it is put back into circulation", run.jobid)
