@@ -148,7 +148,7 @@ def check_server(link: Link, prefix: str, log: logging.Logger) -> None:
         raise ServerError(f"Redis at {where} is a node of a Cluster: write cluster: yes into [redbike-redis]")
     if link.is_cluster and not _has_hash_tag(prefix):
         raise ServerError(
-            f"prefix {prefix!r} would scatter its keys over the Redis Cluster at {where}, where no step could be atomic:"
+            f"prefix {prefix!r} would scatter its keys over the Redis Cluster at {where}, and no step were atomic:"
             f" put braces around it, {{{prefix}}}, which keep them together"
         )
     policy = server.get("maxmemory_policy", "noeviction")

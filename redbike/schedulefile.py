@@ -44,7 +44,20 @@ def read_rows(path: str | Path) -> list[Row]:
 
 def write_rows(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
     """Write rows as CSV; fields that hold commas, quotes or line breaks are quoted."""
-    csv.writer(file, lineterminator="\n").writerows(rows)
+    csv.writer(_UnixLines(file), lineterminator="\r\n").writerows(rows)
+
+
+class _UnixLines:
+    """Ends rows in a line feed alone, although csv, which quotes what its row ends consist of, was told otherwise.
+
+    A bare carriage return that is not quoted could not be read again.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def _malformed(path: str | Path, line: int, what: str) -> ScheduleFileError:

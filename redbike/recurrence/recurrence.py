@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 from redbike.recurrence.days import DAILY
 from redbike.recurrence.errors import BadRecurrence, Effort
 from redbike.recurrence.parts import Parts, shown
-from redbike.recurrence.rule import DAY_S, FIRST_WALL, LAST_WALL, compile_rule, refuse_long_count
+from redbike.recurrence.rule import compile_rule
 from redbike.recurrence.text import Lines, read_lines
+from redbike.recurrence.wall import DAY_S, FIRST_WALL, LAST_WALL, refuse_long_count
 from redbike.recurrence.zone import After, Clock, at_every_showing, once_per_wall_time, wall_of
 
 # Longer texts are parsed anew each time, so that a full cache stays within some ten megabytes.

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from redbike.recurrence.errors import BadRecurrence, Effort
 from redbike.recurrence.parts import shown
-from redbike.recurrence.rule import DAY_S, FIRST_WALL, LAST_WALL, Rule
+from redbike.recurrence.wall import DAY_S, FIRST_WALL, LAST_WALL, Rule
 
 _EPOCH = datetime(1970, 1, 1)
 # Zones are asked only about moments that stay within years 1 to 9999 on every clock.
