@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from importlib import resources
 from typing import Any, NamedTuple
@@ -173,11 +174,18 @@ class Scripts:
         Where the reply is lost, `placed` tells how many of them were carried out.
         """
         self._place.sha = self._place.sha or self._place.load(self._client)
+        calls = [
+            self._place_call(placement._replace(once=True), None, f"{nonce}:{index}")
+            for index, placement in enumerate(placements)
+        ]
         pipeline = self._client.pipeline(transaction=False)
-        for index, placement in enumerate(placements):
-            keys, args = self._place_call(placement._replace(once=True), None, f"{nonce}:{index}")
+        for keys, args in calls:
             pipeline.execute_command("EVALSHA", self._place.sha, len(keys), *keys, *args)
-        pipeline.execute()
+        for call, reply in zip(calls, pipeline.execute(raise_on_error=False), strict=True):
+            if isinstance(reply, redis.exceptions.NoScriptError):
+                self._place.run(self._client, *call)
+            elif isinstance(reply, Exception):
+                raise reply
 
     def placed(self, nonce: str) -> int:
         """How many placements of the `place_many` with this nonce were carried out."""
@@ -300,7 +308,8 @@ class Scripts:
 
     def forget_memo(self) -> None:
         """Remove what this client left in Redis against lost replies: it asks no more."""
-        self._client.delete(self._keys.memo(self._client_name()))
+        with suppress(redis.RedisError):  # it is no loss: the memo goes by itself
+            self._client.delete(self._keys.memo(self._client_name()))
 
     def queue_triple(self, queue_key: str) -> tuple[str, str, str]:
         """List, members and bell of a queue, as the scripts want them."""

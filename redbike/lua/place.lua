@@ -20,6 +20,7 @@ local channel, nonce = ARGV[7], ARGV[8]
 redis.call('HLEN', schedules)
 redis.call('HLEN', statuses)
 redis.call('ZCARD', timeline)
+redis.call('HLEN', retries)
 
 local now = tonumber(ARGV[6])
 if not now then

@@ -42,6 +42,8 @@ local LONGEST_DELAY = 300 -- seconds between two tries
 redis.call('HLEN', schedules)
 redis.call('HLEN', statuses)
 redis.call('ZCARD', timeline)
+redis.call('ZCARD', running)
+redis.call('HLEN', retries)
 
 local now = tonumber(ARGV[1])
 if not now then
