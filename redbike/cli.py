@@ -119,10 +119,10 @@ def do_unset(arguments: Arguments) -> None:
 
 
 def do_dispatch(arguments: Arguments) -> None:
-    stop = StopFlag()
+    stop, after = StopFlag(), _timestamp(arguments, "--after")
     with _bike(arguments, stop) as bike, _stopping(stop, bike):
         bike.clear_control()
-        bike.dispatch(after=_timestamp(arguments, "--after"), csvfilename=arguments["--schedules"])
+        bike.dispatch(after=after, csvfilename=arguments["--schedules"])
 
 
 def do_work(arguments: Arguments) -> None:

@@ -23,7 +23,8 @@ _CACHED_TEXTS = 2_048
 _CACHED_TEXT_CHARS = 1_000
 # What these cost, in the unit of Effort.
 _SHOWING_STEPS = 4
-_EXCLUSION_STEPS = 6
+# A weekend of minutes can be excluded, not one of seconds.
+_EXCLUSION_STEPS = 10
 
 
 def parse(text: str) -> "Recurrence":
