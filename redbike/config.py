@@ -106,6 +106,8 @@ def _on_failure(text: str) -> str:
 
 @dataclass(frozen=True)
 class Setting:
+    """How the text of a setting becomes its value."""
+
     read: Callable[[str], object]
     optional: bool = False
     """An empty value means None."""

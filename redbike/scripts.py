@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from importlib import resources
 from typing import Any, NamedTuple
@@ -394,7 +395,8 @@ class Scripts:
 
     def forget_memo(self) -> None:
         """Remove what this client left in Redis against lost replies: it asks no more."""
-        self._client.delete(self._keys.memo(self._client_name()))
+        with suppress(redis.RedisError):  # it is no loss: the memo goes by itself
+            self._client.delete(self._keys.memo(self._client_name()))
 
     def queue_triple(self, queue_key: str) -> tuple[str, str, str]:
         """List, members and bell of a queue, as the scripts want them."""

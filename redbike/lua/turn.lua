@@ -99,10 +99,10 @@ end
 
 -- The due time of the next try, or nil where the tries are used up or whoever set the job meanwhile decides.
 local function due_again(job, tries, factor)
-    local latest = redis.call('HGET', statuses, job)
-    local count = redis.call('HINCRBY', retries, job, 1)
-    if count > tries or not latest or string.sub(latest, 1, 4) ~= 'WRK:' then
-        redis.call('HDEL', retries, job)
+    local latest = redis.pcall('HGET', statuses, job)
+    local count = redis.pcall('HINCRBY', retries, job, 1)
+    if type(count) == 'table' or count > tries or type(latest) ~= 'string' or string.sub(latest, 1, 4) ~= 'WRK:' then
+        redis.pcall('HDEL', retries, job)
         return nil
     end
     return string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1)) * factor)
@@ -110,7 +110,7 @@ end
 
 -- Whether a run that outlived its timeout is still to be ended: nobody did, and the job is in no other place by now.
 local function is_abandoned(job, holder, mine, taken_from, members)
-    local known = redis.call('ZREM', running, entry(mine, taken_from, job)) == 1
+    local known = redis.pcall('ZREM', running, entry(mine, taken_from, job)) == 1
     return known
         and (not holder or holder == mine)
         and not redis.call('ZSCORE', timeline, job)
@@ -134,7 +134,7 @@ local function end_run()
             return 'late', false
         end
     elseif indexed then
-        redis.call('ZREM', running, entry(mine, taken_from, job))
+        redis.pcall('ZREM', running, entry(mine, taken_from, job))
     end
     if plan ~= 'queue' then
         -- A timeline of a wrong type fails the call here, while the run can still be ended later.
@@ -142,7 +142,7 @@ local function end_run()
     end
     redis.call('DEL', tag)
     if tries == 0 then
-        redis.call('HDEL', retries, job)
+        redis.pcall('HDEL', retries, job)
     elseif tries and text then
         local again = due_again(job, tries, tonumber(factor))
         if again then
@@ -152,7 +152,7 @@ local function end_run()
     if not text or plan == 'unset' then
         redis.call('HDEL', schedules, job)
         redis.pcall('HDEL', statuses, job)
-        redis.call('HDEL', retries, job)
+        redis.pcall('HDEL', retries, job)
         redis.call('ZREM', timeline, job)
         if redis.pcall('SREM', members, job) == 1 then
             redis.pcall('LREM', queue, 0, job)
@@ -160,10 +160,11 @@ local function end_run()
     elseif plan == 'queue' then
         enqueue(job, queue, members, bell)
     elseif plan == 'at' then
-        local earliest = redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')[2]
+        -- A sleeping dispatcher looks by itself once a second.
+        local earliest = tonumber(due) < now + 1 and redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
         -- An earlier entry is a run that was asked for during this one: it comes first.
         redis.call('ZADD', timeline, 'LT', due, job)
-        if tonumber(due) < now + 1 and (not earliest or tonumber(due) < tonumber(earliest)) then
+        if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
             redis.call('PUBLISH', ARGV[3], job)
         end
         set_status(job, 'TML')
@@ -191,7 +192,7 @@ local function hand_out(job, number, anew)
         given = redis.call('SET', tag, nonce, 'PX', timeout_ms, 'NX')
     end
     if given and indexed then
-        redis.call('ZADD', running, string.format('%.3f', now + timeout_ms / 1000), entry(nonce, queue, job))
+        redis.pcall('ZADD', running, string.format('%.3f', now + timeout_ms / 1000), entry(nonce, queue, job))
     end
     if given then
         set_status(job, 'WRK')
@@ -236,7 +237,7 @@ local function hand_out_again(place, job)
             local elsewhere = holder
                 or redis.pcall('SISMEMBER', members, job) == 1
                 or redis.call('ZSCORE', timeline, job)
-                or (indexed and not redis.call('ZSCORE', running, entry(nonce, queue, job)))
+                or (indexed and not redis.pcall('ZSCORE', running, entry(nonce, queue, job)))
             return (holder == nonce or not elsewhere) and hand_out(job, number, true)
         end
     end

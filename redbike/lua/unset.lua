@@ -7,13 +7,20 @@
 local schedules, statuses, timeline, queue, members, retries = unpack(KEYS)
 local job = ARGV[1]
 
-local found = redis.call('HDEL', schedules, job)
-    + redis.call('HDEL', statuses, job)
-    + redis.call('ZREM', timeline, job)
-redis.call('HDEL', retries, job)
+-- A key of a wrong type fails the call here, before its first write.
+redis.call('HLEN', schedules)
+redis.call('ZCARD', timeline)
+redis.call('SCARD', members)
+local length = redis.call('LLEN', queue)
+
+local found = redis.call('HDEL', schedules, job) + redis.call('ZREM', timeline, job)
+if redis.pcall('HDEL', statuses, job) == 1 then
+    found = found + 1
+end
+redis.pcall('HDEL', retries, job)
 local member = redis.call('SREM', members, job)
 -- Looking through a long list costs time that all clients wait for; what others wrote there by hand is not worth it.
-if member == 1 or redis.call('LLEN', queue) <= 1000 then
+if member == 1 or length <= 1000 then
     found = found + redis.call('LREM', queue, 0, job)
 end
 return (found + member > 0) and 1 or 0

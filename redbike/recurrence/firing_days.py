@@ -73,13 +73,19 @@ class FiringDays:
         bits = self.bits(year) >> (ordinal - first)
         if bits:
             return ordinal + (bits & -bits).bit_length() - 1
-        for later in range(year + 1, LAST_YEAR + 1):
+        years = self._years_after(year)
+        for examined, later in enumerate(years, 1):
             bits = self.bits(later)
             if bits:
-                effort.spend((later - year) * self._year_steps)
+                effort.spend(examined * self._year_steps)
                 return first_ordinal(later) + (bits & -bits).bit_length() - 1
-        effort.spend((LAST_YEAR - year) * self._year_steps)
+        effort.spend(len(years) * self._year_steps)
         return None
+
+    def _years_after(self, year: int) -> range:
+        if self._freq != YEARLY:
+            return range(year + 1, LAST_YEAR + 1)
+        return range(year + 1 + (self._start_year - year - 1) % self._interval, LAST_YEAR + 1, self._interval)
 
     def _with_shared_week(self, year: int, first: int, bits: int) -> int:
         """The days before the first week start are judged by the calendar of the year before."""

@@ -12,6 +12,8 @@ from redbike.recurrence.wall import DAY_S, EPOCH_ORDINAL, LAST_ORDINAL, LAST_WAL
 
 # After 400 years weekdays and leap years repeat; so many periods of an INTERVAL show all there is to see.
 _PERIODS_OF_A_CYCLE = {YEARLY: 400, MONTHLY: 4_800, WEEKLY: 20_871}
+# Easter's own cycle is 5.7 million years: with BYEASTER, this is the horizon.
+_EASTER_PERIODS = 1_000
 
 
 class PositionRule:
@@ -32,8 +34,7 @@ class PositionRule:
         period = self._period(min(wall // DAY_S + EPOCH_ORDINAL, LAST_ORDINAL))
         period += (self._first_period - period) % self._parts.interval
         # Two more than a cycle: the first period may be cut by the start, the last one by `wall`.
-        # Easter has a longer cycle; there this is the horizon.
-        periods = 2 + _PERIODS_OF_A_CYCLE[self._parts.freq]
+        periods = _EASTER_PERIODS if self._parts.by_easter else 2 + _PERIODS_OF_A_CYCLE[self._parts.freq]
         while periods:
             year, first, days = self._span(period)
             if first > LAST_ORDINAL:

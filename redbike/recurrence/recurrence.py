@@ -52,7 +52,7 @@ class Recurrence:
     def __init__(self, text: str) -> None:
         """Read the text; raises BadRecurrence. Prefer `parse`, which keeps what it has read."""
         self.text = text
-        self._lines = read_lines(text)
+        self._lines = _asked_from_start(read_lines(text))
         self.start = self._lines.start
         tz = None if self.start is None or self.start.tzinfo is UTC else self.start.tzinfo
         self.zone = tz.key if isinstance(tz, ZoneInfo) else None
@@ -64,7 +64,6 @@ class Recurrence:
 
     def after(self, reference: float) -> int | None:
         """Unix seconds of the first occurrence strictly after `reference`; None: no further run.
-
 
         `reference` is in Unix seconds, too. Raises BadRecurrence where the answer cannot be found
         with bounded work (Effort.LIMIT).
@@ -131,6 +130,13 @@ class _Upcoming:
         if self._next is not None and self._next <= instant:
             self._next = self._member(instant, self._effort)
         return self._next
+
+
+def _asked_from_start(lines: Lines) -> Lines:
+    """Without DTSTART and exclusions, the next run is the first or second from the start: no need to count on."""
+    if lines.start is None and not (lines.excluded_rules or lines.excluded_dates):
+        lines.rules = [replace(parts, count=parts.count and min(parts.count, 2)) for parts in lines.rules]
+    return lines
 
 
 def _member(parts: Parts, start: int, zone: tzinfo | None, effort: Effort) -> After:

@@ -135,7 +135,7 @@ def at_every_showing(rule: Rule, clock: Clock) -> After:
             wall = rule.after(instant + offset, effort)
             if wall is not None and wall < change + first:
                 return wall - first
-            instant, offset = change - 1, second
+            instant = change - 1
             wall = rule.after(change + second - 1, effort)
         else:
             wall = rule.after(instant + offset, effort)
