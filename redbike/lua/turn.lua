@@ -136,8 +136,10 @@ local function end_run()
     elseif indexed then
         redis.pcall('ZREM', running, entry(mine, taken_from, job))
     end
-    if plan ~= 'queue' then
-        -- A timeline of a wrong type fails the call here, while the run can still be ended later.
+    -- A timeline of a wrong type fails the call here, while the run can still be ended later.
+    if plan == 'queue' then
+        redis.call('ZREM', timeline, job)
+    else
         redis.call('ZCARD', timeline)
     end
     redis.call('DEL', tag)
