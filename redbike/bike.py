@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
-import redis
-
 from redbike.connection import Link, check_server, check_writable, is_loading
 from redbike.consumer import LONGEST_TIMEOUT_S, Consumer
 from redbike.dispatcher import Dispatcher
@@ -99,7 +97,7 @@ class Redbike:
         self._policy = Policy.of(on_timeout, on_error, retries)
         self._watches = self._policy.on_timeout is not OnFailure.DROP
         self._endings = Endings(self.queue_for, self._policy, self.log)
-        self._scripts = self._scripts_on(self.redis)
+        self._scripts = Scripts(self.redis, self._keys, self._watches)
         self._timefile = TimeFile(self.timefile, self.log)
         self._patience = Patience(self._link.where, self.log, self.nap)
         self._troubles = Troubles(self.log)
@@ -114,7 +112,7 @@ class Redbike:
             log=self.log,
         )
         self.consumer = Consumer(
-            connect=lambda: self._scripts_on(self._link.dedicated()),
+            connect=self._scripts_of_a_loop,
             keys=self._keys,
             worker=worker,
             default_timeout_s=lambda: self.default_timeout,
@@ -230,7 +228,7 @@ class Redbike:
         first_now = self._timefile.read() if after is None else _timestamp("after", after)
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
-        scripts = self._scripts_on(self._patience.try_briefly(lambda _: self._link.dedicated()))
+        scripts = self._patience.try_briefly(lambda _: self._scripts_of_a_loop())
         Dispatcher(
             scripts=scripts,
             queue_key_for=self.queue_for,
@@ -326,8 +324,8 @@ class Redbike:
         noted = self._timefile.read()
         return self._briefly(lambda _: self._scripts.now()) if noted is None else noted
 
-    def _scripts_on(self, client: redis.Redis) -> Scripts:
-        return Scripts(client, self._keys, index_running=self._watches)
+    def _scripts_of_a_loop(self) -> Scripts:
+        return Scripts(self.redis, self._keys, self._watches, self._link.wire())
 
     def _told_to_stop(self) -> bool:
         return self.stop_event is not None and self.stop_event.is_set()

@@ -16,6 +16,7 @@ from redis.sentinel import Sentinel
 
 from redbike.embedded import EmbeddedServer
 from redbike.errors import ConfigError, ServerError
+from redbike.wire import Wire
 
 OLDEST_SERVER = (6, 2)
 
@@ -70,10 +71,9 @@ class Link:
             pool.connection_class = _SocketConnection
         return client
 
-    def dedicated(self) -> redis.Redis:
-        """A client for one loop, connected at once: its own connection saves the way to the pool and back each turn."""
-        client: redis.Redis = self.client if self.is_cluster else self.client.client()
-        return client
+    def wire(self) -> Wire | None:
+        """A connection for one loop, made at once. On a Cluster there is none: the client finds the way to the node."""
+        return None if self.is_cluster else Wire(self.client.client())
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""

@@ -51,7 +51,9 @@ class Consumer:
     def __next__(self) -> tuple[str | None, str]:
         """Look at the next place of the order: the job taken from it and its run tag, or None and a tag not used."""
         nonce, order = _nonce(), self._current_order()
-        turn = self._loop.patience.try_briefly(lambda _: self._scripts.turn(nonce, order.one(), heed_halt=False))
+        turn = self._loop.patience.try_briefly(
+            lambda repeated: self._scripts.turn(nonce, order.one(), heed_halt=False, repeated=repeated)
+        )
         run = self._taken(turn, nonce, order, order.one())
         return (None if run is None else run.jobid), nonce
 
@@ -144,7 +146,7 @@ class Consumer:
 
         try:
             return self._loop.patience.outlast(
-                lambda _: self._scripts.turn(nonce, places, ending, heed_halt=heed_halt),
+                lambda repeated: self._scripts.turn(nonce, places, ending, heed_halt=heed_halt, repeated=repeated),
                 give_up,
             )
         except Stopped:

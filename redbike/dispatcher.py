@@ -64,23 +64,28 @@ class Dispatcher:
         return look
 
     def _promote(self, jobids: list[bytes], now: float | None) -> Look:
-        due = [(jobid, self._queue_of(jobid)) for jobid in jobids]
-        look = self._loop.patience.outlast(lambda _: self._scripts.promote(due, _BATCH, now), self._loop.stop)
+        by_queue, bad = self._by_queue(jobids)
+        look = self._loop.patience.outlast(lambda _: self._scripts.promote(by_queue, _BATCH, now, bad), self._loop.stop)
         for queue_key, error in look.troubles:
-            self._loop.troubles.report(queue_key, error)
+            self._loop.troubles.report(f"queue {queue_key}", error)
         self._write_time()
         return look
 
-    def _queue_of(self, jobid: bytes) -> str | None:
-        try:
-            return self._queue_key_for(jobid.decode())
-        except UnicodeDecodeError:
-            self._loop.log.error("job id %r is not UTF-8: the job is BAD and off the timeline", jobid)
-        except Exception:
-            self._loop.log.exception(
-                "the worker names no queue for job %r: the job is BAD and off the timeline", decode(jobid)
-            )
-        return None
+    def _by_queue(self, jobids: list[bytes]) -> tuple[dict[str, list[bytes]], list[bytes]]:
+        by_queue: dict[str, list[bytes]] = {}
+        bad = []
+        for jobid in jobids:
+            try:
+                by_queue.setdefault(self._queue_key_for(jobid.decode()), []).append(jobid)
+            except UnicodeDecodeError:
+                self._loop.log.error("job id %r is not UTF-8: the job is BAD and off the timeline", jobid)
+                bad.append(jobid)
+            except Exception:
+                self._loop.log.exception(
+                    "no queue can be told for job %r: it is BAD and off the timeline", decode(jobid)
+                )
+                bad.append(jobid)
+        return by_queue, bad
 
     def _sleep(self, look: Look) -> Look:
         """Wait for a wake-up call, for the first job to come due, or for a second; then look again."""

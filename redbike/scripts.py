@@ -8,7 +8,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from importlib import resources
@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 import redis
 
 from redbike.keys import Keys
+from redbike.wire import Packed, Wire
 
 Text = str | bytes | float
 _CLOCK_GOOD_FOR_S = 10.0
+_SAME_KEPT = 256
 
 
 def encode(text: str) -> bytes:
@@ -35,7 +37,7 @@ def decode(raw: bytes) -> str:
 class Ended(StrEnum):
     """How ending a run went."""
 
-    NOT_ASKED = ""
+    NOT_ASKED = "-"
     DONE = "ended"
     LATE = "late"  # the tag is gone or another's: nothing was changed
     CHANGED = "changed"  # another schedule by now: plan again
@@ -111,6 +113,31 @@ class Turn(NamedTuple):
     troubles: tuple[tuple[str, str], ...]  # queue key, error text
 
 
+_ENDED = {ended.encode(): ended for ended in Ended}
+
+
+class _Part(NamedTuple):
+    """Arguments of a command, as they are and packed."""
+
+    arguments: list[bytes]
+    packed: Packed
+
+    @classmethod
+    def of(cls, arguments: list[bytes]) -> "_Part":
+        return cls(arguments, Packed.of(arguments))
+
+
+_NOTHING = _Part.of([])
+
+
+class _Same(NamedTuple):
+    """What is the same in every turn that looks at these places."""
+
+    places: Places
+    keys: _Part
+    args: _Part
+
+
 class _Script:
     """One file of lua/, and what a server calls it."""
 
@@ -118,30 +145,58 @@ class _Script:
         self.source = resources.files("redbike").joinpath("lua", f"{name}.lua").read_text("utf-8")
         self.sha = ""
 
-    def run(self, client: redis.Redis, keys: Sequence[bytes], args: Sequence[Text]) -> object:
+    def run(self, client: redis.Redis, keys: Sequence[bytes], args: Sequence[Text]) -> Any:
         """The script's reply, as redis-py gives it."""
+        return self._loaded(client, lambda: client.execute_command("EVALSHA", self.sha, len(keys), *keys, *args))
+
+    def run_prepared(
+        self,
+        client: redis.Redis,
+        wire: Wire | None,
+        keys: _Part,
+        more_keys: list[bytes],
+        args: _Part,
+        more_args: list[bytes],
+    ) -> Any:
+        """The same, with what is packed already left as it is."""
+        if wire is None:
+            return self.run(client, [*keys.arguments, *more_keys], [*args.arguments, *more_args])
+        count = keys.packed.arguments + len(more_keys)
+
+        def call() -> object:
+            head = Packed.of([b"EVALSHA", self.sha.encode(), b"%d" % count])
+            return wire.call(head, keys.packed, Packed.of(more_keys), args.packed, Packed.of(more_args))
+
+        return self._loaded(client, call)
+
+    def _loaded(self, client: redis.Redis, call: Callable[[], object]) -> object:
         for _ in range(3):
             if self.sha:
                 try:
-                    return client.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+                    return call()
                 except redis.exceptions.NoScriptError:
                     pass
             # A restarted or flushed server has forgotten it.
             self.sha = self.load(client)
-        return client.execute_command("EVAL", self.source, len(keys), *keys, *args)
+        return call()
 
     def load(self, client: redis.Redis) -> str:
         """Make the server know the script; its SHA-1, by which to call it."""
-        sha = client.script_load(self.source)
+        sha: bytes | str = client.script_load(self.source)
         return sha if isinstance(sha, str) else sha.decode()
 
 
 class Scripts:
     """The transitions of one prefix. Methods may be called from several threads."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, index_running: bool = False) -> None:
-        """`index_running`: keep the index by which a dispatcher finds runs that outlive their timeout."""
+    def __init__(self, client: redis.Redis, keys: Keys, index_running: bool = False, wire: Wire | None = None) -> None:
+        """`index_running`: keep the index by which a dispatcher finds runs that outlive their timeout.
+
+        With a `wire`, an object is for one thread; the client is then asked for the rarer calls only.
+        """
         self._client = client
+        self._wire = wire
+        self._same: dict[tuple[int, bool, int], _Same] = {}
         self._index_running = index_running
         self._keys = keys
         self._name = secrets.token_hex(8)
@@ -158,14 +213,14 @@ class Scripts:
             if elapsed < _CLOCK_GOOD_FOR_S:
                 return clock[0] + elapsed
         # A script and not the command TIME, because its key tells a Cluster which node is meant.
-        return self._told(_number(self._now.run(self._client, _encoded([self._keys.timeline]), ())))
+        return self._told(float(self._now.run(self._client, _encoded([self._keys.timeline]), ())))
 
     def place(self, placement: Placement, now: float | None = None, nonce: str = "", only_lost: bool = False) -> bool:
         """Register a schedule and carry out its plan; `only_lost`: if the job is in no place. Whether it was done."""
         keys, args = self._place_call(placement, now, nonce, only_lost)
         reply = self._place.run(self._client, keys, args)
         if reply is not None:
-            self._told(_number(reply))
+            self._told(float(reply))
         return reply is not None
 
     def place_many(self, placements: Sequence[Placement], nonce: str) -> None:
@@ -174,18 +229,11 @@ class Scripts:
         Where the reply is lost, `placed` tells how many of them were carried out.
         """
         self._place.sha = self._place.sha or self._place.load(self._client)
-        calls = [
-            self._place_call(placement._replace(once=True), None, f"{nonce}:{index}")
-            for index, placement in enumerate(placements)
-        ]
         pipeline = self._client.pipeline(transaction=False)
-        for keys, args in calls:
+        for index, placement in enumerate(placements):
+            keys, args = self._place_call(placement._replace(once=True), None, f"{nonce}:{index}")
             pipeline.execute_command("EVALSHA", self._place.sha, len(keys), *keys, *args)
-        for call, reply in zip(calls, pipeline.execute(raise_on_error=False), strict=True):
-            if isinstance(reply, redis.exceptions.NoScriptError):
-                self._place.run(self._client, *call)
-            elif isinstance(reply, Exception):
-                raise reply
+        pipeline.execute()
 
     def placed(self, nonce: str) -> int:
         """How many placements of the `place_many` with this nonce were carried out."""
@@ -193,30 +241,41 @@ class Scripts:
         whose, _, index = decode(memo or b"").rpartition(":")
         return int(index) + 1 if whose == nonce else 0
 
-    def promote(self, due: Sequence[tuple[bytes, str | None]], limit: int, now: float | None = None) -> Look:
-        """Queue these (job id, queue key) pairs where they are due; then see what is due next.
+    def promote(
+        self, due: Mapping[str, Sequence[bytes]], limit: int, now: float | None = None, bad: Sequence[bytes] = ()
+    ) -> Look:
+        """Queue jobs, given by queue key, where they are due; then see what is due next.
 
-        A job with the queue key None becomes `BAD`. `limit` bounds how many due ids the reply tells.
+        Those in `bad`, for which no queue is known, become `BAD`. `limit` bounds how many due ids the reply tells.
         """
         keys = self._keys
-        queue_keys = list(dict.fromkeys(queue for _, queue in due if queue is not None))
-        number_of = {queue: number for number, queue in enumerate(queue_keys, 1)}
-        call_keys = [keys.timeline, keys.statuses, keys.control]
-        for queue in queue_keys:
-            call_keys += self.queue_triple(queue)
-        args: list[Text] = [_optional(now), limit, len(queue_keys)]
-        for jobid, queue_key in due:
-            call_keys.append(keys.timeline if queue_key is None else keys.tag(queue_key, decode(jobid)))
-            args += (jobid, 0 if queue_key is None else number_of[queue_key])
-        reply = self._promote.run(self._client, _encoded(call_keys), args)
-        clock, halted, ids, first, queued, troubles = _list(reply)
+        call_keys = [encode(keys.timeline), encode(keys.statuses), encode(keys.control)]
+        for queue_key in due:
+            call_keys += _encoded(self.queue_triple(queue_key))
+        for queue_key, jobids in due.items():
+            prefix = encode(keys.tag(queue_key, ""))
+            call_keys += [prefix + jobid for jobid in jobids]
+        args = [_optional(now).encode(), b"%d" % limit, b"%d" % len(due)]
+        args += [b"%d" % len(jobids) for jobids in due.values()]
+        args += bad
+        reply = self._promote.run_prepared(self._client, self._wire, _NOTHING, call_keys, _NOTHING, args)
+        return self._read_look(reply, now, list(due))
+
+    def _read_look(self, reply: bytes, now: float | None, queue_keys: list[str]) -> Look:
+        head, lengths, first_due, rest = reply.split(b"\n", 3)
+        clock, halted, queued, trouble_count = head.split()
+        *trouble_lines, rest = rest.split(b"\n", int(trouble_count))
+        ids, at = [], 0
+        for length in map(int, lengths.split()):
+            ids.append(rest[at : at + length])
+            at += length
         return Look(
-            now=self._told(_number(clock)) if now is None else now,
-            halted=halted == 1,
-            due=_list(ids),
-            first=_first(first),
-            queued=queued,
-            troubles=_troubles(troubles, queue_keys),
+            now=self._told(float(clock)) if now is None else now,
+            halted=halted == b"1",
+            due=[] if first_due else ids,
+            first=(ids[0], float(first_due)) if first_due else None,
+            queued=int(queued),
+            troubles=_troubles(trouble_lines, queue_keys),
         )
 
     def peek(self) -> Look:
@@ -242,31 +301,59 @@ class Scripts:
         *,
         heed_halt: bool = True,
         now: float | None = None,
+        repeated: bool = False,
     ) -> Turn:
-        """End a run, begin the next: one round trip. `nonce` becomes the run tag of the job that is taken."""
-        keys = self._keys
-        memo = keys.memo(self._client_name())
-        call_keys = [keys.schedules, keys.statuses, keys.timeline, keys.control, memo, keys.running, keys.retries]
-        call_keys += places.keys
-        args: list[Text] = [_optional(now), nonce, _yes(self._index_running), _yes(heed_halt), keys.wake, places.spec]
-        args += (len(places.timeouts_ms), *places.timeouts_ms)
+        """End a run, begin the next: one round trip. `nonce` becomes the run tag of the job that is taken.
+
+        `repeated`: an earlier call with this nonce may have been carried out without its reply being seen.
+        """
+        changing = [_optional(now).encode(), nonce.encode(), _yes(repeated)]
+        end_keys: list[bytes] = []
         if ending is not None:
-            call_keys += (keys.tag(ending.taken_from, ending.jobid), *self.queue_triple(ending.goes_to))
-            known = b"" if ending.known_text is None else ending.known_text
-            args += (encode(ending.jobid), ending.tag, encode(ending.taken_from), known, ending.step)
-            tries = "" if ending.tries is None else ending.tries
-            args += (_optional(ending.due_at), tries, random.uniform(0.5, 1.5), _yes(ending.overdue))
-        reply = self._turn.run(self._client, _encoded(call_keys), args)
-        clock, ended, changed_text, halted, place, jobid, text, troubles = _list(reply)
+            tag = encode(self._keys.tag(ending.taken_from, ending.jobid))
+            end_keys = [tag, *_encoded(self.queue_triple(ending.goes_to))]
+            changing += (encode(ending.jobid), ending.tag.encode(), encode(ending.taken_from))
+            changing += (ending.known_text or b"", ending.step.encode(), _optional(ending.due_at).encode())
+            tries = b"" if ending.tries is None else b"%d" % ending.tries
+            changing += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"", _yes(ending.overdue))
+        same = self._same_in_every_turn(places, heed_halt)
+        reply = self._turn.run_prepared(self._client, self._wire, same.keys, end_keys, same.args, changing)
+        return self._read_turn(reply, now, places)
+
+    def _same_in_every_turn(self, places: Places, heed_halt: bool) -> "_Same":
+        known = self._same.get((id(places), heed_halt, os.getpid()))
+        if known is not None and known.places is places:
+            return known
+        keys = self._keys
+        first = [keys.schedules, keys.statuses, keys.timeline, keys.control, keys.memo(self._client_name())]
+        args: list[Text] = [_yes(self._index_running), _yes(heed_halt), keys.wake, places.spec]
+        args += (len(places.timeouts_ms), *places.timeouts_ms)
+        same = _Same(
+            places,
+            _Part.of(_encoded([*first, keys.running, keys.retries, *places.keys])),
+            _Part.of([argument if isinstance(argument, bytes) else str(argument).encode() for argument in args]),
+        )
+        if len(self._same) >= _SAME_KEPT:
+            self._same.clear()
+        self._same[id(places), heed_halt, os.getpid()] = same
+        return same
+
+    def _read_turn(self, reply: bytes, now: float | None, places: Places) -> Turn:
+        head, _, rest = reply.partition(b"\n")
+        clock, ended, halted, place, job_length, text_length = head.split()
+        job_end = int(job_length)
+        text_end = job_end + max(0, int(text_length))
+        text = None if text_length == b"-1" else rest[job_end:text_end]
+        changed = ended == b"changed"
         return Turn(
-            now=self._told(_number(clock)) if now is None else now,
-            ended=Ended(ended.decode()),
-            changed_text=changed_text,
-            halted=halted == 1,
-            place=place - 1 if place else None,
-            jobid=jobid,
-            text=text,
-            troubles=_troubles(troubles, places.keys[::3]),
+            now=self._told(float(clock)) if now is None else now,
+            ended=_ENDED[ended],
+            changed_text=text if changed else None,
+            halted=halted == b"1",
+            place=int(place) - 1 if place != b"0" else None,
+            jobid=rest[:job_end] if place != b"0" else None,
+            text=None if changed else text,
+            troubles=_troubles(rest[text_end:].split(b"\n"), places.keys[::3]) if len(rest) > text_end else (),
         )
 
     def overdue(self, limit: int) -> list[Overdue]:
@@ -304,7 +391,7 @@ class Scripts:
         """Forget a job; a run under way keeps its tag. True where the job was known."""
         keys = self._keys
         call_keys = [keys.schedules, keys.statuses, keys.timeline, queue_key, keys.members(queue_key), keys.retries]
-        return self._unset.run(self._client, _encoded(call_keys), [encode(jobid)]) == 1
+        return bool(self._unset.run(self._client, _encoded(call_keys), [encode(jobid)]))
 
     def forget_memo(self) -> None:
         """Remove what this client left in Redis against lost replies: it asks no more."""
@@ -340,17 +427,12 @@ def _encoded(keys: Iterable[str]) -> list[bytes]:
     return [encode(key) for key in keys]
 
 
-def _yes(flag: bool) -> str:
-    return "yes" if flag else "no"
+def _yes(flag: bool) -> bytes:
+    return b"yes" if flag else b"no"
 
 
-def _optional(number: float | None) -> Text:
+def _optional(number: float | None) -> str:
     return "" if number is None else repr(float(number))
-
-
-def _number(raw: object) -> float:
-    assert isinstance(raw, bytes), raw
-    return float(raw)
 
 
 def _list(reply: object) -> list[Any]:
@@ -358,9 +440,7 @@ def _list(reply: object) -> list[Any]:
     return reply
 
 
-def _first(pair: list[bytes]) -> tuple[bytes, float] | None:
-    return (pair[0], float(pair[1])) if pair else None
-
-
-def _troubles(flat: list[Any], queue_keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    return tuple((queue_keys[flat[i] - 1], decode(flat[i + 1])) for i in range(0, len(flat), 2))
+def _troubles(lines: Iterable[bytes], queue_keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Queue keys and errors, from lines of queue number and error."""
+    numbers_and_errors = (line.partition(b" ") for line in lines)
+    return tuple((queue_keys[int(number) - 1], decode(error)) for number, _, error in numbers_and_errors)

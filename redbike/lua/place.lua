@@ -18,22 +18,21 @@ local channel, nonce = ARGV[7], ARGV[8]
 
 -- A key of a wrong type fails the call here, before its first write.
 redis.call('HLEN', schedules)
-redis.call('HLEN', statuses)
 redis.call('ZCARD', timeline)
-redis.call('HLEN', retries)
 
-local now = tonumber(ARGV[6])
-if not now then
+local now, second, clock = tonumber(ARGV[6]), nil, ARGV[6]
+if now then
+    second = string.format('%d', math.floor(now))
+else
     local time = redis.call('TIME')
-    now = time[1] + time[2] / 1000000
+    now, second = time[1] + time[2] / 1000000, time[1]
+    clock = second .. '.' .. string.sub(1000000 + time[2], 2, 7)
 end
-local second = string.format('%d', math.floor(now))
-local reply = string.format('%.6f', now)
 
 -- A one-off that ran between the lost reply and its repetition must not run again.
 if nonce ~= '' then
     if redis.pcall('GET', memo) == nonce then
-        return reply
+        return clock
     end
     redis.call('SET', memo, nonce, 'EX', 60)
 end
@@ -71,11 +70,11 @@ if plan == 'queue' then
         event = 'ENQ'
     end
 elseif plan == 'at' then
-    local earliest = redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')[2]
     local due = tonumber(ARGV[5])
-    redis.call('ZADD', timeline, ARGV[5], job)
     -- A sleeping dispatcher looks by itself once a second.
-    if due < now + 1 and (not earliest or due < tonumber(earliest)) then
+    local earliest = due < now + 1 and redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', timeline, ARGV[5], job)
+    if earliest and (not earliest[2] or due < tonumber(earliest[2])) then
         redis.call('PUBLISH', channel, job)
     end
     event = 'TML'
@@ -86,7 +85,8 @@ end
 
 if register == 'yes' then
     redis.call('HSET', schedules, job, text)
-    redis.call('HDEL', retries, job)
+    redis.pcall('HDEL', retries, job)
 end
-redis.call('HSET', statuses, job, event .. ':' .. second)
-return reply
+-- A hash of a wrong type loses the status, and no job.
+redis.pcall('HSET', statuses, job, event .. ':' .. second)
+return clock

@@ -4,73 +4,76 @@
 --       then for each queue that is served: the list, its members, its bell
 --       then, to end a run: its tag, the list that the job goes back into, that one's members, its bell
 --       (The run tag of the job that is taken is the one key not named here: only the script learns which job that is.)
--- ARGV  1 now, Unix seconds; '' for the server's time
---       2 nonce: becomes the run tag of the job that is taken. A second call with it hands out the same job again,
---         for the reply to the first was lost
---       3 'yes' to keep the index of running jobs
---       4 'yes' to take nothing from a halted prefix
---       5 wake channel
---       6 numbers of the queues to look at, in order, parted by blanks; '' takes nothing
---       7 number of queues
+-- ARGV  1 'yes' to keep the index of running jobs
+--       2 'yes' to take nothing from a halted prefix
+--       3 wake channel
+--       4 numbers of the queues to look at, in order, parted by blanks; '' takes nothing
+--       5 number of queues
 --       then for each queue: how long a run from it may take, milliseconds
+--       then 1 now, Unix seconds; '' for the server's time
+--         2 nonce of this call: becomes the run tag of the job that is taken
+--         3 'yes' where the reply to this very call may have been lost before
 --       then, to end a run:
---         1 job id  2 run tag  3 key of the list that it was taken from
---         4 the schedule text that the plan was made from
---         5 the plan: 'queue', 'at', 'stop', 'bad', 'die', 'quit' (the job stopped itself) or 'unset'
---         6 for 'at': the due time, Unix seconds
---         7 how often the job is tried again before the plan is carried out; '' where that is not counted,
---           0 where the run went well and earlier tries are to be forgotten
---         8 what the delay before such a try, seconds, is multiplied with
---         9 'yes' where the run has outlived its timeout, and the index, not the tag, tells whether it is still to be ended
--- Returns  1 the time of the call, Unix seconds, as text
---          2 how the ending went: '' none asked for; 'ended'; 'late': the run is another's or over, nothing was changed;
+--         4 job id  5 run tag  6 key of the list that it was taken from
+--         7 the schedule text that the plan was made from
+--         8 the plan: 'queue', 'at', 'stop', 'bad', 'die', 'quit' (the job stopped itself) or 'unset'
+--         9 for 'at': the due time, Unix seconds
+--         10 how often the job is tried again before the plan is carried out; '' where that is not counted,
+--            0 where the run went well and earlier tries are to be forgotten
+--         11 what the delay before such a try, seconds, is multiplied with
+--         12 'yes' where the run has outlived its timeout, and the index, not the tag, tells whether it is still to be ended
+-- Returns one text, for a reply of many parts is slow to read. Its first line, parted by blanks:
+--          1 the time of the call, Unix seconds
+--          2 how the ending went: '-' none asked for; 'ended'; 'late': the run is another's or over, nothing was changed;
 --            'changed': the schedule is another now, nothing was changed and nothing taken, plan again and call again
---          3 'changed': the schedule text as it is now; else false
---          4 1 where the prefix is halted (and ARGV 4 asks for it), else 0
---          5 which of the places in ARGV 6 gave the job, 1 upwards; 0: nothing was taken
---          6 id of the job taken, or false
---          7 its schedule text; false where it has none
---          8 pairs of queue number and error text: queues that could not be looked at
+--          3 1 where the prefix is halted (and ARGV 2 asks for it), else 0
+--          4 which of the places in ARGV 4 gave the job, 1 upwards; 0: nothing was taken
+--          5 length of the id of the job taken, bytes
+--          6 length of its schedule text, or of the changed one, bytes; -1: there is none
+--       Then the id, the text, and a line for each queue that could not be looked at: its number and the error.
 
 local schedules, statuses, timeline, control, memo, running, retries = unpack(KEYS, 1, 7)
-local nonce, indexed, heeds_halt, channel, places = ARGV[2], ARGV[3] == 'yes', ARGV[4] == 'yes', ARGV[5], ARGV[6]
-local queues = tonumber(ARGV[7])
-local end_keys, end_args = 7 + 3 * queues, 7 + queues
+local places, queues = ARGV[4], tonumber(ARGV[5])
+local end_keys, rest = 7 + 3 * queues, 5 + queues
+local indexed, nonce = ARGV[1] == 'yes', ARGV[rest + 2]
 local LONGEST_DELAY = 300 -- seconds between two tries
 
--- A key of a wrong type fails the call here, before its first write.
-redis.call('HLEN', schedules)
-redis.call('HLEN', statuses)
-redis.call('ZCARD', timeline)
-redis.call('ZCARD', running)
-redis.call('HLEN', retries)
-
-local now = tonumber(ARGV[1])
-if not now then
+local now, second, clock = tonumber(ARGV[rest + 1]), nil, ARGV[rest + 1]
+if now then
+    second = string.format('%d', math.floor(now))
+else
     local time = redis.call('TIME')
-    now = time[1] + time[2] / 1000000
+    now, second = time[1] + time[2] / 1000000, time[1]
+    clock = second .. '.' .. string.sub(1000000 + time[2], 2, 7)
 end
-local second = string.format('%d', math.floor(now))
-local clock = string.format('%.6f', now)
+
+local status = {} -- job, status, job, status …: written at the end, in one go
+local function set_status(job, event)
+    status[#status + 1] = job
+    status[#status + 1] = event .. ':' .. second
+end
+
+local length = {} -- list key -> how many jobs are in it, where we know
 local to_ring = {} -- list key -> bell key
 
-local function set_status(job, event)
-    redis.call('HSET', statuses, job, event .. ':' .. second)
-end
-
 local function enqueue(job, queue, members, bell)
-    local known, length = redis.pcall('SISMEMBER', members, job), redis.pcall('LLEN', queue)
-    if type(known) == 'table' or type(length) == 'table' then
+    local added = redis.pcall('SADD', members, job)
+    if added == 0 then
+        -- Others may have left a job in the set that is not in the list; a short list is looked through.
+        local known_length = redis.pcall('LLEN', queue)
+        if type(known_length) == 'number' and known_length <= 1000 and not redis.call('LPOS', queue, job) then
+            added = 1
+        end
+    end
+    local pushed = added == 1 and redis.pcall('LPUSH', queue, job)
+    if type(added) == 'table' or type(pushed) == 'table' then
         -- A key of a wrong type takes nothing: the dispatcher tries again, and reports it.
+        redis.pcall('SREM', members, job)
         redis.call('ZADD', timeline, second, job)
         set_status(job, 'TML')
         return
     end
-    -- Others may have left a job in the set that is not in the list; a short list is looked through.
-    if known == 0 or (length <= 1000 and not redis.call('LPOS', queue, job)) then
-        redis.call('LPUSH', queue, job)
-        redis.call('SADD', members, job)
-    end
+    length[queue] = pushed or nil
     to_ring[queue] = bell
     set_status(job, 'ENQ')
 end
@@ -91,50 +94,57 @@ end
 
 -- An entry of the index of running jobs: run tag, list key and job id, a line each.
 local function entry(tag_value, queue, job)
-    return table.concat({ tag_value, queue, job }, '\n')
+    return tag_value .. '\n' .. queue .. '\n' .. job
 end
 
 -- The due time of the next try, or nil where the tries are used up or whoever set the job meanwhile decides.
 local function due_again(job, tries, factor)
-    local status = redis.call('HGET', statuses, job)
-    local count = redis.call('HINCRBY', retries, job, 1)
-    if count > tries or not status or string.sub(status, 1, 4) ~= 'WRK:' then
-        redis.call('HDEL', retries, job)
+    local latest = redis.pcall('HGET', statuses, job)
+    local count = redis.pcall('HINCRBY', retries, job, 1)
+    if type(count) == 'table' or count > tries or type(latest) ~= 'string' or string.sub(latest, 1, 4) ~= 'WRK:' then
+        redis.pcall('HDEL', retries, job)
         return nil
     end
     return string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1)) * factor)
 end
 
-local function is_over(job, tag, mine, taken_from, members, overdue)
-    local holder = redis.pcall('GET', tag)
-    if not overdue then
-        return holder ~= mine
-    end
-    local known = redis.call('ZREM', running, entry(mine, taken_from, job)) == 1
-    local elsewhere = (holder and holder ~= mine)
-        or redis.call('ZSCORE', timeline, job)
-        or redis.pcall('SISMEMBER', members, job) == 1
-    return elsewhere or not known
+-- Whether a run that outlived its timeout is still to be ended: nobody did, and the job is in no other place by now.
+local function is_abandoned(job, holder, mine, taken_from, members)
+    local known = redis.pcall('ZREM', running, entry(mine, taken_from, job)) == 1
+    return known
+        and (not holder or holder == mine)
+        and not redis.call('ZSCORE', timeline, job)
+        and redis.pcall('SISMEMBER', members, job) ~= 1
 end
 
 local function end_run()
     local tag, queue, members, bell = unpack(KEYS, end_keys + 1, end_keys + 4)
-    local job, mine, taken_from, known_text, plan, due, tries, factor, overdue = unpack(ARGV, end_args + 1, end_args + 9)
+    local job, mine, taken_from, known_text, plan, due, tries, factor, overdue = unpack(ARGV, rest + 4, rest + 12)
     overdue, tries = overdue == 'yes', tonumber(tries)
-    local text = redis.call('HGET', schedules, job)
-    local by_schedule = plan == 'queue' or plan == 'at' or plan == 'stop' or plan == 'bad'
-    if text and text ~= known_text and by_schedule and (overdue or redis.pcall('GET', tag) == mine) then
-        return 'changed', text
-    end
-    if is_over(job, tag, mine, taken_from, members, overdue) then
+    local holder = redis.pcall('GET', tag)
+    if holder ~= mine and not overdue then
         return 'late', false
     end
-    redis.call('DEL', tag)
-    if indexed and not overdue then
-        redis.call('ZREM', running, entry(mine, taken_from, job))
+    local text = redis.call('HGET', schedules, job)
+    if text and text ~= known_text and plan ~= 'die' and plan ~= 'quit' and plan ~= 'unset' then
+        return 'changed', text
     end
+    if overdue then
+        if not is_abandoned(job, holder, mine, taken_from, members) then
+            return 'late', false
+        end
+    elseif indexed then
+        redis.pcall('ZREM', running, entry(mine, taken_from, job))
+    end
+    -- A timeline of a wrong type fails the call here, while the run can still be ended later.
+    if plan == 'queue' then
+        redis.call('ZREM', timeline, job)
+    else
+        redis.call('ZCARD', timeline)
+    end
+    redis.call('DEL', tag)
     if tries == 0 then
-        redis.call('HDEL', retries, job)
+        redis.pcall('HDEL', retries, job)
     elseif tries and text then
         local again = due_again(job, tries, tonumber(factor))
         if again then
@@ -143,21 +153,21 @@ local function end_run()
     end
     if not text or plan == 'unset' then
         redis.call('HDEL', schedules, job)
-        redis.call('HDEL', statuses, job)
-        redis.call('HDEL', retries, job)
+        redis.pcall('HDEL', statuses, job)
+        redis.pcall('HDEL', retries, job)
         redis.call('ZREM', timeline, job)
         if redis.pcall('SREM', members, job) == 1 then
             redis.pcall('LREM', queue, 0, job)
         end
     elseif plan == 'queue' then
-        redis.call('ZREM', timeline, job)
         enqueue(job, queue, members, bell)
     elseif plan == 'at' then
-        local earliest = redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')[2]
+        -- A sleeping dispatcher looks by itself once a second.
+        local earliest = tonumber(due) < now + 1 and redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
         -- An earlier entry is a run that was asked for during this one: it comes first.
         redis.call('ZADD', timeline, 'LT', due, job)
-        if tonumber(due) < now + 1 and (not earliest or tonumber(due) < tonumber(earliest)) then
-            redis.call('PUBLISH', channel, job)
+        if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
+            redis.call('PUBLISH', ARGV[3], job)
         end
         set_status(job, 'TML')
     elseif plan == 'stop' then
@@ -175,33 +185,38 @@ local function end_run()
 end
 
 -- Gives the job its tag, unless somebody runs it.
-local function hand_out(job, number, condition)
-    local queue, timeout_ms = KEYS[5 + 3 * number], tonumber(ARGV[7 + number])
-    if not redis.call('SET', queue .. '-' .. job, nonce, 'PX', timeout_ms, unpack(condition)) then
-        return false
+local function hand_out(job, number, anew)
+    local queue, timeout_ms = KEYS[5 + 3 * number], ARGV[5 + number]
+    local tag, given = queue .. '-' .. job, nil
+    if anew then
+        given = redis.call('SET', tag, nonce, 'PX', timeout_ms)
+    else
+        given = redis.call('SET', tag, nonce, 'PX', timeout_ms, 'NX')
     end
-    if indexed then
-        redis.call('ZADD', running, string.format('%.3f', now + timeout_ms / 1000), entry(nonce, queue, job))
+    if given and indexed then
+        redis.pcall('ZADD', running, string.format('%.3f', now + timeout_ms / 1000), entry(nonce, queue, job))
     end
-    set_status(job, 'WRK')
-    return true
+    if given then
+        set_status(job, 'WRK')
+    end
+    return given
 end
 
--- Takes the first job that the places give: the number of the place, and the job.
+-- Takes the first job that the places give: the number of the place, and the job with its schedule text.
 local function take(troubles)
     local place = 0
-    for number in string.gmatch(places, '%d+') do
+    for word in string.gmatch(places, '%d+') do
         place = place + 1
-        number = tonumber(number)
+        local number = tonumber(word)
         local queue, members, bell = unpack(KEYS, 5 + 3 * number, 7 + 3 * number)
         local job = redis.pcall('RPOP', queue)
         if type(job) == 'table' then
-            troubles[#troubles + 1] = number
-            troubles[#troubles + 1] = job.err
+            troubles[#troubles + 1] = word .. ' ' .. job.err
         elseif job then
             redis.pcall('SREM', members, job)
+            length[queue] = length[queue] and length[queue] - 1
             to_ring[queue] = bell
-            if hand_out(job, number, { 'NX' }) then
+            if hand_out(job, number) then
                 return place, job
             end
             -- Queued by somebody while it runs: its turn comes when that run is over.
@@ -212,65 +227,64 @@ local function take(troubles)
     return 0, false
 end
 
--- What this very call did before its reply was lost: how the ending went, and the place and job that it handed out.
-local function remembered()
-    local memory = redis.pcall('GET', memo)
-    if type(memory) ~= 'string' then
-        return nil
-    end
-    local whose, ended, place, job = string.match(memory, '^(%S+) (%S+) (%d+) (.*)$')
-    if whose ~= nonce then
-        return nil
-    end
-    return ended, tonumber(place), job
-end
-
-local function queue_number_of(place)
+-- The job that this very call handed out before its reply was lost, unless somebody else has it by now.
+local function hand_out_again(place, job)
     local position = 0
-    for number in string.gmatch(places, '%d+') do
+    for word in string.gmatch(places, '%d+') do
         position = position + 1
         if position == place then
-            return tonumber(number)
+            local number = tonumber(word)
+            local queue, members = unpack(KEYS, 5 + 3 * number, 6 + 3 * number)
+            local holder = redis.pcall('GET', queue .. '-' .. job)
+            local elsewhere = holder
+                or redis.pcall('SISMEMBER', members, job) == 1
+                or redis.call('ZSCORE', timeline, job)
+                or (indexed and not redis.pcall('ZSCORE', running, entry(nonce, queue, job)))
+            return (holder == nonce or not elsewhere) and hand_out(job, number, true)
         end
     end
 end
 
-local ended, changed_text, place, job, troubles = '', false, 0, false, {}
-local was_ended, was_place, was_job = remembered()
-if was_ended then
-    ended = was_ended == '-' and '' or was_ended
-    if was_place > 0 then
-        -- The job that was handed out never began: it is handed out again, unless somebody else has it by now.
-        local number = queue_number_of(was_place)
-        local queue, members = unpack(KEYS, 5 + 3 * number, 6 + 3 * number)
-        local tag = queue .. '-' .. was_job
-        local holder = redis.pcall('GET', tag)
-        local elsewhere = holder
-            or redis.pcall('SISMEMBER', members, was_job) == 1
-            or redis.call('ZSCORE', timeline, was_job)
-            or (indexed and not redis.call('ZSCORE', running, entry(nonce, queue, was_job)))
-        if holder == nonce or not elsewhere then
-            hand_out(was_job, number, {})
-            place, job = was_place, was_job
-        end
+local ended, changed_text, place, job, troubles = '-', false, 0, false, {}
+local memory = ARGV[rest + 3] == 'yes' and redis.pcall('GET', memo)
+local whose, was_ended, was_place, was_job
+if type(memory) == 'string' then
+    whose, was_ended, was_place, was_job = string.match(memory, '^(%S+) (%S+) (%d+) (.*)$')
+end
+if whose == nonce then
+    ended = was_ended
+    if was_job ~= '' and hand_out_again(tonumber(was_place), was_job) then
+        place, job = tonumber(was_place), was_job
     end
 elseif #KEYS > end_keys then
     ended, changed_text = end_run()
 end
 
-local halted = heeds_halt and redis.pcall('GET', control) == 'HALT'
+local halted = ARGV[2] == 'yes' and redis.pcall('GET', control) == 'HALT'
 if not job and places ~= '' and ended ~= 'changed' and not halted then
+    if ended == '-' then
+        -- A hash of a wrong type fails the call here, before a job is taken.
+        redis.call('HLEN', schedules)
+    end
     place, job = take(troubles)
 end
 if job or ended == 'ended' then
-    redis.call('SET', memo, table.concat({ nonce, ended == '' and '-' or ended, place, job or '' }, ' '), 'EX', 86400)
+    redis.call('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', 86400)
 end
 
 -- Whoever leaves jobs behind wakes the next idle worker.
 for queue, bell in pairs(to_ring) do
-    if redis.call('EXISTS', queue) == 1 and redis.call('EXISTS', bell) == 0 then
-        redis.call('LPUSH', bell, '1')
+    if length[queue] ~= 0 and redis.call('EXISTS', bell) == 0 then
+        if length[queue] or redis.pcall('EXISTS', queue) == 1 then
+            redis.call('LPUSH', bell, '1')
+        end
     end
 end
-local text = job and redis.call('HGET', schedules, job)
-return { clock, ended, changed_text, halted and 1 or 0, place, job, text or false, troubles }
+if status[1] then
+    -- A hash of a wrong type loses the status, and no job.
+    redis.pcall('HSET', statuses, unpack(status))
+end
+local text = changed_text or (job and redis.call('HGET', schedules, job))
+local head = clock .. ' ' .. ended .. ' ' .. (halted and '1 ' or '0 ') .. place
+return head .. ' ' .. #(job or '') .. ' ' .. (text and #text or -1) .. '\n'
+    .. (job or '') .. (text or '') .. table.concat(troubles, '\n')

@@ -9,16 +9,15 @@ local job = ARGV[1]
 
 -- A key of a wrong type fails the call here, before its first write.
 redis.call('HLEN', schedules)
-redis.call('HLEN', statuses)
 redis.call('ZCARD', timeline)
-redis.call('HLEN', retries)
 redis.call('SCARD', members)
 local length = redis.call('LLEN', queue)
 
-local found = redis.call('HDEL', schedules, job)
-    + redis.call('HDEL', statuses, job)
-    + redis.call('ZREM', timeline, job)
-redis.call('HDEL', retries, job)
+local found = redis.call('HDEL', schedules, job) + redis.call('ZREM', timeline, job)
+if redis.pcall('HDEL', statuses, job) == 1 then
+    found = found + 1
+end
+redis.pcall('HDEL', retries, job)
 local member = redis.call('SREM', members, job)
 -- Looking through a long list costs time that all clients wait for; what others wrote there by hand is not worth it.
 if member == 1 or length <= 1000 then
