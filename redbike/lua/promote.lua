@@ -4,7 +4,7 @@
 -- KEYS  1 timeline  2 statuses  3 control
 --       then for each queue: the list, its members, its bell
 --       then for each job, queue by queue: its run tag, which is the key of the list, a dash and the job id
--- ARGV  1 now, Unix seconds; '' for the server's time
+-- ARGV  1 up to when jobs are due, Unix seconds; '' for the server's time, which statuses carry in any case
 --       2 how many due jobs to tell at the most
 --       3 number of queues
 --       then for each queue: how many of the jobs belong to it
@@ -19,13 +19,13 @@
 local timeline, statuses, control = KEYS[1], KEYS[2], KEYS[3]
 local queues = tonumber(ARGV[3])
 
-local now, second, clock = tonumber(ARGV[1]), nil, ARGV[1]
+local time = redis.call('TIME')
+local second, clock = time[1], time[1] .. '.' .. string.sub(1000000 + time[2], 2, 7)
+local now = tonumber(ARGV[1])
 if now then
-    second = string.format('%d', math.floor(now))
+    clock = ARGV[1]
 else
-    local time = redis.call('TIME')
-    now, second = time[1] + time[2] / 1000000, time[1]
-    clock = second .. '.' .. string.sub(1000000 + time[2], 2, 7)
+    now = tonumber(clock)
 end
 local later = string.format('%d', math.floor(now) + 1)
 local queued, troubles = 0, {}
