@@ -8,6 +8,7 @@ import math
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -213,7 +214,8 @@ class Redbike:
             except JobIdError as error:
                 raise ScheduleFileError(f"{csvfilename}:{row.line}: {error}; nothing of the file was set") from error
         for start in range(0, len(placements), _CSV_BATCH):
-            self._briefly(_BulkPlacement(self._scripts, placements[start : start + _CSV_BATCH]))
+            batch, nonce = placements[start : start + _CSV_BATCH], secrets.token_hex(12)
+            self._briefly(partial(self._scripts.place_many, batch, nonce))
 
     def dispatch(self, after: float | None = None, csvfilename: str | Path | None = None) -> None:
         """Load the CSV, then move due jobs from the timeline into their queues until halted.
@@ -347,22 +349,6 @@ class Redbike:
                     continue
                 raise
             return
-
-
-class _BulkPlacement:
-    """Placements that go to Redis together; called again after a lost reply, it goes on where Redis stopped."""
-
-    def __init__(self, scripts: Scripts, placements: list[Placement]) -> None:
-        self._scripts = scripts
-        self._rest = placements
-        self._nonce = secrets.token_hex(12)
-
-    def __call__(self, repeated: bool) -> None:
-        if repeated:
-            self._rest = self._rest[self._scripts.placed(self._nonce) :]
-            self._nonce = secrets.token_hex(12)
-        if self._rest:
-            self._scripts.place_many(self._rest, self._nonce)
 
 
 def _timestamp(name: str, value: float) -> float:

@@ -223,20 +223,27 @@ class Scripts:
             self._told(float(reply))
         return reply is not None
 
-    def place_many(self, placements: Sequence[Placement], nonce: str) -> None:
-        """Carry out many placements in order in one round trip, each with the nonce `NONCE:INDEX`.
+    def place_many(self, placements: Sequence[Placement], nonce: str, resume: bool = False) -> None:
+        """Carry out many placements in order, in one round trip.
 
-        Where the reply is lost, `placed` tells how many of them were carried out.
+        Where an earlier call with the same nonce may have been cut short, `resume` goes on behind the last one that
+        was carried out: each leaves the nonce and its index in the memo.
         """
-        self._place.sha = self._place.sha or self._place.load(self._client)
-        pipeline = self._client.pipeline(transaction=False)
-        for index, placement in enumerate(placements):
-            keys, args = self._place_call(placement._replace(once=True), None, f"{nonce}:{index}")
-            pipeline.execute_command("EVALSHA", self._place.sha, len(keys), *keys, *args)
-        pipeline.execute()
+        done = self._placed(nonce) if resume else 0
+        while done < len(placements):
+            self._place.sha = self._place.load(self._client)
+            pipeline = self._client.pipeline(transaction=False)
+            for index in range(done, len(placements)):
+                placement = placements[index]._replace(once=True)
+                keys, args = self._place_call(placement, None, f"{nonce}:{index}")
+                pipeline.execute_command("EVALSHA", self._place.sha, len(keys), *keys, *args)
+            try:
+                pipeline.execute()
+                return
+            except redis.exceptions.NoScriptError:
+                done = self._placed(nonce)
 
-    def placed(self, nonce: str) -> int:
-        """How many placements of the `place_many` with this nonce were carried out."""
+    def _placed(self, nonce: str) -> int:
         memo: Any = self._client.get(self._keys.memo(self._client_name()))
         whose, _, index = decode(memo or b"").rpartition(":")
         return int(index) + 1 if whose == nonce else 0
