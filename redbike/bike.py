@@ -98,7 +98,7 @@ class Redbike:
         self._policy = Policy.of(on_timeout, on_error, retries)
         self._watches = self._policy.on_timeout is not OnFailure.DROP
         self._endings = Endings(self.queue_for, self._policy, self.log)
-        self._scripts = Scripts(self.redis, self._keys, self._watches)
+        self._scripts = self._make_scripts()
         self._timefile = TimeFile(self.timefile, self.log)
         self._patience = Patience(self._link.where, self.log, self.nap)
         self._troubles = Troubles(self.log)
@@ -113,7 +113,7 @@ class Redbike:
             log=self.log,
         )
         self.consumer = Consumer(
-            connect=self._scripts_of_a_loop,
+            scripts=self._make_scripts(),
             keys=self._keys,
             worker=worker,
             default_timeout_s=lambda: self.default_timeout,
@@ -230,7 +230,7 @@ class Redbike:
         first_now = self._timefile.read() if after is None else _timestamp("after", after)
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
-        scripts = self._patience.try_briefly(lambda _: self._scripts_of_a_loop())
+        scripts = self._make_scripts()
         Dispatcher(
             scripts=scripts,
             queue_key_for=self.queue_for,
@@ -326,8 +326,9 @@ class Redbike:
         noted = self._timefile.read()
         return self._briefly(lambda _: self._scripts.now()) if noted is None else noted
 
-    def _scripts_of_a_loop(self) -> Scripts:
-        return Scripts(self.redis, self._keys, self._watches, self._link.wire())
+    def _make_scripts(self) -> Scripts:
+        """Each loop has its own, and with it a connection of its own."""
+        return Scripts(self.redis, self._keys, self._link.wires(), self._watches)
 
     def _told_to_stop(self) -> bool:
         return self.stop_event is not None and self.stop_event.is_set()

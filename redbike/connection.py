@@ -16,7 +16,7 @@ from redis.sentinel import Sentinel
 
 from redbike.embedded import EmbeddedServer
 from redbike.errors import ConfigError, ServerError
-from redbike.wire import Wire
+from redbike.wire import Wires
 
 OLDEST_SERVER = (6, 2)
 
@@ -71,9 +71,9 @@ class Link:
             pool.connection_class = _SocketConnection
         return client
 
-    def wire(self) -> Wire | None:
-        """A connection for one loop, made at once. On a Cluster there is none: the client finds the way to the node."""
-        return None if self.is_cluster else Wire(self.client.client())
+    def wires(self) -> Wires:
+        """For the calls that every job costs. On a Cluster there are none: the client finds the way to the node."""
+        return Wires(None if self.is_cluster else self.client)
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""

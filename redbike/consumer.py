@@ -6,7 +6,6 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
 
 from redbike.ending import Endings, Outcome, Run, Verdict, is_number
 from redbike.errors import ServerError, WorkerError
@@ -28,7 +27,7 @@ class Consumer:
 
     def __init__(
         self,
-        connect: Callable[[], Scripts],
+        scripts: Scripts,
         keys: Keys,
         worker: Worker,
         default_timeout_s: Callable[[], float],
@@ -36,7 +35,7 @@ class Consumer:
         bells: Bells,
         loop: Loop,
     ) -> None:
-        self._connect = connect
+        self._scripts = scripts
         self._keys = keys
         self._worker = worker
         self._default_timeout_s = default_timeout_s
@@ -80,11 +79,6 @@ class Consumer:
             self._scripts.forget_memo()
         except Stopped:
             pass
-
-    @cached_property
-    def _scripts(self) -> Scripts:
-        """On a connection of its own, made when it is first needed."""
-        return self._loop.patience.try_briefly(lambda _: self._connect())
 
     def _current_order(self) -> Order:
         """The worker's order as it says it now; the place in it is kept."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import redis
 
 from redbike.keys import Keys
-from redbike.wire import Packed, Wire
+from redbike.wire import Packed, Wires
 
 Text = str | bytes | float
 _CLOCK_GOOD_FOR_S = 10.0
@@ -152,14 +152,15 @@ class _Script:
     def run_prepared(
         self,
         client: redis.Redis,
-        wire: Wire | None,
+        wires: Wires,
         keys: _Part,
         more_keys: list[bytes],
         args: _Part,
         more_args: list[bytes],
     ) -> Any:
         """The same, with what is packed already left as it is."""
-        if wire is None:
+        wire = wires.get()
+        if wire is None or not wire.claim():
             return self.run(client, [*keys.arguments, *more_keys], [*args.arguments, *more_args])
         count = keys.packed.arguments + len(more_keys)
 
@@ -167,7 +168,10 @@ class _Script:
             head = Packed.of([b"EVALSHA", self.sha.encode(), b"%d" % count])
             return wire.call(head, keys.packed, Packed.of(more_keys), args.packed, Packed.of(more_args))
 
-        return self._loaded(client, call)
+        try:
+            return self._loaded(client, call)
+        finally:
+            wire.free()
 
     def _loaded(self, client: redis.Redis, call: Callable[[], object]) -> object:
         for _ in range(3):
@@ -189,14 +193,12 @@ class _Script:
 class Scripts:
     """The transitions of one prefix. Methods may be called from several threads."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, index_running: bool = False, wire: Wire | None = None) -> None:
-        """`index_running`: keep the index by which a dispatcher finds runs that outlive their timeout.
-
-        With a `wire`, an object is for one thread; the client is then asked for the rarer calls only.
-        """
+    def __init__(self, client: redis.Redis, keys: Keys, wires: Wires, index_running: bool = False) -> None:
+        """`index_running`: keep the index by which a dispatcher finds runs that outlive their timeout."""
         self._client = client
-        self._wire = wire
+        self._wires = wires
         self._same: dict[tuple[int, bool, int], _Same] = {}
+        self._same_places: dict[tuple[str, str], _Part] = {}
         self._index_running = index_running
         self._keys = keys
         self._name = secrets.token_hex(8)
@@ -217,8 +219,8 @@ class Scripts:
 
     def place(self, placement: Placement, now: float | None = None, nonce: str = "", only_lost: bool = False) -> bool:
         """Register a schedule and carry out its plan; `only_lost`: if the job is in no place. Whether it was done."""
-        keys, args = self._place_call(placement, now, nonce, only_lost)
-        reply = self._place.run(self._client, keys, args)
+        keys, tag, args = self._place_call(placement, now, nonce, only_lost)
+        reply = self._place.run_prepared(self._client, self._wires, keys, [tag], _NOTHING, args)
         if reply is not None:
             self._told(float(reply))
         return reply is not None
@@ -235,8 +237,9 @@ class Scripts:
             pipeline = self._client.pipeline(transaction=False)
             for index in range(done, len(placements)):
                 placement = placements[index]._replace(once=True)
-                keys, args = self._place_call(placement, None, f"{nonce}:{index}")
-                pipeline.execute_command("EVALSHA", self._place.sha, len(keys), *keys, *args)
+                keys, tag, args = self._place_call(placement, None, f"{nonce}:{index}")
+                call = ("EVALSHA", self._place.sha, len(keys.arguments) + 1, *keys.arguments, tag, *args)
+                pipeline.execute_command(*call)
             try:
                 pipeline.execute()
                 return
@@ -265,7 +268,7 @@ class Scripts:
         args = [_optional(now).encode(), b"%d" % limit, b"%d" % len(due)]
         args += [b"%d" % len(jobids) for jobids in due.values()]
         args += bad
-        reply = self._promote.run_prepared(self._client, self._wire, _NOTHING, call_keys, _NOTHING, args)
+        reply = self._promote.run_prepared(self._client, self._wires, _NOTHING, call_keys, _NOTHING, args)
         return self._read_look(reply, now, list(due))
 
     def _read_look(self, reply: bytes, now: float | None, queue_keys: list[str]) -> Look:
@@ -324,7 +327,7 @@ class Scripts:
             tries = b"" if ending.tries is None else b"%d" % ending.tries
             changing += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"", _yes(ending.overdue))
         same = self._same_in_every_turn(places, heed_halt)
-        reply = self._turn.run_prepared(self._client, self._wire, same.keys, end_keys, same.args, changing)
+        reply = self._turn.run_prepared(self._client, self._wires, same.keys, end_keys, same.args, changing)
         return self._read_turn(reply, now, places)
 
     def _same_in_every_turn(self, places: Places, heed_halt: bool) -> "_Same":
@@ -411,15 +414,20 @@ class Scripts:
 
     def _place_call(
         self, placement: Placement, now: float | None, nonce: str, only_lost: bool = False
-    ) -> tuple[list[bytes], list[Text]]:
-        keys, queue = self._keys, placement.queue_key
-        call_keys = [keys.schedules, keys.statuses, keys.timeline, *self.queue_triple(queue)]
-        call_keys += (keys.tag(queue, placement.jobid), keys.memo(self._client_name()), keys.retries)
-        register = placement.text is not None
-        args: list[Text] = [encode(placement.jobid), encode(placement.text or ""), _yes(register), placement.step]
-        args += (_optional(placement.due_at), _optional(now), keys.wake)
-        args += (nonce if placement.once else "", _yes(only_lost))
-        return _encoded(call_keys), args
+    ) -> tuple[_Part, bytes, list[bytes]]:
+        """The keys that are the same for every job of the queue, the run tag, and the arguments."""
+        keys, queue_key, client_name = self._keys, placement.queue_key, self._client_name()
+        same = self._same_places.get((queue_key, client_name))
+        if same is None:
+            first = (keys.schedules, keys.statuses, keys.timeline, keys.retries, keys.memo(client_name))
+            same = _Part.of(_encoded([*first, *self.queue_triple(queue_key)]))
+            if len(self._same_places) >= _SAME_KEPT:
+                self._same_places.clear()
+            self._same_places[queue_key, client_name] = same
+        args = [encode(placement.jobid), encode(placement.text or ""), _yes(placement.text is not None)]
+        args += (placement.step.encode(), _optional(placement.due_at).encode(), _optional(now).encode())
+        args += (encode(keys.wake), nonce.encode() if placement.once else b"", _yes(only_lost))
+        return same, encode(keys.tag(queue_key, placement.jobid)), args
 
     def _client_name(self) -> str:
         # A memo belongs to one thread of one process: others would overwrite it before it is read.

@@ -4,6 +4,8 @@ redis-py makes, secures and mends the connection, and reads the replies. What is
 are the same in every call, and the way to a pool and back. RESP: the Redis serialization protocol specification.
 """
 
+import os
+import threading
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -24,17 +26,43 @@ class Packed(NamedTuple):
 
 
 class Wire:
-    """A client's own connection. For one thread; every call raises what redis-py raises."""
+    """A client's own connection. Raises what redis-py raises, and opens the connection again after a failure."""
 
-    def __init__(self, dedicated: redis.Redis) -> None:
-        """`dedicated`: a client with a single connection, which nobody else uses."""
-        self._client = dedicated  # which would close the connection, were it let go of
-        connection: Any = dedicated.connection
+    def __init__(self, client: redis.Redis) -> None:
+        """Connects at once, from the client's pool, and keeps that connection."""
+        self._dedicated: redis.Redis = client.client()
+        connection: Any = self._dedicated.connection
         self._send, self._read = connection.send_packed_command, connection.read_response
+        self._lock = threading.Lock()
+
+    def claim(self) -> bool:
+        """Whether the wire is ours until `free`; another thread may be using it."""
+        return self._lock.acquire(blocking=False)
+
+    def free(self) -> None:
+        """Let others use the wire."""
+        self._lock.release()
 
     def call(self, *parts: Packed) -> object:
-        """Send one command, made of these parts in order, and read its reply."""
-        count = sum(part.arguments for part in parts)
-        self._send([b"*%d\r\n" % count + b"".join(part.raw for part in parts)])
+        """Send one command, made of these parts in order, and read its reply. For whoever has claimed the wire."""
+        count = sum([part.arguments for part in parts])
+        self._send([b"*%d\r\n" % count + b"".join([part.raw for part in parts])])
         reply: object = self._read()
         return reply
+
+
+class Wires:
+    """The wire of this process. A forked child gets one of its own: two on one connection would mix their replies."""
+
+    def __init__(self, client: redis.Redis | None) -> None:
+        """`client`: None where there are no wires."""
+        self._client = client
+        self._wire: Wire | None = None
+        self._pid = 0
+
+    def get(self) -> Wire | None:
+        """The wire, made when it is first needed."""
+        if self._client is not None and self._pid != os.getpid():
+            self._wire = Wire(self._client)
+            self._pid = os.getpid()
+        return self._wire

@@ -1,6 +1,6 @@
 -- place: register the schedule of a job and carry out what it says comes next.
 --
--- KEYS  1 schedules  2 statuses  3 timeline  4 queue  5 members  6 bell  7 run tag  8 memo  9 retries
+-- KEYS  1 schedules  2 statuses  3 timeline  4 retries  5 memo  6 queue  7 members  8 bell  9 run tag
 -- ARGV  1 job id
 --       2 schedule text to register, taken only where ARGV 3 is 'yes'
 --       3 'yes', or 'no': leave schedule and timeline as they are (a run by hand)
@@ -12,7 +12,7 @@
 --       9 'yes': only a job that is in no place, with the schedule in ARGV 2 registered already
 -- Returns the time of the call, Unix seconds, as text; false where ARGV 9 forbids it.
 
-local schedules, statuses, timeline, queue, members, bell, tag, memo, retries = unpack(KEYS)
+local schedules, statuses, timeline, retries, memo, queue, members, bell, tag = unpack(KEYS)
 local job, text, register, plan = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local channel, nonce = ARGV[7], ARGV[8]
 
