@@ -114,7 +114,8 @@ class Dispatcher:
         return look.first is not None and look.first[1] <= self._now()
 
     def _wait(self, wait_s: float) -> bytes | None:
-        self._wake_calls.subscribe()
+        if self._wake_calls.subscribe():
+            return None  # a call may have come between the last look and now
         with self._loop.nap:
             return None if self._loop.stop() else self._wake_calls.wait(wait_s)
         return None  # a signal ended the nap

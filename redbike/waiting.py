@@ -55,8 +55,9 @@ class WakeCalls:
         self._channel = channel
         self._pubsub: redis.client.PubSub | None = None
 
-    def subscribe(self) -> None:
-        """Listen from now on; a call that comes before the next `wait` is not missed."""
+    def subscribe(self) -> bool:
+        """Listen from now on, if not yet. True where that is new: then the timeline has to be looked at once more."""
+        is_new = self._pubsub is None
         if self._pubsub is None:
             self._pubsub = self._client.pubsub()
             try:
@@ -66,6 +67,7 @@ class WakeCalls:
             except redis.RedisError:
                 self.close()
                 raise
+        return is_new
 
     def wait(self, timeout_s: float) -> bytes | None:
         """The job id of the latest call as soon as there is one, None after the timeout."""
