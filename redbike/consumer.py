@@ -3,6 +3,7 @@
 `turn` of the scripts ends one run and begins the next in one round trip; the loop here never has two runs in hand.
 """
 
+import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -43,13 +44,15 @@ class Consumer:
         self._bells = bells
         self._loop = loop
         self._order: Order | None = None
+        self._random = secrets.token_hex(8)
+        self._count = itertools.count()
 
     def __iter__(self) -> Iterator[tuple[str | None, str]]:
         return self
 
     def __next__(self) -> tuple[str | None, str]:
         """Look at the next place of the order: the job taken from it and its run tag, or None and a tag not used."""
-        nonce, order = _nonce(), self._current_order()
+        nonce, order = self._nonce(), self._current_order()
         turn = self._loop.patience.try_briefly(
             lambda repeated: self._scripts.turn(nonce, order.one(), heed_halt=False, repeated=repeated)
         )
@@ -79,6 +82,10 @@ class Consumer:
             self._scripts.forget_memo()
         except Stopped:
             pass
+
+    def _nonce(self) -> str:
+        """A tag that no other run has: random for this consumer, counted within it."""
+        return f"{self._random}{next(self._count):08x}"
 
     def _current_order(self) -> Order:
         """The worker's order as it says it now; the place in it is kept."""
@@ -114,7 +121,7 @@ class Consumer:
         self, order: Order, places: Places, outcome: Outcome | None = None, *, heed_halt: bool = True
     ) -> tuple[Run | None, bool]:
         """End the run of this outcome and take the next job from places: the job, and whether the prefix is halted."""
-        nonce = _nonce()
+        nonce = self._nonce()
         ending = None if outcome is None else self._endings.of(outcome, outcome.run.text)
         while True:
             turn = self._call(nonce, places, ending, heed_halt)
@@ -196,7 +203,3 @@ class Consumer:
         except BaseException:
             self._turn(order, NO_PLACES, Outcome(run, Verdict.DIED))
             raise
-
-
-def _nonce() -> str:
-    return secrets.token_hex(12)

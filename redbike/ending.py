@@ -95,16 +95,18 @@ class Endings:
     def of(self, outcome: Outcome, text: bytes | None) -> Ending:
         """How a run ends that came to this outcome, with this text as the job's schedule."""
         run, verdict = outcome.run, outcome.verdict
-        ending = Ending(run.jobid, run.tag, run.queue_key, self._goes_to(run.jobid, run.queue_key), text, str(verdict))
-        if verdict is Verdict.DONE:
-            step, due_at = self._by_schedule(run.jobid, text, run.now())
-            if step == Step.QUEUE:
-                pause_s = self._pause_s(run, outcome.result)
-                step, due_at = (Step.AT, run.now() + pause_s) if pause_s > 0 else (step, None)
-            return ending._replace(step=step, due_at=due_at, tries=0 if self._policy.counts_tries else None)
-        if verdict is Verdict.DIED:
-            return self._after_failure(ending, self._policy.on_error, run.now())
-        return ending
+        goes_to = self._goes_to(run.jobid, run.queue_key)
+        if verdict is not Verdict.DONE:
+            ending = Ending(run.jobid, run.tag, run.queue_key, goes_to, text, verdict)
+            return self._after_failure(ending, self._policy.on_error, run.now()) if verdict is Verdict.DIED else ending
+        now = run.now()
+        step, due_at = self._by_schedule(run.jobid, text, now)
+        if step is Step.QUEUE and outcome.result is not None:
+            pause_s = self._pause_s(run, outcome.result)
+            if pause_s > 0:
+                step, due_at = Step.AT, now + pause_s
+        tries = 0 if self._policy.counts_tries else None
+        return Ending(run.jobid, run.tag, run.queue_key, goes_to, text, step, due_at, tries)
 
     def of_lost(self, run: Overdue, now: float) -> Ending:
         """How a run ends that outlived its timeout."""
@@ -145,8 +147,6 @@ class Endings:
 
     def _pause_s(self, run: Run, result: object) -> float:
         """The backoff that a job on CONTINUE asked for, seconds."""
-        if result is None:
-            return 0.0
         if is_number(result) and math.isfinite(result):
             return float(result)
         self._log.warning(
