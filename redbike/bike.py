@@ -27,7 +27,8 @@ from redbike.schedulefile import read_rows
 from redbike.scripts import Placement, Scripts, encode
 from redbike.timefile import TimeFile
 from redbike.trouble import Troubles
-from redbike.waiting import Bells, Nap, WakeCalls, longest_wait_s
+from redbike.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, Bells, Nap, WakeCalls, longest_wait_s
+from redbike.watch import Watch
 from redbike.worker import Worker
 
 DEFAULT_PREFIX = "redbike"
@@ -39,7 +40,11 @@ _CSV_BATCH = 500  # rows a round trip
 
 
 class StopEvent(Protocol):
-    """What stops loops from outside: a threading.Event, or anything that can be asked like one."""
+    """What stops loops from outside: a threading.Event, or anything that can be asked like one.
+
+    One that also ends naps when it is set (`Redbike.nap`) says so with a true attribute `ends_naps`: then idle workers
+    may sleep for longer than a second at a time.
+    """
 
     def is_set(self) -> bool: ...
 
@@ -104,12 +109,15 @@ class Redbike:
         self._troubles = Troubles(self.log)
         self._registry = Registry(self.redis, self._keys, self._troubles)
         self._server_checked = False
+        may_sleep = stop_event is None or getattr(stop_event, "ends_naps", False)
+        timeout_s = self._link.socket_timeout_s
         self._loop = Loop(
             stop=self._told_to_stop,
             nap=self.nap,
             patience=self._patience,
             troubles=self._troubles,
-            longest_wait_s=longest_wait_s(self._link.socket_timeout_s),
+            longest_wait_s=longest_wait_s(timeout_s),
+            longest_sleep_s=longest_wait_s(timeout_s, LONGEST_SLEEP_S if may_sleep else LONGEST_WAIT_S),
             log=self.log,
         )
         self.consumer = Consumer(
@@ -237,6 +245,7 @@ class Redbike:
             wake_calls=WakeCalls(self.redis, self._keys.wake),
             timefile=self._timefile,
             recovery=Recovery(scripts, self._endings, self._troubles, self.log) if self._watches else None,
+            watch=Watch(scripts, self.queue_names()),
             loop=self._loop,
         ).run(first_now)
 
@@ -256,7 +265,7 @@ class Redbike:
         name = signal.upper()
         if name not in SIGNALS:
             raise SignalError(f"signal {signal!r} is not known: the known signals are {', '.join(SIGNALS)}")
-        self._briefly(lambda _: self.redis.set(self.control_key, name))
+        self._briefly(lambda _: self._scripts.signal(name))
 
     def clear_control(self) -> None:
         """Take the signal back, so that loops can be started again."""

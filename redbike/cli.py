@@ -71,6 +71,8 @@ class Failure(RedbikeError):
 class StopFlag:
     """Set by a signal handler, which may interrupt anything: unlike an Event, it takes no lock."""
 
+    ends_naps = True
+
     def __init__(self) -> None:
         self._set = False
 

@@ -90,7 +90,7 @@ def _cluster(ours: dict[str, Any], given: dict[str, Any], where: str) -> redis.R
         given["cluster_error_retry_attempts"] = 0
     try:
         client: Any = RedisCluster(url=ours["url"], **given) if "url" in ours else RedisCluster(**given)
-    except redis.RedisError as error:
+    except (redis.RedisError, redis.exceptions.RedisClusterException) as error:
         raise ServerError(f"Redis Cluster at {where} is out of reach: {error}") from error
     # It has every method that we use of redis.Redis, and shares no base class with it.
     return client  # type: ignore[no-any-return]

@@ -170,15 +170,18 @@ class Consumer:
 
     def _wait(self, order: Order) -> None:
         """Until a bell rings, or a look by ourselves finds something, or we are told to stop."""
-        places = order.all()
+        places, watched = order.all(), False
 
         def wait(_: bool) -> bool:
-            with self._loop.nap:
-                return (
-                    self._loop.stop()
-                    or self._bells.wait(order.bell_keys, self._loop.longest_wait_s)
-                    or self._scripts.anything(places)
-                )
+            nonlocal watched
+            loop = self._loop
+            with loop.nap:
+                wait_s = loop.longest_sleep_s if watched else loop.longest_wait_s
+                watched = False  # until we know better: this may fail
+                if loop.stop() or self._bells.wait(order.bell_keys, wait_s):
+                    return True
+                found, watched = self._scripts.anything(places)
+                return found
             return True  # a signal ended the nap
 
         while not self._loop.patience.outlast(wait, self._loop.stop):

@@ -12,6 +12,7 @@ from redbike.recovery import Recovery
 from redbike.scripts import Look, Scripts, decode
 from redbike.timefile import TimeFile
 from redbike.waiting import WakeCalls
+from redbike.watch import Watch
 
 _BATCH = 200  # jobs a call: a millisecond or so of the server's time
 
@@ -26,6 +27,7 @@ class Dispatcher:
         wake_calls: WakeCalls,
         timefile: TimeFile,
         recovery: Recovery | None,
+        watch: Watch,
         loop: Loop,
     ) -> None:
         self._scripts = scripts
@@ -33,6 +35,7 @@ class Dispatcher:
         self._wake_calls = wake_calls
         self._timefile = timefile
         self._recovery = recovery
+        self._watch = watch
         self._loop = loop
 
     def run(self, first_now: float | None) -> None:
@@ -40,11 +43,13 @@ class Dispatcher:
 
         `first_now` is the time that the first pass goes by, Unix seconds; later ones, and None, go by the server's.
         """
+        outlast, stop = self._loop.patience.outlast, self._loop.stop
         try:
             look = self.sweep(first_now)
-            while not (look.halted or self._loop.stop()):
+            while not (look.halted or stop()):
                 self._recover()
                 look = self._sleep(look)
+            outlast(lambda _: self._watch.end(look.halted), stop)
         except Stopped:
             pass
         finally:
@@ -69,6 +74,8 @@ class Dispatcher:
         for queue_key, error in look.troubles:
             self._loop.troubles.report(f"queue {queue_key}", error)
         self._write_time()
+        if not look.halted:
+            self._loop.patience.outlast(lambda _: self._watch.look(), self._loop.stop)
         return look
 
     def _by_queue(self, jobids: list[bytes]) -> tuple[dict[str, list[bytes]], list[bytes]]:
@@ -99,11 +106,15 @@ class Dispatcher:
             if called_for is not None:
                 return self.sweep(expected=called_for)
         if not self._is_due(look):
-            look = self._loop.patience.outlast(lambda _: self._scripts.peek(), self._loop.stop)
+            look = self._loop.patience.outlast(lambda _: self._peek(), self._loop.stop)
             self._write_time()
         if look.first is not None and self._is_due(look):
             return self.sweep(expected=look.first[0])
         return look
+
+    def _peek(self) -> Look:
+        look, stirring = self._scripts.peek(self._watch.queue_keys)
+        return look._replace(halted=self._watch.look(stirring))
 
     def _recover(self) -> None:
         recovery = self._recovery

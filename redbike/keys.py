@@ -44,6 +44,7 @@ STATE = (
 
 ADDED_STATE = (
     KeyDoc("P:bell:Q", "list", "at most one token: there may be work in the queue", "when an idle worker takes it"),
+    KeyDoc("P:watch:Q", "string", "a dispatcher wakes idle workers for jobs that others put there", "after 10 s"),
     KeyDoc(
         "P:running",
         "sorted set",
@@ -87,6 +88,10 @@ class Keys:
     def bell(self, queue_key: str) -> str:
         """The bell of that list, on which idle workers wait."""
         return f"{self.prefix}:bell:{queue_key.removeprefix(self.prefix + '-')}"
+
+    def watch(self, queue_key: str) -> str:
+        """The sign that a dispatcher watches that list."""
+        return f"{self.prefix}:watch:{queue_key.removeprefix(self.prefix + '-')}"
 
     def tag(self, queue_key: str, jobid: str) -> str:
         """The run tag of a job that was taken from that list."""

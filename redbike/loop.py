@@ -20,4 +20,6 @@ class Loop:
     troubles: Troubles
     longest_wait_s: float
     """How long a wait may last before the loop looks by itself."""
+    longest_sleep_s: float
+    """How long an idle worker may sleep while a dispatcher watches its queues."""
     log: logging.Logger

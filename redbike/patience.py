@@ -17,6 +17,9 @@ from redbike.waiting import Nap, pause
 
 T = TypeVar("T")
 
+FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException)
+"""Whatever redis-py raises; the second has no base of its own."""
+
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _TRIES_OF_A_VERB = 4
@@ -44,7 +47,7 @@ class Patience:
         while True:
             try:
                 result = attempt(failures > 0)
-            except redis.RedisError as error:
+            except FAILURES as error:
                 failures += 1
                 # A connection that was cut, with the server still there, is no outage: the second try settles it.
                 if failures == 1 and isinstance(error, redis.ConnectionError) and not stop():
@@ -67,7 +70,7 @@ class Patience:
         while True:
             try:
                 return attempt(failures > 0)
-            except redis.RedisError as error:
+            except FAILURES as error:
                 failures += 1
                 passing = isinstance(error, redis.ConnectionError | redis.TimeoutError)
                 refused = isinstance(error, redis.AuthenticationError)

@@ -116,7 +116,7 @@ class Registry:
         found: list[bytes | str] = [keys.schedules, keys.statuses, keys.timeline, keys.control, *tags]
         found += (keys.running, keys.retries)
         for queue_key in queues:
-            found += (queue_key, keys.members(queue_key), keys.bell(queue_key))
+            found += (queue_key, keys.members(queue_key), keys.bell(queue_key), keys.watch(queue_key))
         found += self._client.scan_iter(match=keys.memo_pattern(), count=_PAGE)
         return sum(self._client.unlink(*found[at : at + _PAGE]) for at in range(0, len(found), _PAGE))
 

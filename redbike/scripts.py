@@ -203,7 +203,7 @@ class Scripts:
         self._keys = keys
         self._name = secrets.token_hex(8)
         self._place, self._promote = _Script("place"), _Script("promote")
-        self._now = _Script("now")
+        self._now, self._watch = _Script("now"), _Script("watch")
         self._turn, self._unset, self._lost = _Script("turn"), _Script("unset"), _Script("lost")
         self._clock: tuple[float, float] | None = None
 
@@ -288,20 +288,50 @@ class Scripts:
             troubles=_troubles(trouble_lines, queue_keys),
         )
 
-    def peek(self) -> Look:
-        """What promote would see with nothing to do, for the price of two plain commands: for an idle dispatcher."""
-        pipeline: Any = self._client.pipeline(transaction=False)
-        pipeline.zrange(self._keys.timeline, 0, 0, withscores=True).get(self._keys.control)
-        first, control = pipeline.execute(raise_on_error=False)
-        if isinstance(first, Exception):
-            raise first
-        now = self.now()
-        id_and_due = (first[0][0], float(first[0][1])) if first else None
-        return Look(now, control == b"HALT", [], id_and_due)
+    def peek(self, queue_keys: Sequence[str]) -> tuple[Look, bool]:
+        """What promote would see with nothing to do, for the price of two plain commands: for an idle dispatcher.
 
-    def anything(self, places: Places) -> bool:
-        """Whether a turn could find something in these places, or a halt: one plain command, for an idle worker."""
-        return self._client.exists(self._keys.control, *places.keys[::3]) != 0
+        Also whether there is something in these queues, or a signal: then `watch` has to look closer.
+        """
+        pipeline: Any = self._client.pipeline(transaction=False)
+        pipeline.zrange(self._keys.timeline, 0, 0, withscores=True)
+        pipeline.exists(self._keys.control, *queue_keys)
+        first, stirring = pipeline.execute()
+        id_and_due = (first[0][0], float(first[0][1])) if first else None
+        return Look(self.now(), False, [], id_and_due), stirring != 0
+
+    def watch(self, queue_keys: Sequence[str], for_s: int) -> bool:
+        """Wake idle workers for jobs that lie in these queues unannounced, or for a halt, which it returns.
+
+        For so many seconds, workers of these queues rely on it that this is done once a second.
+        """
+        keys = self._keys
+        call_keys = [keys.control]
+        for queue_key in queue_keys:
+            call_keys += (queue_key, keys.bell(queue_key), keys.watch(queue_key))
+        return bool(self._watch.run(self._client, _encoded(call_keys), [for_s]))
+
+    def unwatch(self, queue_keys: Sequence[str]) -> None:
+        """Have workers look after these queues themselves from now on."""
+        with suppress(redis.RedisError):  # it is no loss: they do so in a few seconds anyway
+            self._client.delete(*(self._keys.watch(queue_key) for queue_key in queue_keys))
+
+    def signal(self, name: str) -> None:
+        """Set the control key, and have idle dispatchers notice at once."""
+        self._client.set(self._keys.control, name)
+        self._client.publish(self._keys.wake, "")
+
+    def anything(self, places: Places) -> tuple[bool, bool]:
+        """Whether a turn could find something in these places, or a halt; and whether a dispatcher watches them all.
+
+        One plain command: for an idle worker.
+        """
+        queue_keys = places.keys[::3]
+        watches = [self._keys.watch(queue_key) for queue_key in queue_keys]
+        # EXISTS counts a key as often as it is named: so one number tells of both kinds of keys.
+        weight = len(queue_keys) + 2
+        count: Any = self._client.exists(self._keys.control, *queue_keys, *(watches * weight))
+        return bool(count % weight), count // weight == len(watches)
 
     def turn(
         self,

@@ -16,6 +16,10 @@ LONGEST_WAIT_S = 1.0
 """After this long an idle process looks by itself: it notices what others wrote without a wake-up call."""
 
 
+LONGEST_SLEEP_S = 3.0
+"""The same for a worker whose queues are watched by a dispatcher."""
+
+
 class Interrupted(Exception):
     """Raised by a signal handler out of a nap, and nowhere else."""
 
@@ -111,9 +115,9 @@ class Bells:
             return False
 
 
-def longest_wait_s(socket_timeout_s: float | None) -> float:
+def longest_wait_s(socket_timeout_s: float | None, wanted_s: float = LONGEST_WAIT_S) -> float:
     """How long a blocking call may wait on a connection whose replies must come within `socket_timeout_s`."""
-    return LONGEST_WAIT_S if socket_timeout_s is None else min(LONGEST_WAIT_S, socket_timeout_s / 2)
+    return wanted_s if socket_timeout_s is None else min(wanted_s, socket_timeout_s / 2)
 
 
 def pause(nap: Nap, seconds: float) -> None:

@@ -17,7 +17,7 @@ for i = 1, (#ARGV - 1) / 2 do
     local placed = redis.call('ZSCORE', timeline, job) or redis.call('EXISTS', tag) == 1
     if not placed and redis.call('SISMEMBER', members, job) == 1 then
         -- Others may have left a job in the set that is not in the list; a short list is looked through.
-        placed = redis.call('LLEN', queue) > 1000 or redis.call('LPOS', queue, job)
+        placed = redis.call('LLEN', queue) > 100 or redis.call('LPOS', queue, job)
     end
     if not placed and redis.call('HEXISTS', schedules, job) == 1 then
         lost[#lost + 1] = job

@@ -40,7 +40,7 @@ end
 -- Others may have left a job in the set that is not in the list; a short list is looked through.
 local function is_queued()
     return redis.call('SISMEMBER', members, job) == 1
-        and (redis.call('LLEN', queue) > 1000 or redis.call('LPOS', queue, job) ~= false)
+        and (redis.call('LLEN', queue) > 100 or redis.call('LPOS', queue, job) ~= false)
 end
 
 if ARGV[9] == 'yes' then

@@ -86,7 +86,7 @@ local function queue_up(number, due)
     local fresh = {}
     for i, job in ipairs(due) do
         -- Others may have left a job in the set that is not in the list; a short list is looked through.
-        if known[i] == 0 or (length <= 1000 and not redis.call('LPOS', queue, job)) then
+        if known[i] == 0 or (length <= 100 and not redis.call('LPOS', queue, job)) then
             fresh[#fresh + 1] = job
             finish(job, 'ENQ')
         else

@@ -61,7 +61,7 @@ local function enqueue(job, queue, members, bell)
     if added == 0 then
         -- Others may have left a job in the set that is not in the list; a short list is looked through.
         local known_length = redis.pcall('LLEN', queue)
-        if type(known_length) == 'number' and known_length <= 1000 and not redis.call('LPOS', queue, job) then
+        if type(known_length) == 'number' and known_length <= 100 and not redis.call('LPOS', queue, job) then
             added = 1
         end
     end
@@ -267,6 +267,13 @@ if not job and places ~= '' and ended ~= 'changed' and not halted then
         redis.call('HLEN', schedules)
     end
     place, job = take(troubles)
+end
+if halted then
+    -- One idle worker after the other wakes up, and goes.
+    for number = 1, queues do
+        to_ring[KEYS[5 + 3 * number]] = KEYS[7 + 3 * number]
+        length[KEYS[5 + 3 * number]] = 1
+    end
 end
 if job or ended == 'ended' then
     redis.call('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', 86400)
