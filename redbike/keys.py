@@ -44,7 +44,7 @@ STATE = (
 
 ADDED_STATE = (
     KeyDoc("P:bell:Q", "list", "at most one token: there may be work in the queue", "when an idle worker takes it"),
-    KeyDoc("P:watch:Q", "string", "a dispatcher wakes idle workers for jobs that others put there", "after 10 s"),
+    KeyDoc("P:watch:Q", "string", "a dispatcher wakes idle workers for jobs that others put there", "after 15 s"),
     KeyDoc(
         "P:running",
         "sorted set",

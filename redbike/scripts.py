@@ -311,6 +311,13 @@ class Scripts:
             call_keys += (queue_key, keys.bell(queue_key), keys.watch(queue_key))
         return bool(self._watch.run(self._client, _encoded(call_keys), [for_s]))
 
+    def renew_watch(self, queue_keys: Sequence[str], for_s: int) -> None:
+        """Have workers rely on the watch for so many seconds more; for queues where nothing stirs."""
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for queue_key in queue_keys:
+            pipeline.set(self._keys.watch(queue_key), "1", ex=for_s)
+        pipeline.execute()
+
     def unwatch(self, queue_keys: Sequence[str]) -> None:
         """Have workers look after these queues themselves from now on."""
         with suppress(redis.RedisError):  # it is no loss: they do so in a few seconds anyway

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from redbike.scripts import Scripts
 
-_VALID_S = 10  # how long workers rely on it
-_RENEW_S = 4.0
+_VALID_S = 15  # how long workers rely on it
+_RENEW_S = 6.0
 _LOOK_EVERY_S = 1.0
 
 
@@ -29,9 +29,12 @@ class Watch:
         """
         now = time.monotonic()
         since_s = now - self._looked_at
-        if stirring or since_s >= (_LOOK_EVERY_S if stirring is None else _RENEW_S):
+        if stirring or (stirring is None and since_s >= _LOOK_EVERY_S):
             self._looked_at = now
             return self._scripts.watch(self.queue_keys, _VALID_S)
+        if since_s >= _RENEW_S:
+            self._looked_at = now
+            self._scripts.renew_watch(self.queue_keys, _VALID_S)
         return False
 
     def end(self, halted: bool) -> None:
