@@ -1,0 +1,1 @@
+"""What Redbike costs, against its predecessor 0.13.1 on one server in one run: `python -m benchmarks`."""

@@ -1,0 +1,129 @@
+"""The command line: which measurements, how thoroughly, and the table and the JSON of what came out."""
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import idle, latency, round_trips, setting, throughput
+from benchmarks.figures import Comparison, Figure, Measurement
+from benchmarks.server import NoServerError, PrivateServer
+from benchmarks.subjects import YARDSTICK, Subject, SubjectError, checkout_subject, yardstick_subject
+
+GROUPS: dict[str, tuple[Measurement, ...]] = {
+    "round_trips": round_trips.MEASUREMENTS,
+    "throughput": throughput.MEASUREMENTS,
+    "latency": latency.MEASUREMENTS,
+    "idle": idle.MEASUREMENTS,
+    "setting": setting.MEASUREMENTS,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table; 1 and one line on stderr where something is missing or fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Redbike against 0.13.1.")
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"one or more of {', '.join(GROUPS)}; default: all"
+    )
+    parser.add_argument("--quick", action="store_true", help="one short round each: a look, not a result")
+    parser.add_argument(
+        "--hiredis", action="store_true", help="let the checkout's client use hiredis, if installed"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write every number of every round to FILE"
+    )
+    options = parser.parse_args(argv)
+    unknown = [name for name in options.groups if name not in GROUPS]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is not a group of figures; there are {', '.join(GROUPS)}")
+    chosen = [one for name in options.groups or GROUPS for one in GROUPS[name]]
+    try:
+        subjects = (yardstick_subject(), checkout_subject(options.hiredis))
+        with PrivateServer() as server:
+            kind = "a quick look" if options.quick else "medians"
+            kind += ", checkout with hiredis" if options.hiredis else ""
+            about = f"{server.describe()}, Python {platform.python_version()}, {kind}"
+            comparisons = [one for each in chosen for one in compare(each, subjects, server, options.quick)]
+    except (NoServerError, SubjectError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(about)
+    print(table(comparisons))
+    if options.json:
+        everything = {"about": about, "figures": [as_json(one) for one in comparisons]}
+        options.json.write_text(json.dumps(everything, indent=2) + "\n")
+    return 0
+
+
+def compare(
+    measurement: Measurement, subjects: tuple[Subject, Subject], server: PrivateServer, quick: bool
+) -> list[Comparison]:
+    """Run the rounds, the subjects in turns and each first every other time: drift hits both alike."""
+    numbers: dict[str, list[dict[str, float]]] = {subject.name: [] for subject in subjects}
+    arguments = measurement.quick if quick else measurement.full
+    for number in range(1 if quick else measurement.rounds):
+        for subject in subjects if number % 2 == 0 else reversed(subjects):
+            print(f"{measurement.function} round {number + 1}, {subject.name}", file=sys.stderr)
+            server.client.flushall()
+            numbers[subject.name].append(subject.measure(measurement.function, server.socket, arguments))
+    before, after = (numbers[subject.name] for subject in subjects)
+    return [
+        Comparison(figure, tuple(one[key] for one in before), tuple(one[key] for one in after))
+        for key, figure in measurement.figures.items()
+    ]
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """One line a figure, columns aligned."""
+    rows = [("", "unit", YARDSTICK, "checkout", "times better", "aim")]
+    for one in comparisons:
+        times = one.times_better
+        aim = aim_of(one.figure) + ("  MISSED" if one.falls_short else "")
+        rows.append(
+            (
+                one.figure.title,
+                one.figure.unit,
+                f"{median(one.yardstick):,.6g}",
+                f"{median(one.checkout):,.6g}",
+                f"{times:,.3g}" if times is not None else "",
+                aim,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(_aligned(row, widths)).rstrip() for row in rows)
+
+
+def aim_of(figure: Figure) -> str:
+    """What the figure is meant to reach, in words."""
+    if figure.wanted is not None:
+        return f"{figure.wanted:g} times"
+    return f"at most {figure.limit:g}" if figure.limit is not None else ""
+
+
+def as_json(one: Comparison) -> dict[str, Any]:
+    """Everything that was measured of one figure."""
+    return {
+        "title": one.figure.title,
+        "unit": one.figure.unit,
+        "better": one.figure.better,
+        YARDSTICK: one.yardstick,
+        "checkout": one.checkout,
+        "times_better": one.times_better,
+        "aim": aim_of(one.figure),
+        "missed": one.falls_short,
+    }
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    words, numbers = (0, 1, 5), (2, 3, 4)
+    cells = {column: row[column].ljust(widths[column]) for column in words}
+    cells |= {column: row[column].rjust(widths[column]) for column in numbers}
+    return [cells[column] for column in sorted(cells)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What the measuring functions share: a Redbike of whichever version is installed, and states to start from.
+Uses only what both versions have in common.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+
+from redbike import Redbike, RoundRobin
+
+PREFIX = "redbike"
+QUEUE_KEY = f"{PREFIX}-work-A"
+
+
+class NoOp(RoundRobin):
+    """Does nothing, and so shows what everything around the job costs."""
+
+    def work(self, jobid: str) -> None:
+        """Return at once."""
+
+
+class Until(RoundRobin):
+    """Counts runs, doing nothing else, and asks to stop when the count or the time is reached."""
+
+    def __init__(self, runs: int | None = None, seconds: float | None = None) -> None:
+        super().__init__("A")
+        self.stop_event = threading.Event()
+        self.count = 0
+        self._runs, self._seconds = runs, seconds
+        self._first_at = self._last_at = 0.0
+
+    def work(self, jobid: str) -> None:  # noqa: ARG002 - every worker is given the job's id
+        """Count. The clock starts with the first run, so connecting and loading scripts are left out."""
+        self._last_at = time.perf_counter()
+        if not self.count:
+            self._first_at = self._last_at
+        self.count += 1
+        if self.count == self._runs or (self._seconds and self._last_at - self._first_at >= self._seconds):
+            self.stop_event.set()
+
+    @property
+    def rate(self) -> float:
+        """Runs a second."""
+        return (self.count - 1) / (self._last_at - self._first_at)
+
+
+class Meter:
+    """CPU time of this process and of the server within the `with` block: steadier than any clock."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.here_us = self.server_us = 0.0
+
+    def __enter__(self) -> Self:
+        self._here_s, self._server_s = time.process_time(), self._server_cpu_s()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.here_us = 1e6 * (time.process_time() - self._here_s)
+        self.server_us = 1e6 * (self._server_cpu_s() - self._server_s)
+
+    def _server_cpu_s(self) -> float:
+        cpu: dict[str, float] = self._server.info("cpu")
+        return cpu["used_cpu_user"] + cpu["used_cpu_sys"]
+
+
+def make_bike(socket: str, worker: RoundRobin, stop_event: threading.Event | None = None) -> Redbike:
+    """A Redbike on the private server, with a time file of its own beside the socket, absent at first."""
+    timefile = Path(socket).parent / f"timefile-{time.monotonic_ns()}"
+    config = {"unix_socket_path": socket}
+    return Redbike(worker, redis_config=config, timefile=str(timefile), stop_event=stop_event)
+
+
+def client(socket: str) -> Any:
+    """A plain client, to prepare states and to read the server's own counters."""
+    return redis.Redis(unix_socket_path=socket)
+
+
+def commands_processed(server: Any) -> int:
+    """The server's count of commands so far, this very question not included."""
+    return int(server.info("stats")["total_commands_processed"])
+
+
+def fill_circle(bike: Redbike, jobs: int) -> None:
+    """Jobs that go round for ever."""
+    for number in range(jobs):
+        bike.set(f"{number}:A", "CONTINUE")
+
+
+def fill_timeline(server: Any, jobs: int) -> None:
+    """Jobs that are all due."""
+    put_on_timeline(server, {f"{number}:A": 1_500_000_000 + number for number in range(jobs)})
+
+
+def put_on_timeline(server: Any, due: Mapping[str, float]) -> None:
+    """Write the state that `set` with `AT:` leaves, directly: fast, and as fine as a score can be."""
+    pipe = server.pipeline(transaction=False)
+    for number, (jobid, due_at) in enumerate(due.items(), start=1):
+        pipe.hset(f"{PREFIX}-schedules", jobid, "STOP")
+        pipe.hset(f"{PREFIX}-statuses", jobid, "TML:1500000000")
+        pipe.execute_command("ZADD", f"{PREFIX}-timeline", repr(due_at), jobid)
+        if number % 1_000 == 0:
+            pipe.execute()
+    pipe.execute()
+
+
+def daily(number: int) -> str:
+    """A recurrence without a start to walk from: one of 1,440 texts, so a cache of them helps only so far."""
+    hour, minute = divmod(number % 1440, 60)
+    return f"RRULE:FREQ=DAILY;BYHOUR={hour};BYMINUTE={minute};BYSECOND=0"

@@ -1,0 +1,34 @@
+"""Runs one measuring function in its interpreter's environment and prints what it returns as JSON.
+
+Usage: python -P child.py package.module:function '{"argument": value}'
+"""
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+HIREDIS_VARIABLE = "REDBIKE_BENCHMARK_HIREDIS"
+
+
+def main() -> None:
+    """Import the function, call it, print its result."""
+    # 0.13.1 logs to stdout: keep the real one for the answer.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    if HIREDIS_VARIABLE not in os.environ:
+        # Replies are read in pure Python, else hiredis would decide, where it happens to be installed.
+        sys.modules["hiredis"] = cast(ModuleType, None)
+    # Last on the path: the checkout gives the module `benchmarks`, and never replaces an installed redbike.
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    function, arguments = sys.argv[1:]
+    module, _, name = function.partition(":")
+    json.dump(getattr(importlib.import_module(module), name)(**json.loads(arguments)), answer)
+    answer.close()
+
+
+if __name__ == "__main__":
+    main()

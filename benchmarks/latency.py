@@ -1,0 +1,156 @@
+"""How long a job waits though a worker is free: after its due time, and after `set` with `NOW`.
+Dispatcher, worker and what sets the jobs are three processes on one machine, so there is one clock.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.bikes import NoOp, client, make_bike, put_on_timeline
+from benchmarks.figures import Figure, Measurement
+from redbike import Redbike, RoundRobin
+
+_CHILD = Path(__file__).with_name("child.py")
+_SETTLE_S = 1.5
+_ENDS_WITHIN_S = 10.0
+
+
+class Stamp(RoundRobin):
+    """Notes when each job starts."""
+
+    def __init__(self) -> None:
+        super().__init__("A")
+        self.started_at: dict[str, float] = {}
+
+    def work(self, jobid: str) -> None:
+        """Note the time, Unix seconds."""
+        self.started_at[jobid] = time.time()
+
+
+def serve_work(socket: str) -> dict[str, float]:
+    """The worker process: works until halted, returns the start of each job."""
+    worker = Stamp()
+    make_bike(socket, worker).work()
+    return worker.started_at
+
+
+def serve_dispatch(socket: str) -> dict[str, float]:
+    """The dispatcher process."""
+    make_bike(socket, NoOp("A")).dispatch()
+    return {}
+
+
+def after_due(socket: str, jobs: int) -> dict[str, float]:
+    """Due time to start of jobs on `AT`, due at whole seconds: 0.13.1 can be asked for nothing finer."""
+    expected = {}
+    with _serving(socket) as (bike, started_at):
+        for number in range(jobs):
+            due_at = math.floor(time.time()) + 2
+            expected[f"{number}:A"] = float(due_at)
+            _sleep_until(due_at - 0.5 - number % 7 / 20)
+            bike.set(f"{number}:A", f"AT:{due_at}")
+            _sleep_until(due_at + 0.1)
+        _sleep_until(due_at + 0.5)
+    return _waits(expected, started_at)
+
+
+def after_fraction(socket: str, jobs: int, gap_s: float) -> dict[str, float]:
+    """Due time to start of jobs whose due times lie `gap_s` apart, written as fractions into the timeline."""
+    with _serving(socket) as (_, started_at):
+        first_at = time.time() + 1.5  # a writer that calls nobody is noticed within a second
+        expected = {f"{number}:A": first_at + number * gap_s for number in range(jobs)}
+        put_on_timeline(client(socket), expected)
+        _sleep_until(first_at + jobs * gap_s + 1.5)
+    return _waits(expected, started_at)
+
+
+def after_now(socket: str, jobs: int, gap_s: float) -> dict[str, float]:
+    """Call of `set` with `NOW` to start, one job at a time."""
+    expected = {}
+    with _serving(socket) as (bike, started_at):
+        for number in range(jobs):
+            expected[f"{number}:A"] = time.time()
+            bike.set(f"{number}:A", "NOW")
+            time.sleep(gap_s)
+    return _waits(expected, started_at)
+
+
+@contextmanager
+def _serving(socket: str) -> Iterator[tuple[Redbike, dict[str, float]]]:
+    """An idle dispatcher and an idle worker; after the block, the dict holds when each job started."""
+    bike = make_bike(socket, NoOp("A"))
+    arguments = json.dumps({"socket": socket})
+    commands = [
+        [sys.executable, "-P", str(_CHILD), f"benchmarks.latency:{serve}", arguments]
+        for serve in ("serve_work", "serve_dispatch")
+    ]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    started_at: dict[str, float] = {}
+    try:
+        time.sleep(_SETTLE_S)
+        yield bike, started_at
+        bike.control("HALT")
+        answer, _ = processes[0].communicate(timeout=_ENDS_WITHIN_S)
+        processes[1].communicate(timeout=_ENDS_WITHIN_S)
+        started_at.update(json.loads(answer))
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def _waits(expected: dict[str, float], started_at: dict[str, float]) -> dict[str, float]:
+    missing = expected.keys() - started_at.keys()
+    if missing:
+        raise RuntimeError(f"{len(missing)} of {len(expected)} jobs never started: {sorted(missing)[:3]}")
+    waits_ms = sorted(1000 * (started_at[jobid] - at) for jobid, at in expected.items())
+    return {"p50": _percentile(waits_ms, 50), "p99": _percentile(waits_ms, 99)}
+
+
+def _percentile(ascending: list[float], percent: int) -> float:
+    """Nearest rank: a number that was seen. With fewer than 100 of them, the 99th is the greatest."""
+    return ascending[math.ceil(len(ascending) * percent / 100) - 1]
+
+
+def _sleep_until(at: float) -> None:
+    time.sleep(max(0.0, at - time.time()))
+
+
+MEASUREMENTS = (
+    Measurement(
+        "benchmarks.latency:after_due",
+        {
+            "p50": Figure("due to start, AT a whole second, p50", "ms", "less"),
+            "p99": Figure("due to start, AT a whole second, p99", "ms", "less"),
+        },
+        rounds=3,
+        full={"jobs": 20},
+        quick={"jobs": 5},
+    ),
+    Measurement(
+        "benchmarks.latency:after_fraction",
+        {
+            "p50": Figure("due to start, fractions of a second, p50", "ms", "less"),
+            "p99": Figure("due to start, fractions of a second, p99", "ms", "less"),
+        },
+        rounds=3,
+        full={"jobs": 200, "gap_s": 0.037},
+        quick={"jobs": 100, "gap_s": 0.037},
+    ),
+    Measurement(
+        "benchmarks.latency:after_now",
+        {
+            "p50": Figure("set NOW to start, p50", "ms", "less"),
+            "p99": Figure("set NOW to start, p99", "ms", "less"),
+        },
+        rounds=3,
+        full={"jobs": 200, "gap_s": 0.02},
+        quick={"jobs": 100, "gap_s": 0.02},
+    ),
+)

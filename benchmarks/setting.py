@@ -1,0 +1,70 @@
+"""How fast schedules are set, one by one and from a CSV, and what a job weighs on the server."""
+
+import csv
+import time
+from pathlib import Path
+
+from benchmarks.bikes import NoOp, client, daily, make_bike
+from benchmarks.figures import Figure, Measurement
+from redbike import Redbike
+
+
+def set_rate(socket: str, jobs: int) -> dict[str, float]:
+    """Calls of `set` a second, for jobs that are queued at once and for recurring ones."""
+    bike = make_bike(socket, NoOp("A"))
+    bike.set("first:A", "CONTINUE")  # connects and loads the scripts
+    queue = {f"queue-{number}:A": "CONTINUE" for number in range(jobs)}
+    recur = {f"recur-{number}:A": daily(number) for number in range(jobs)}
+    return {"queue": _set_all(bike, queue), "recur": _set_all(bike, recur)}
+
+
+def load_rate(socket: str, jobs: int) -> dict[str, float]:
+    """Rows a second of `load_csv`, recurring jobs, and what they add to the server's memory."""
+    server = client(socket)
+    bike = make_bike(socket, NoOp("A"))
+    bike.set("first:A", daily(0))
+    table = Path(socket).parent / "schedules.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows((f"{number}:A", daily(number)) for number in range(jobs))
+    before = server.info("memory")["used_memory"]
+    started_at = time.perf_counter()
+    bike.load_csv(str(table))
+    elapsed_s = time.perf_counter() - started_at
+    return {"load": jobs / elapsed_s, "memory": (server.info("memory")["used_memory"] - before) / jobs}
+
+
+def _set_all(bike: Redbike, schedules: dict[str, str]) -> float:
+    started_at = time.perf_counter()
+    for jobid, schedule in schedules.items():
+        bike.set(jobid, schedule)
+    return len(schedules) / (time.perf_counter() - started_at)
+
+
+_LOAD = Figure("load_csv, recurring jobs", "rows/s", "more")
+_MEMORY = Figure("server memory, a recurring job", "bytes", "less")
+
+MEASUREMENTS = (
+    Measurement(
+        "benchmarks.setting:set_rate",
+        {
+            "queue": Figure("set, CONTINUE, one by one", "jobs/s", "more"),
+            "recur": Figure("set, recurring, one by one", "jobs/s", "more"),
+        },
+        full={"jobs": 3_000},
+        quick={"jobs": 1_000},
+    ),
+    Measurement(
+        "benchmarks.setting:load_rate",
+        {"load": _LOAD},
+        rounds=3,
+        full={"jobs": 10_000},
+        quick={"jobs": 2_000},
+    ),
+    Measurement(
+        "benchmarks.setting:load_rate",
+        {"memory": _MEMORY},
+        rounds=1,
+        full={"jobs": 100_000},
+        quick={"jobs": 10_000},
+    ),
+)

@@ -1,0 +1,82 @@
+"""The two things compared: this checkout in the running interpreter, and 0.13.1 in an environment of its own.
+Runs one measurement of either in a child process and returns its numbers.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.child import HIREDIS_VARIABLE
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+YARDSTICK = "0.13.1"
+_CHILD = Path(__file__).with_name("child.py")
+_CHILD_ENDS_WITHIN_S = 900.0
+
+
+class SubjectError(Exception):
+    """A subject cannot be installed or its measurement failed; the message names it and what it said."""
+
+
+class Subject(NamedTuple):
+    """One of the two, and how to run it."""
+
+    name: str
+    python: str
+    environment: dict[str, str]
+
+    def measure(self, function: str, socket: str, arguments: Mapping[str, Any]) -> dict[str, float]:
+        """Run `package.module:function` in a child; raises SubjectError when it fails or does not end."""
+        command = [self.python, "-P", str(_CHILD), function, json.dumps({"socket": socket, **arguments})]
+        try:
+            run = subprocess.run(
+                command, env=self.environment, capture_output=True, text=True, timeout=_CHILD_ENDS_WITHIN_S
+            )
+        except subprocess.TimeoutExpired as late:
+            raise SubjectError(f"{self.name}, {function}: not done after {late.timeout:.0f} s") from None
+        if run.returncode:
+            raise SubjectError(f"{self.name}, {function}: exit code {run.returncode}\n{run.stderr}")
+        numbers: dict[str, float] = json.loads(run.stdout)
+        return numbers
+
+
+def checkout_subject(hiredis: bool) -> Subject:
+    """This checkout, whatever else is installed; with `hiredis`, its client uses that where it is there."""
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    if hiredis:
+        environment[HIREDIS_VARIABLE] = "yes"
+    return Subject("checkout", sys.executable, environment)
+
+
+def yardstick_subject() -> Subject:
+    """0.13.1 with the redis-py of its day; installed once into a folder that git ignores."""
+    folder = CHECKOUT / f".venv-{YARDSTICK}-{sys.version_info.major}.{sys.version_info.minor}"
+    complete = folder / "complete"
+    python = folder / "bin" / "python"
+    if not complete.exists():
+        _install_yardstick(folder, python)
+        complete.touch()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return Subject(YARDSTICK, str(python), environment)
+
+
+def _install_yardstick(folder: Path, python: Path) -> None:
+    venv.EnvBuilder(clear=True, with_pip=True).create(folder)
+    (folder / ".gitignore").write_text("*\n")
+    # The same python-dateutil on both sides: recurrences are not what is compared here.
+    dateutil = f"python-dateutil=={metadata.version('python-dateutil')}"
+    steps = (
+        ["setuptools<81", "wheel"],  # it builds, and runs, with pkg_resources
+        ["--no-build-isolation", f"redbike=={YARDSTICK}", "redis==2.10.6", dateutil],
+    )
+    for wanted in steps:
+        pip = [str(python), "-m", "pip", "install", "--quiet", *wanted]
+        run = subprocess.run(pip, capture_output=True, text=True)
+        if run.returncode:
+            raise SubjectError(f"{YARDSTICK}: {' '.join(pip)} failed\n{run.stderr}")

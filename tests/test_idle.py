@@ -1,0 +1,212 @@
+"""What an idle fleet costs, and how soon it wakes. The server counts the commands, those inside scripts included."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Fleet, Recorder, Server, eventually
+from threads import Loops
+
+from redbike import Redbike
+
+WATCHED_S = 2.0
+PROMPT_S = 0.5  # a few milliseconds on a machine that has nothing else to do; a nap goes on for up to a second
+
+
+@pytest.fixture
+def quiet(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet on a server that nobody else asks for anything."""
+    server = Server()
+    fleet = Fleet(server, prefix, tmp_path_factory.mktemp("fleet"))
+    yield fleet
+    fleet.close()
+    server.remove()
+
+
+@pytest.fixture
+def loops(fleet: Fleet) -> Iterator[Loops]:
+    with Loops(fleet) as loops:
+        yield loops
+
+
+def calls(bike: Redbike) -> Counter[str]:
+    stats = bike.redis.info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()})
+
+
+def idle(bike: Redbike) -> int:
+    """How many dispatchers and workers wait for something to do."""
+    return sum(client["cmd"] in ("blpop", "subscribe") for client in bike.redis.client_list())
+
+
+def spent(bike: Redbike, seconds: float = WATCHED_S) -> Counter[str]:
+    """The commands that the server carries out in so many seconds, ours aside."""
+    before = calls(bike)
+    threading.Event().wait(seconds)
+    after = calls(bike)
+    after.subtract(before)
+    for ours in ("info", "client|list"):
+        after.pop(ours, None)
+    return +after
+
+
+@pytest.mark.parametrize(
+    ("kinds", "number"), [(["dispatch"], 1), (["work"], 1), (["dispatch", "work", "work", "work"], 4)]
+)
+def test_an_idle_fleet_sends_three_commands_a_second_each(quiet: Fleet, kinds: list[str], number: int) -> None:
+    """Idle cost: a dispatcher or worker with nothing to do sends at most three commands a second."""
+    with Loops(quiet) as loops:
+        for kind in kinds:
+            getattr(loops, kind)(Recorder("A:B:C"))
+        bike = quiet()
+        bike.set("far:A", "AT:4000000000")
+        eventually(lambda: idle(bike) == number)
+        time.sleep(0.1)  # the wake-up call of the job that was just set
+        sent = spent(bike)
+    assert sent.total() <= 3 * number * (WATCHED_S + 0.5), sent
+
+
+def test_an_idle_worker_of_many_queues_costs_no_more(quiet: Fleet) -> None:
+    """Idle cost: it does not grow with the number of queues."""
+    with Loops(quiet) as loops:
+        loops.work(Recorder(":".join(f"Q{n}" for n in range(50))))
+        bike = quiet()
+        eventually(lambda: idle(bike) == 1)
+        sent = spent(bike, 1.0)
+    assert sent.total() <= 3 * 1.5, sent
+
+
+def test_a_running_job_that_is_due_again_does_not_keep_the_dispatcher_busy(quiet: Fleet) -> None:
+    """Idle cost: a due job that still runs is looked at once a second, not over and over."""
+    bike = quiet()
+    bike.set("j:A", "CONTINUE")
+    next(bike.consumer)
+    bike.set("j:A", "NOW")
+    with Loops(quiet) as loops:
+        loops.dispatch()
+        eventually(lambda: idle(bike) == 1)
+        sent = spent(bike)
+        assert bike.redis.zscore(bike.timeline_key, "j:A") is not None
+    assert sent["evalsha"] <= 3 * (WATCHED_S + 1), sent
+
+
+def test_one_job_wakes_one_worker(quiet: Fleet) -> None:
+    """Idle cost: of several idle workers, one job that is queued wakes one; the others sleep on."""
+    workers = [Recorder() for _ in range(5)]
+    with Loops(quiet) as loops:
+        for worker in workers:
+            loops.work(worker)
+        bike = quiet()
+        bike.set("warm-up:A", "NOW")
+        eventually(lambda: sum(len(worker.done) for worker in workers) == 1)
+        eventually(lambda: idle(bike) == 5)
+        woken = 0
+        for n in range(5):
+            before = calls(bike)["evalsha"]
+            bike.set(f"{n}:A", "NOW")
+            eventually(lambda n=n: sum(len(worker.done) for worker in workers) == n + 2)
+            eventually(lambda: idle(bike) == 5)
+            # One call to set the job, one to take it, one to end it; a nap that ends just now may be one more.
+            woken += calls(bike)["evalsha"] - before - 3
+    assert woken <= 5
+
+
+def test_a_job_starts_at_once(fleet: Fleet, loops: Loops) -> None:
+    """Waiting: an idle worker starts a job that is queued long before its nap would have ended."""
+    worker, started = Recorder(), threading.Event()
+    worker.acts["j:A"] = started.set
+    loops.work(worker)
+    bike = fleet()
+    took = [latency(started, lambda: bike.set("j:A", "NOW")) for _ in range(5)]
+    assert sorted(took)[2] < PROMPT_S / 5, took
+    assert max(took) < PROMPT_S, took
+
+
+def latency(started: threading.Event, cause: Callable[[], object]) -> float:
+    """Seconds from the call to the start of the job."""
+    started.clear()
+    began = time.monotonic()
+    cause()
+    assert started.wait(10)
+    return time.monotonic() - began
+
+
+def test_a_due_job_starts_on_time(fleet: Fleet, loops: Loops) -> None:
+    """Waiting: a job on the timeline starts when it is due, not before, and not when the dispatcher looks by itself."""
+    worker, started = Recorder(), threading.Event()
+    began: list[float] = []
+
+    def act() -> None:
+        began.append(server_now(bike))
+        started.set()
+
+    worker.acts["j:A"] = act
+    bike = fleet()
+    loops.work(worker)
+    loops.dispatch()
+    late = []
+    for ahead in (0.15, 0.4, 0.05):
+        due_at = server_now(bike) + ahead
+        started.clear()
+        bike.set("j:A", f"AT:{due_at:.3f}")
+        assert started.wait(10)
+        late.append(began[-1] - due_at)
+    assert min(late) > -0.002, late
+    assert max(late) < PROMPT_S, late
+
+
+def server_now(bike: Redbike) -> float:
+    seconds, microseconds = bike.redis.time()
+    return float(seconds + microseconds / 1e6)
+
+
+def test_an_earlier_job_wakes_the_dispatcher(fleet: Fleet, loops: Loops) -> None:
+    """Waiting: a dispatcher that sleeps towards a later job is woken for one that is due sooner."""
+    worker, started = Recorder(), threading.Event()
+    worker.acts["soon:A"] = started.set
+    bike = fleet()
+    bike.set("later:A", f"AT:{server_now(bike) + 0.9}")
+    loops.work(worker)
+    loops.dispatch()
+    eventually(lambda: idle(bike) >= 2)
+    assert latency(started, lambda: bike.set("soon:A", "AT:1")) < PROMPT_S
+    assert worker.done == ["soon:A"]
+
+
+def test_many_jobs_wake_many_workers(fleet: Fleet, loops: Loops) -> None:
+    """Waiting: jobs that are queued together are worked by all idle workers at the same time, each waking the next."""
+    together = threading.Barrier(4)
+    workers = [Recorder() for _ in range(4)]
+    jobids = [f"{n}:A" for n in range(4)]
+    for worker in workers:
+        worker.acts |= dict.fromkeys(jobids, lambda: together.wait(10))
+        loops.work(worker)
+    bike = fleet()
+    eventually(lambda: idle(bike) >= 4)
+    for jobid in jobids:
+        bike.set(jobid, "NOW")
+    eventually(lambda: sum(len(worker.done) for worker in workers) == 4 and not together.broken)
+    eventually(lambda: all(not bike.is_working(jobid) for jobid in jobids))
+
+
+@pytest.mark.parametrize("kind", ["list", "timeline"])
+def test_what_others_write_is_noticed_within_a_second(fleet: Fleet, loops: Loops, kind: str) -> None:
+    """A1: a job that another program puts into a queue or onto the timeline, without a call, starts within a second."""
+    worker, started = Recorder(), threading.Event()
+    worker.acts["j:A"] = started.set
+    loops.work(worker)
+    loops.dispatch()
+    bike = fleet()
+    eventually(lambda: idle(bike) >= 2)
+
+    def write() -> None:
+        bike.redis.hset(bike.schedules_key, "j:A", "STOP")
+        if kind == "list":
+            bike.redis.lpush(f"{bike.prefix}-work-A", "j:A")
+            bike.redis.sadd(f"{bike.prefix}-work-A-members", "j:A")
+        else:
+            bike.redis.zadd(bike.timeline_key, {"j:A": 1})
+
+    assert latency(started, write) < 2 + PROMPT_S

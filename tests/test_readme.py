@@ -1,0 +1,304 @@
+"""The README keeps what it says: each of its commands and programs is run here, and its tables are compared.
+
+Blocks of one section (`##`) run in order, in a folder of their own with an embedded server. Comments that no reader
+sees steer it: `<!-- file: NAME -->` writes the next block, also for later sections; `<!-- not run: WHY -->` skips it.
+"""
+
+import ast
+import inspect
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from redbike import Redbike, cli, config, keys
+from redbike.embedded import EmbeddedServer
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+WITHIN_S = 10.0
+
+BLOCK = re.compile(
+    r"^## (?P<section>[^\n]+)$|(?:^<!-- (?P<note>[^\n]+) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+STEP = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
+KINDS_RUN = {"console", "python"}
+
+
+@dataclass
+class Block:
+    """One fenced block of the README."""
+
+    kind: str
+    text: str
+    note: str
+
+    @property
+    def file(self) -> str | None:
+        return self.note.removeprefix("file: ") if self.note.startswith("file: ") else None
+
+    @property
+    def left_out(self) -> bool:
+        return self.note.startswith("not run: ")
+
+
+@dataclass
+class Section:
+    """What stands under one `##`, and the files that it and the sections above it have written."""
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+def sections() -> list[Section]:
+    found = [Section("First screen")]
+    for match in BLOCK.finditer(README):
+        if match["section"]:
+            found.append(Section(match["section"]))
+        else:
+            found[-1].blocks.append(Block(match["kind"], match["text"], match["note"] or ""))
+    return found
+
+
+SECTIONS = sections()
+
+
+class Reader:
+    """Somebody who types what the README says into a shell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._background: list[tuple[subprocess.Popen[bytes], Path]] = []
+        programs = folder / ".bin"
+        programs.mkdir()
+        self._environ = {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{Path(cli.__file__).parent.parent}:{folder}",
+        }
+        self._program(programs / "redbike", f'exec "{sys.executable}" -m redbike "$@"')
+        stand_in = Path(__file__).with_name("redis_cli.py")
+        socket = folder / ".redbike.server" / "server.sock"
+        self._program(programs / "redis-cli", f'exec "{sys.executable}" -IS "{stand_in}" "{socket}" "$@"')
+
+    def types(self, command: str, expected: str) -> None:
+        """Run a command until it says what is expected; in the background where it ends in &."""
+        if command.endswith(" &"):
+            log = self.folder / f".background{len(self._background)}"
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    ["bash", "-c", f"exec {command[:-2]}"],
+                    cwd=self.folder,
+                    env=self._environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                )
+            self._background.append((process, log))
+            self._until(command, expected, lambda: log.read_text("utf-8"))
+        else:
+            self._until(command, expected, lambda: self._output("bash", "-c", command), once=not is_a_look(command))
+
+    def runs(self, program: str, expected: str) -> None:
+        """Run a Python program."""
+        self._until(program, expected, lambda: self._output(sys.executable, "-c", program), once=True)
+
+    def leaves(self) -> None:
+        """End what runs in the background. One that came up after the `HALT` of its section took that back."""
+        for process, _ in self._background:
+            process.terminate()
+        for process, log in self._background:
+            try:
+                assert process.wait(WITHIN_S) in (0, -signal.SIGTERM), log.read_text("utf-8")
+            finally:
+                process.kill()
+
+    def _output(self, *command: str) -> str:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=WITHIN_S,
+            encoding="utf-8",
+        ).stdout
+
+    def _until(self, what: str, expected: str, look: Callable[[], str], once: bool = False) -> None:
+        deadline = time.monotonic() + WITHIN_S
+        while not says(output := look(), expected):
+            assert not once and time.monotonic() < deadline, f"{what}\nsays:\n{output}\nand not:\n{expected}"
+            time.sleep(0.02)
+
+    @staticmethod
+    def _program(path: Path, line: str) -> None:
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o700)
+
+
+def is_a_look(command: str) -> bool:
+    """Whether the command may be repeated until what was set off before it has happened."""
+    return command.startswith(("redbike tell", "redbike statuses", "redbike schedules", "grep"))
+
+
+def says(output: str, expected: str) -> bool:
+    """Whether the output is the expected one, times apart; `…` at the end of a line stands for anything."""
+    pattern = re.escape(timeless(expected)).replace("…\\\n", ".*\n")
+    return re.fullmatch(pattern, timeless(output)) is not None
+
+
+def timeless(text: str) -> str:
+    """Unix times of our days and the time stamps of log lines become words."""
+    text = re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", "TIMESTAMP", text, flags=re.MULTILINE)
+    return re.sub(r"\b1[5-9]\d{8}\b", "TIME", text)
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    # The path of a unix socket must be short.
+    folder = Path(tempfile.mkdtemp(prefix="rb-"))
+    server = EmbeddedServer(folder / ".redbike.server")
+    server.join()  # otherwise each command starts and ends it
+    reader = Reader(folder)
+    try:
+        yield reader
+        reader.leaves()
+    finally:
+        server.leave()
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [number for number, section in enumerate(SECTIONS) if KINDS_RUN & {block.kind for block in section.blocks}],
+    ids=lambda number: SECTIONS[number].title,
+)
+def test_section(number: int, reader: Reader) -> None:
+    """What a section of the README shows is what happens."""
+    for section in SECTIONS[:number]:
+        for block in section.blocks:
+            if block.file:
+                (reader.folder / block.file).write_text(block.text, "utf-8")
+    blocks = SECTIONS[number].blocks
+    for block, following in zip(blocks, [*blocks[1:], Block("", "", "")], strict=True):
+        if block.left_out:
+            continue
+        if block.file:
+            (reader.folder / block.file).write_text(block.text, "utf-8")
+        elif block.kind == "console":
+            assert "".join(match[0] for match in STEP.finditer(block.text)) == block.text
+            for step in STEP.finditer(block.text):
+                reader.types(step["command"], step["output"])
+        elif block.kind == "python":
+            reader.runs(block.text, following.text if following.kind == "text" else "")
+
+
+def test_few_blocks_are_left_out() -> None:
+    """Blocks of the README that are not run are few, and each gives its reason."""
+    left_out = [block for section in SECTIONS for block in section.blocks if block.left_out]
+    assert len(left_out) <= 3
+    assert all(len(block.note) > len("not run: needs a reason") for block in left_out)
+
+
+def test_every_program_is_python() -> None:
+    """Files of Python that the README shows have no slip in them."""
+    for section in SECTIONS:
+        for block in section.blocks:
+            if block.kind == "python":
+                ast.parse(block.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown_as"), [("examples/workers.py", "demo_workers.py"), ("examples/schedules.csv", "schedules.csv")]
+)
+def test_examples_are_shown_as_they_are(path: str, shown_as: str) -> None:
+    """The README shows the files of bin/demo, to the letter."""
+    shown = [block.text for section in SECTIONS for block in section.blocks if block.file == shown_as]
+    assert shown == [(ROOT / path).read_text("utf-8")]
+
+
+def test_state_is_that_of_the_code() -> None:
+    """A1: the tables of the state in Redis are those of the code: key, type, content, and when it goes."""
+    for header, docs in (("| key |", keys.STATE), ("| added key |", keys.ADDED_STATE)):
+        assert rows_below(header) == [(f"`{doc.key}`", doc.type, doc.content, doc.goes) for doc in docs]
+    assert f"`{keys.WAKE_CHANNEL}`" in README
+
+
+def test_events_are_those_of_the_code() -> None:
+    """A3: the table of event codes is that of the code."""
+    assert [row[0].strip("`") for row in rows_below("| event |")] == [str(event) for event in keys.Event]
+
+
+def rows_below(header: str) -> list[tuple[str, ...]]:
+    """The rows of the table with this header."""
+    table = README[README.index(f"\n{header}") + 1 :].partition("\n\n")[0].split("\n")
+    return [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table[2:]]
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_is_documented(command: str) -> None:
+    """G: each command is in the help text, with what it does, and in the README, with an example that is run."""
+    assert cli.__doc__ is not None
+    assert re.search(rf"^  redbike (\[--config=<CONF>\] )?{command}\b", cli.__doc__, re.MULTILINE)
+    assert re.search(rf"^  {command} +[A-Z].+\.$", cli.__doc__, re.MULTILINE)
+    run = [block.text for section in SECTIONS for block in section.blocks if not block.left_out]
+    assert any(f"$ redbike {command}" in text for text in run)
+
+
+def test_arguments_are_documented() -> None:
+    """H: the README lists the arguments of Redbike, in their order."""
+    listed = [name for row in rows_below("| argument |") for name in re.findall(r"`(\w+)`", row[0])]
+    assert ["self", *listed] == list(inspect.signature(Redbike.__init__).parameters)
+
+
+def test_methods_are_documented() -> None:
+    """H: the README lists the public methods of Redbike with their arguments, and no others."""
+    listed = {call for row in rows_below("| method |") for call in re.findall(r"`(\w+\(.*?\))`", row[0])}
+    methods = inspect.getmembers(Redbike, inspect.isfunction)
+    assert listed == {f"{name}({arguments(method)})" for name, method in methods if not name.startswith("_")}
+
+
+def arguments(method: Callable[..., object]) -> str:
+    """The arguments of a method as one would write them, without types."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    return ", ".join(str(parameter.replace(annotation=inspect.Parameter.empty)) for parameter in parameters)
+
+
+@pytest.mark.parametrize("pattern", ["*.py", "lua/*.lua"])
+def test_architecture_names_every_file(pattern: str) -> None:
+    """docs/architecture.md says of each module where it belongs, and of each script what it does."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    names = {path.name for path in Path(cli.__file__).parent.glob(pattern)} - {"__init__.py"}
+    spelled = {f"`{name}`" if name.endswith(".py") else f"**{name.removesuffix('.lua')}**" for name in names}
+    assert [name for name in sorted(spelled) if name not in text] == []
+
+
+def test_settings_are_in_the_example() -> None:
+    """G1: the README names redbike.conf.example as the manual of the settings, and that one has all of [redbike]."""
+    assert "(redbike.conf.example)" in README
+    example = (ROOT / "redbike.conf.example").read_text("utf-8")
+    assert all(re.search(rf"^#?{name.replace('_', '-')}: ", example, re.MULTILINE) for name in config.SETTINGS)
+
+
+@pytest.mark.parametrize("path", ["README.md", "CHANGELOG.md", "tests/README.md", "docs/architecture.md"])
+def test_links_lead_somewhere(path: str) -> None:
+    """Each link to a file or a heading has a target."""
+    text = (ROOT / path).read_text("utf-8")
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in headings, target
+        elif "://" not in target:
+            assert (ROOT / path).parent.joinpath(target.partition("#")[0]).exists(), target
