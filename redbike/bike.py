@@ -313,7 +313,7 @@ class Redbike:
         meant = read(schedule)
         plan = meant.first(self._reference(after) if meant.needs_reference else 0)
         if plan.step is Step.BAD:
-            self.log.warning("job %r is BAD: %s", jobid, plan.reason)
+            self.log.warning("job %r is BAD: %s", jobid, plan.reason, extra={"bad_schedule": True})
         once = plan.registered == "STOP" and plan.step is not Step.STOP
         return plan, Placement(jobid, queue_key, plan.registered, plan.step, plan.due_at, once)
 

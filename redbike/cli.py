@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def do_set(arguments: Arguments) -> None:
-    with _bike(arguments) as bike:
+    with _bike(arguments) as bike, _without_reasons(bike.log):
         plan = bike.set(arguments["<JOBID>"], arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"))
     if plan is not None and plan.step is Step.BAD:
         raise Failure(f"job {arguments['<JOBID>']!r} is BAD: {plan.reason}")
@@ -177,7 +177,11 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
 
 
 @contextmanager
-def _bike(arguments: Arguments, stop: StopFlag | None = None, needs_worker: bool = False) -> Iterator[Redbike]:
+def _bike(
+    arguments: Arguments,
+    stop: StopFlag | None = None,
+    needs_worker: bool = False,
+) -> Iterator[Redbike]:
     conf = config.load(arguments["--config"])
     expression = arguments["<WORKER>"] or conf.worker
     if expression is None and needs_worker:
@@ -218,6 +222,20 @@ def _stopping(stop: StopFlag, bike: Redbike) -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _without_reasons(log: logging.Logger) -> Iterator[None]:
+    """While this lasts, why a schedule is bad is left to be said by the command, in its one line."""
+
+    def is_something_else(record: logging.LogRecord) -> bool:
+        return not hasattr(record, "bad_schedule")
+
+    log.addFilter(is_something_else)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_something_else)
 
 
 def _timestamp(arguments: Arguments, option: str) -> float | None:

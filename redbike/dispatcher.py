@@ -99,6 +99,8 @@ class Dispatcher:
         wait_s = self._loop.longest_wait_s
         if look.first is not None:
             wait_s = min(wait_s, look.first[1] - self._now())
+        if self._recovery is not None:
+            wait_s = min(wait_s, self._recovery.wait_s())
         if wait_s > 0:
             called_for = self._loop.patience.outlast(lambda _: self._wait(wait_s), self._loop.stop)
             if self._loop.stop():
@@ -125,7 +127,9 @@ class Dispatcher:
         return look.first is not None and look.first[1] <= self._now()
 
     def _wait(self, wait_s: float) -> bytes | None:
-        if self._wake_calls.subscribe():
+        if not self._wake_calls.is_listening:
+            self._scripts.peek([])  # a Cluster that is down would let us subscribe all the same
+            self._wake_calls.subscribe()
             return None  # a call may have come between the last look and now
         with self._loop.nap:
             return None if self._loop.stop() else self._wake_calls.wait(wait_s)

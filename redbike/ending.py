@@ -46,9 +46,9 @@ class Policy:
         return cls(_choice("on_timeout", on_timeout), _choice("on_error", on_error), retries)
 
     @property
-    def counts_tries(self) -> bool:
-        """Whether earlier tries have to be forgotten when a run goes well."""
-        return OnFailure.RETRY in (self.on_timeout, self.on_error)
+    def forget_tries(self) -> int | None:
+        """The number of tries left to a run that is not tried again; None where none are ever counted."""
+        return 0 if OnFailure.RETRY in (self.on_timeout, self.on_error) else None
 
 
 class Run(NamedTuple):
@@ -97,7 +97,7 @@ class Endings:
         run, verdict = outcome.run, outcome.verdict
         goes_to = self._goes_to(run.jobid, run.queue_key)
         if verdict is not Verdict.DONE:
-            ending = Ending(run.jobid, run.tag, run.queue_key, goes_to, text, verdict)
+            ending = Ending(run.jobid, run.tag, run.queue_key, goes_to, text, verdict, tries=self._policy.forget_tries)
             return self._after_failure(ending, self._policy.on_error, run.now()) if verdict is Verdict.DIED else ending
         now = run.now()
         step, due_at = self._by_schedule(run.jobid, text, now)
@@ -105,8 +105,7 @@ class Endings:
             pause_s = self._pause_s(run, outcome.result)
             if pause_s > 0:
                 step, due_at = Step.AT, now + pause_s
-        tries = 0 if self._policy.counts_tries else None
-        return Ending(run.jobid, run.tag, run.queue_key, goes_to, text, step, due_at, tries)
+        return Ending(run.jobid, run.tag, run.queue_key, goes_to, text, step, due_at, self._policy.forget_tries)
 
     def of_lost(self, run: Overdue, now: float) -> Ending:
         """How a run ends that outlived its timeout."""
@@ -123,9 +122,8 @@ class Endings:
             step, due_at = Step.AT, now + _SHORTEST_DELAY_S
         elif step == Step.STOP and not ending.overdue:
             step = Verdict.DIED
-        return ending._replace(
-            step=step, due_at=due_at, tries=self._policy.retries if choice is OnFailure.RETRY else None
-        )
+        tries = self._policy.retries if choice is OnFailure.RETRY else self._policy.forget_tries
+        return ending._replace(step=step, due_at=due_at, tries=tries)
 
     def _goes_to(self, jobid: str, taken_from: str) -> str:
         try:

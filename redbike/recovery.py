@@ -4,6 +4,7 @@ The dispatcher does it between its passes. Among several, the index of running j
 """
 
 import logging
+import math
 import secrets
 import time
 
@@ -13,7 +14,8 @@ from redbike.ending import Endings
 from redbike.scripts import Ended, Overdue, Scripts
 from redbike.trouble import Troubles
 
-_LOOK_EVERY_S = 0.25
+_LOOK_EVERY_S = 0.25  # at the most, however busy the dispatcher is
+_LOOK_WITHIN_S = 0.9  # at the least, so that a run is ended within a second of its timeout
 _BATCH = 100
 
 
@@ -25,7 +27,7 @@ class Recovery:
         self._endings = endings
         self._troubles = troubles
         self._log = log
-        self._looked_at = -_LOOK_EVERY_S  # monotonic
+        self._looked_at = -math.inf  # monotonic
 
     def look(self) -> None:
         """End overdue runs, if it is time to look for them: at most a batch, so that due jobs do not wait for long."""
@@ -34,11 +36,21 @@ class Recovery:
             return
         self._looked_at = now
         try:
-            for run in self._scripts.overdue(_BATCH):
+            found = self._scripts.overdue(_BATCH)
+            for run in found:
                 self._end(run)
         except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
             # A broken index must not hold up the jobs that are due.
             self._troubles.report("runs that outlived their timeout cannot be looked after", str(error))
+        else:
+            if len(found) == _BATCH:
+                self._looked_at = -math.inf  # there may be more
+
+    def wait_s(self) -> float:
+        """How long the dispatcher may sleep before its next look, seconds."""
+        return max(0.0, self._looked_at + _LOOK_WITHIN_S - time.monotonic())
 
     def _end(self, run: Overdue) -> None:
         while True:

@@ -78,7 +78,10 @@ class Registry:
         live: list[tuple[str, str]] = []
         for jobid, text in self.schedules(call):
             if read(text).again(now).leads_on:
-                live.append((jobid, queue_key_for(jobid)))
+                try:
+                    live.append((jobid, queue_key_for(jobid)))
+                except Exception as error:
+                    self._troubles.report(f"job {jobid!r}, for which no queue can be told", str(error))
             if len(live) == _BATCH:
                 yield from self._lost_of(live, call, scripts)
                 live = []

@@ -3,21 +3,22 @@
 Knows neither Redis nor a clock: every question brings its reference time, in Unix seconds.
 """
 
-import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar, Protocol, Self
 
 from redbike import cron
-from redbike.recurrence import BadRecurrence, Recurrence, parse
+from redbike.recurrence import BadRecurrence, Recurrence
 
 MAX_TEXT_LENGTH = 65_536  # characters
-LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that Python's dates know
-_PARSED = 4096  # schedule texts kept parsed
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799  # 0001-01-01T00:00:00Z, 9999-12-31T23:59:59Z: Python's dates
+# Longer texts are read anew each time, so that what is remembered stays within some ten megabytes.
+_REMEMBERED_TEXTS = 2_048
+_REMEMBERED_CHARS = 1_000
 
 
 class Step(StrEnum):
@@ -54,6 +55,10 @@ class Schedule(Protocol):
     """Whether the reference time makes a difference to `first`."""
 
     @property
+    def begins_anew(self) -> bool:
+        """Whether each run depends on when the one before it ended, for want of a DTSTART."""
+
+    @property
     def zone(self) -> str | None:
         """The IANA name of the zone by whose clock it goes; None: UTC."""
 
@@ -70,12 +75,15 @@ class Schedule(Protocol):
 def read(text: str) -> Schedule:
     """The meaning of a schedule text. Never fails: what cannot be read is a schedule whose every plan is `Step.BAD`."""
     if len(text) > MAX_TEXT_LENGTH:
-        # Not cached: a few of these would fill the memory.
         return _Bad(text, f"schedule of {len(text)} characters: at most {MAX_TEXT_LENGTH} are allowed")
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARS else _read(text)
+
+
+@lru_cache(maxsize=_REMEMBERED_TEXTS)
+def _remembered(text: str) -> Schedule:
     return _read(text)
 
 
-@lru_cache(maxsize=_PARSED)
 def _read(text: str) -> Schedule:
     # In a shell, a line break is hard to type.
     meant = text.replace("\\n", "\n").strip()
@@ -96,6 +104,7 @@ class _Zoneless:
     """What goes by no zone's clock."""
 
     __slots__ = ()
+    begins_anew: ClassVar[bool] = False
     zone: ClassVar[None] = None
 
     def on_a_steady_clock(self) -> Self:
@@ -145,27 +154,57 @@ class _Once(_Zoneless):
         return self.plan if still_to_come else Plan(Step.STOP, "STOP")
 
 
-@dataclass(frozen=True, slots=True)
-class _Recurring:
+class _Times(Protocol):
+    """A recurrence, or a cron expression."""
+
+    zone: str | None
+
+    @property
+    def begins_anew(self) -> bool: ...
+
+    def after(self, reference: float) -> int | None: ...
+
+    def on_a_steady_clock(self) -> "_Times": ...
+
+
+class _Repeating:
+    """Runs at certain times, again and again; registered as written."""
+
     needs_reference: ClassVar[bool] = True
-    text: str
-    recurrence: Recurrence
+
+    __slots__ = ("_last", "_over", "_text", "_times")
+
+    def __init__(self, text: str, times: _Times, over: str) -> None:
+        self._text, self._times, self._over = text, times, over
+        self._last: tuple[float, Plan] | None = None
+
+    @property
+    def begins_anew(self) -> bool:
+        return self._times.begins_anew
 
     @property
     def zone(self) -> str | None:
-        return self.recurrence.zone
+        return self._times.zone
 
     def on_a_steady_clock(self) -> Schedule:
-        return read(re.sub(r";TZID=[^:;\s]+", "", self.text, flags=re.IGNORECASE))
+        return _Repeating(self._text, self._times.on_a_steady_clock(), self._over)
 
     def first(self, reference: float) -> Plan:
+        # Many jobs share a text, and their next run is the same one: the last answer often holds still.
+        last = self._last
+        if last is not None and last[0] <= reference and (last[1].due_at is None or reference < last[1].due_at):
+            return last[1]
         try:
-            due_at = self.recurrence.after(reference)
+            due_at = self._times.after(reference)
         except BadRecurrence as error:
-            return Plan(Step.BAD, self.text, reason=str(error))
+            return Plan(Step.BAD, self._text, reason=str(error))
         if due_at is None:
-            return Plan(Step.STOP, self.text, reason="the recurrence has no further run")
-        return Plan(Step.AT, self.text, due_at=due_at)
+            plan = Plan(Step.STOP, self._text, reason=self._over)
+        else:
+            plan = Plan(Step.AT, self._text, due_at=due_at)
+        if not self._times.begins_anew:
+            self._last = (reference, plan)
+        return plan
 
     again = first
 
@@ -182,28 +221,6 @@ class _Every(_Zoneless):
         start = datetime.fromtimestamp(min(max(reference, 0), LATEST), UTC)
         text = f"DTSTART:{start:%Y%m%dT%H%M%S}\nRRULE:FREQ={self.frequency};INTERVAL={self.interval}"
         return read(text).first(reference)
-
-    again = first
-
-
-@dataclass(frozen=True, slots=True)
-class _Cron:
-    needs_reference: ClassVar[bool] = True
-    text: str
-    cron: cron.Cron
-
-    @property
-    def zone(self) -> str | None:
-        return self.cron.zone
-
-    def on_a_steady_clock(self) -> Schedule:
-        return _Cron(self.text, replace(self.cron, zone=None))
-
-    def first(self, reference: float) -> Plan:
-        due_at = self.cron.after(reference)
-        if due_at is None:
-            return Plan(Step.STOP, self.text, reason="the cron expression has no run within fifty years")
-        return Plan(Step.AT, self.text, due_at=due_at)
 
     again = first
 
@@ -226,7 +243,9 @@ def _at(text: str, rest: str) -> Schedule:
                 " nor a time of ISO 8601, such as AT:2026-12-24T18:00:00+01:00"
             ) from None
         due_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not math.fabs(due_at) <= LATEST:
+    if due_at < EARLIEST:
+        raise ValueError(f"schedule {_shown(text)}: {rest} lies before the year 1; write AT:0 for a run at once")
+    if due_at > LATEST:
         raise ValueError(f"schedule {_shown(text)}: {rest} lies after the year 9999; is it in milliseconds?")
     return _Once(Plan(Step.AT, "STOP", due_at=int(due_at) if due_at.is_integer() else due_at))
 
@@ -243,7 +262,7 @@ def _every(text: str, rest: str) -> Schedule:
 
 def _cron(text: str, rest: str) -> Schedule:
     try:
-        return _Cron(text, cron.parse(rest))
+        return _Repeating(text, cron.parse(rest), "the cron expression has no run within fifty years")
     except ValueError as error:
         raise ValueError(f"schedule {_shown(text)}: {error}") from error
 
@@ -253,7 +272,7 @@ def _recurring(text: str, rest: str) -> Schedule:  # noqa: ARG001 - as every rea
     if text.upper() in _WORDS or f"{word.upper()}:" in _READERS:
         raise ValueError(f"schedule {_shown(text)}: write {word.upper()} in capitals")
     try:
-        return _Recurring(text, parse(text))
+        return _Repeating(text, Recurrence(text), "the recurrence has no further run")
     except BadRecurrence as error:
         raise ValueError(f"schedule {_shown(text)}: {error}") from error
 

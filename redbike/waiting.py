@@ -59,19 +59,21 @@ class WakeCalls:
         self._channel = channel
         self._pubsub: redis.client.PubSub | None = None
 
-    def subscribe(self) -> bool:
-        """Listen from now on, if not yet. True where that is new: then the timeline has to be looked at once more."""
-        is_new = self._pubsub is None
-        if self._pubsub is None:
-            self._pubsub = self._client.pubsub()
-            try:
-                self._pubsub.subscribe(self._channel)
-                # The confirmation has to be read before the next look: calls between them would find nobody.
-                self._pubsub.get_message(timeout=LONGEST_WAIT_S)
-            except redis.RedisError:
-                self.close()
-                raise
-        return is_new
+    @property
+    def is_listening(self) -> bool:
+        """Whether calls are heard. After `subscribe`, the timeline has to be looked at once more."""
+        return self._pubsub is not None
+
+    def subscribe(self) -> None:
+        """Listen from now on."""
+        self._pubsub = self._client.pubsub()
+        try:
+            self._pubsub.subscribe(self._channel)
+            # The confirmation has to be read before the next look: calls between them would find nobody.
+            self._pubsub.get_message(timeout=LONGEST_WAIT_S)
+        except Exception:
+            self.close()
+            raise
 
     def wait(self, timeout_s: float) -> bytes | None:
         """The job id of the latest call as soon as there is one, None after the timeout."""
@@ -81,7 +83,7 @@ class WakeCalls:
             while message is not None:
                 latest = message
                 message = self._pubsub.get_message(timeout=0)
-        except redis.RedisError:
+        except Exception:
             # A new subscription is simpler than knowing in which state this one is.
             self.close()
             raise
@@ -109,6 +111,8 @@ class Bells:
         try:
             return self._client.blpop(list(bell_keys), timeout=timeout_s) is not None
         except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
             # Without its bell a worker still finds its work, once a second.
             self._troubles.report(f"bells {' '.join(bell_keys)}", str(error))
             time.sleep(timeout_s)

@@ -32,7 +32,9 @@ class Wire:
         """Connects at once, from the client's pool, and keeps that connection."""
         self._dedicated: redis.Redis = client.client()
         connection: Any = self._dedicated.connection
+        self._connection = connection
         self._send, self._read = connection.send_packed_command, connection.read_response
+        self._is_broken = False
         self._lock = threading.Lock()
 
     def claim(self) -> bool:
@@ -45,9 +47,21 @@ class Wire:
 
     def call(self, *parts: Packed) -> object:
         """Send one command, made of these parts in order, and read its reply. For whoever has claimed the wire."""
+        if self._is_broken:
+            # Sending would connect by itself, but to where the primary was, without asking the Sentinels. And a reply
+            # that came too late to be read must not be taken for the next one.
+            self._connection.disconnect()
+            self._connection.connect()
+        self._is_broken = True
         count = sum([part.arguments for part in parts])
         self._send([b"*%d\r\n" % count + b"".join([part.raw for part in parts])])
-        reply: object = self._read()
+        try:
+            reply: object = self._read()
+        except redis.ResponseError as error:
+            # A primary that has become a replica stays one: elsewhere, or on another connection, is its successor.
+            self._is_broken = isinstance(error, redis.exceptions.ReadOnlyError)
+            raise
+        self._is_broken = False
         return reply
 
 

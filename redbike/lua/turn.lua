@@ -105,7 +105,7 @@ local function due_again(job, tries, factor)
         redis.pcall('HDEL', retries, job)
         return nil
     end
-    return string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1)) * factor)
+    return string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
 end
 
 -- Whether a run that outlived its timeout is still to be ended: nobody did, and the job is in no other place by now.

@@ -1,6 +1,6 @@
 """When a schedule recurs: the first occurrence of an iCalendar recurrence after a moment."""
 
 from redbike.recurrence.errors import BadRecurrence
-from redbike.recurrence.recurrence import Recurrence, parse
+from redbike.recurrence.recurrence import Recurrence
 
-__all__ = ["BadRecurrence", "Recurrence", "parse"]
+__all__ = ["BadRecurrence", "Recurrence"]

@@ -5,6 +5,7 @@ year is one of a few *kinds*. Filters behave as python-dateutil's do, oddities i
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from dateutil.easter import easter
@@ -60,6 +61,12 @@ def _kind(year: int) -> int:
 
 # The Gregorian calendar repeats after 400 years, weekdays included.
 _KINDS = tuple(_kind(year) for year in range(400, 800))
+
+
+@lru_cache(maxsize=512)
+def year_patterns(filters: DayFilters) -> "YearPatterns":
+    """Shared by all rules with these filters: what they let through does not depend on a start."""
+    return YearPatterns(filters)
 
 
 class YearPatterns:

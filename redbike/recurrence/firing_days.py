@@ -8,9 +8,9 @@ from redbike.recurrence.days import (
     WEEKLY,
     YEARLY,
     DayFilters,
-    YearPatterns,
     first_ordinal,
     month_starts,
+    year_patterns,
 )
 from redbike.recurrence.errors import Effort
 from redbike.recurrence.wall import LAST_ORDINAL, LAST_YEAR
@@ -34,7 +34,7 @@ class FiringDays:
 
     def __init__(self, filters: DayFilters, freq: int, interval: int, start_ordinal: int) -> None:
         self._filters = filters
-        self._patterns = None if filters.let_all_through() else YearPatterns(filters)
+        self._patterns = None if filters.let_all_through() else year_patterns(filters)
         self._freq = freq
         self._interval = interval
         self._start = start_ordinal

@@ -59,6 +59,20 @@ class Parts:
         """Some part chooses hours, minutes or seconds."""
         return any(part is not None for part in (self.by_hour, self.by_minute, self.by_second))
 
+    def depend_on_start(self) -> bool:
+        """Something is filled in or counted from the start, so that another start means other runs."""
+        chosen = (self.by_hour, self.by_minute, self.by_second)
+        # A daily rule leaves all three to the start, a minutely one the second alone.
+        left_to_start = chosen[max(self.freq - DAILY, 0) :]
+        in_first_week = self.freq == WEEKLY and any((self.by_set_pos, self.by_week_no, self.by_easter))
+        return (
+            self.interval > 1
+            or self.count is not None
+            or None in left_to_start
+            or (self.freq < DAILY and not self.choose_days())
+            or in_first_week
+        )
+
 
 def shown(text: str) -> str:
     """The text as it may stand in a one-line message: quoted, in ASCII, cut to a bearable length."""

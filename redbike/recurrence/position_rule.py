@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from datetime import date
 
-from redbike.recurrence.days import MONTHLY, WEEKLY, YEARLY, DayFilters, YearPatterns, first_ordinal, month_starts
+from redbike.recurrence.days import MONTHLY, WEEKLY, YEARLY, DayFilters, first_ordinal, month_starts, year_patterns
 from redbike.recurrence.errors import Effort
 from redbike.recurrence.firing_days import FiringDays
 from redbike.recurrence.parts import Parts
@@ -23,7 +23,7 @@ class PositionRule:
 
     def __init__(self, parts: Parts, filters: DayFilters, times: TimesOfDay, start: int) -> None:
         self._parts, self._times, self._start = parts, times, start
-        self._patterns = YearPatterns(filters)
+        self._patterns = year_patterns(filters)
         self._start_ordinal = start // DAY_S + EPOCH_ORDINAL
         self._days = FiringDays(filters, parts.freq, parts.interval, self._start_ordinal)
         self._first_period = self._period(self._start_ordinal)

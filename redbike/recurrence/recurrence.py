@@ -3,10 +3,10 @@
 Everything is worked out from the text and the reference time; nothing here asks for the time of day.
 """
 
+import re
 from bisect import bisect_right
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
 from math import floor
 from zoneinfo import ZoneInfo
 
@@ -18,23 +18,11 @@ from redbike.recurrence.text import Lines, read_lines
 from redbike.recurrence.wall import DAY_S, FIRST_WALL, LAST_WALL, refuse_long_count
 from redbike.recurrence.zone import After, Clock, at_every_showing, once_per_wall_time, wall_of
 
-# Longer texts are parsed anew each time, so that a full cache stays within some ten megabytes.
-_CACHED_TEXTS = 2_048
-_CACHED_TEXT_CHARS = 1_000
+_ZONE = re.compile(r";TZID=[^:;\s]+", re.IGNORECASE)
 # What these cost, in the unit of Effort.
 _SHOWING_STEPS = 4
 # A weekend of minutes can be excluded, not one of seconds.
 _EXCLUSION_STEPS = 10
-
-
-def parse(text: str) -> "Recurrence":
-    """The recurrence that a text says; raises BadRecurrence. Recently read texts are remembered."""
-    return _remembered(text) if len(text) <= _CACHED_TEXT_CHARS else Recurrence(text)
-
-
-@lru_cache(maxsize=_CACHED_TEXTS)
-def _remembered(text: str) -> "Recurrence":
-    return Recurrence(text)
 
 
 class Recurrence:
@@ -44,21 +32,25 @@ class Recurrence:
     since its start. Without DTSTART, the reference time of each question is the start.
     """
 
-    __slots__ = ("_anchored", "_last_answer", "_lines", "start", "text", "zone")
+    __slots__ = ("_anchored", "_lines", "begins_anew", "start", "text", "zone")
 
     text: str
     zone: str | None
     start: datetime | None
+    begins_anew: bool
+    """Whether the answer depends on where the reference time lies, for want of a DTSTART."""
 
     def __init__(self, text: str) -> None:
-        """Read the text; raises BadRecurrence. Prefer `parse`, which keeps what it has read."""
+        """Read the text; raises BadRecurrence."""
         self.text = text
         self._lines = _asked_from_start(read_lines(text))
         self.start = self._lines.start
         tz = None if self.start is None or self.start.tzinfo is UTC else self.start.tzinfo
         self.zone = tz.key if isinstance(tz, ZoneInfo) else None
-        self._anchored = None if self.start is None else _Occurrences(self._lines, wall_of(self.start), tz)
-        self._last_answer: tuple[int, int | None] | None = None
+        rules = self._lines.rules + self._lines.excluded_rules
+        self.begins_anew = self.start is None and any(parts.depend_on_start() for parts in rules)
+        start = FIRST_WALL if self.start is None else wall_of(self.start)
+        self._anchored = None if self.begins_anew else _Occurrences(self._lines, start, tz)
 
     def __repr__(self) -> str:
         return f"Recurrence({shown(self.text)})"
@@ -74,13 +66,11 @@ class Recurrence:
             return None
         if self._anchored is None:
             return _Occurrences(self._lines, instant, None).after(instant)
-        # Many jobs share a text, and their next run is the same one: the last answer often holds still.
-        last = self._last_answer
-        if last is not None and last[0] <= instant and (last[1] is None or instant < last[1]):
-            return last[1]
-        found = self._anchored.after(instant)
-        self._last_answer = (instant, found)
-        return found
+        return self._anchored.after(instant)
+
+    def on_a_steady_clock(self) -> "Recurrence":
+        """The same on a clock that never changes: the wall times of its zone, taken for UTC."""
+        return Recurrence(_ZONE.sub("", self.text))
 
 
 class _Occurrences:
@@ -146,9 +136,9 @@ def _member(parts: Parts, start: int, zone: tzinfo | None, effort: Effort) -> Af
     if zone is None:
         after = compile_rule(parts, start, effort).after
     elif parts.freq <= DAILY:
-        after = once_per_wall_time(compile_rule(parts, start, effort), Clock(zone))
+        after = once_per_wall_time(compile_rule(parts, start, effort).after, Clock(zone))
     else:
-        after = at_every_showing(compile_rule(replace(parts, count=None), start, effort), Clock(zone))
+        after = at_every_showing(compile_rule(replace(parts, count=None), start, effort).after, Clock(zone))
         if parts.count is not None:
             after = _ending(after, _nth_showing(after, parts, start, effort))
     return after if parts.until is None else _ending(after, _instant(parts.until, zone))

@@ -6,6 +6,7 @@ from datetime import date
 from redbike.recurrence.day_rule import DayRule
 from redbike.recurrence.days import DAILY, HOURLY, MONTHLY, WEEKLY, YEARLY, DayFilters
 from redbike.recurrence.errors import Effort
+from redbike.recurrence.even_rule import EvenRule
 from redbike.recurrence.firing_days import FiringDays
 from redbike.recurrence.parts import Parts
 from redbike.recurrence.position_rule import PositionRule
@@ -21,6 +22,8 @@ def compile_rule(parts: Parts, start: int, effort: Effort) -> Rule:
 
 
 def _without_count(parts: Parts, start: int) -> Rule:
+    if parts.freq >= WEEKLY and not (parts.by_month or parts.choose_days() or parts.choose_times()):
+        return EvenRule(parts, start)
     day, second = divmod(start, DAY_S)
     ordinal = day + EPOCH_ORDINAL
     filters = _day_filters(parts, ordinal)

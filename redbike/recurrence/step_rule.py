@@ -4,14 +4,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from math import gcd
 
-from redbike.recurrence.days import DAILY, HOURLY, MINUTELY, SECONDLY, DayFilters
+from redbike.recurrence.days import DAILY, HOURLY, DayFilters
 from redbike.recurrence.errors import Effort
+from redbike.recurrence.even_rule import UNIT_S
 from redbike.recurrence.firing_days import FiringDays
 from redbike.recurrence.parts import Parts
 from redbike.recurrence.times import picked, times_of_day
 from redbike.recurrence.wall import DAY_S, EPOCH_ORDINAL, LAST_WALL, never_reached, nth_by_steps, refuse_long_count
-
-_UNIT_S = {HOURLY: 3600, MINUTELY: 60, SECONDLY: 1}
 
 
 class StepRule:
@@ -36,7 +35,7 @@ class StepRule:
 
     def __init__(self, parts: Parts, filters: DayFilters, choices: list[Sequence[int]], start: int) -> None:
         self._start = start
-        self._unit_s = _UNIT_S[parts.freq]
+        self._unit_s = UNIT_S[parts.freq]
         self._every = parts.interval
         self._per_day = DAY_S // self._unit_s
         self._origin = start // self._unit_s

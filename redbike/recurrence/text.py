@@ -11,7 +11,7 @@ from dateutil.parser import parse as parse_loosely
 
 from redbike.recurrence.errors import BadRecurrence
 from redbike.recurrence.parts import Parts, read_parts, shown
-from redbike.recurrence.zone import zone_named
+from redbike.zones import zone_named
 
 LONGEST_TEXT_CHARS = 65_536
 MOST_RULES = 50
@@ -136,9 +136,16 @@ def _moments(lines: Lines, name: str, parameters: list[str], value: str) -> list
     for parameter in parameters:
         key, _, text = parameter.partition("=")
         if key.upper() == "TZID":
-            zone = zone_named(text.strip('"'))
+            zone = _zone(text.strip('"'))
         elif key.upper() != "VALUE" or text.upper() not in ("DATE-TIME", "DATE"):
             raise BadRecurrence(
                 f"{name} does not take the parameter {shown(parameter)}; known are TZID and VALUE=DATE-TIME"
             )
     return [lines.read_moment(text.upper(), name, zone) for text in value.split(",")]
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return zone_named(name)
+    except ValueError as error:
+        raise BadRecurrence(f"TZID={error}") from None

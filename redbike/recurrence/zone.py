@@ -6,35 +6,15 @@ makes some exist *twice*. docs/recurrence.md has the rules and tables. Nothing h
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from redbike.recurrence.errors import BadRecurrence, Effort
-from redbike.recurrence.parts import shown
-from redbike.recurrence.wall import DAY_S, FIRST_WALL, LAST_WALL, Rule
+from redbike.recurrence.errors import Effort
+from redbike.recurrence.wall import DAY_S, FIRST_WALL, LAST_WALL
 
 _EPOCH = datetime(1970, 1, 1)
 # Zones are asked only about moments that stay within years 1 to 9999 on every clock.
 _EARLIEST, _LATEST = FIRST_WALL + 2 * DAY_S, LAST_WALL - 2 * DAY_S
 # No gap in the database is longer (Samoa left out 30 December 2011).
 _LONGEST_GAP_S = DAY_S
-
-
-def zone_named(name: str) -> ZoneInfo:
-    """The IANA zone of this name, in whatever case it was written; raises BadRecurrence, naming it."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        pass
-    canonical = _canonical_names().get(name.casefold())
-    if canonical is None:
-        raise BadRecurrence(f"TZID={shown(name)} is not a zone of the IANA database, such as Europe/Berlin")
-    return ZoneInfo(canonical)
-
-
-@lru_cache(maxsize=1)
-def _canonical_names() -> dict[str, str]:
-    return {name.casefold(): name for name in available_timezones()}
 
 
 def wall_of(moment: datetime) -> int:
@@ -86,19 +66,20 @@ def _seconds(offset: timedelta | None) -> int:
 
 
 After = Callable[[int, Effort], int | None]
+"""The first of a series strictly after a moment: of instants after an instant, or of wall times after a wall time."""
 
 
-def once_per_wall_time(rule: Rule, clock: Clock) -> After:
+def once_per_wall_time(walls: After, clock: Clock) -> After:
     """For DAILY and slower rules: every occurrence once, read as `Clock.instant` does."""
 
     def after(instant: int, effort: Effort) -> int | None:
         offset = clock.at(instant)
-        found = _first_reading_after(instant, rule.after(instant + offset, effort), effort)
+        found = _first_reading_after(instant, walls(instant + offset, effort), effort)
         before = clock.at(instant - _LONGEST_GAP_S)
         if before < offset:
             # Occurrences in a gap just passed may still be ahead: they are read with the offset before it.
             change = clock.change_between(instant - _LONGEST_GAP_S, instant)
-            skipped = rule.after(instant + before, effort)
+            skipped = walls(instant + before, effort)
             if skipped is not None and skipped < change + offset:
                 return skipped - before if found is None else min(found, skipped - before)
         return found
@@ -109,12 +90,12 @@ def once_per_wall_time(rule: Rule, clock: Clock) -> After:
             if wall - first <= instant:
                 # The clock shows this time again, but its first showing counted: on to the repetition's end.
                 change = clock.change_between(wall - first, wall - second)
-                wall = rule.after(change + first - 1, effort)
+                wall = walls(change + first - 1, effort)
                 continue
             if first < second:
                 # An occurrence after the gap may come before one within it.
                 change = clock.change_between(wall - second, wall - first)
-                beyond = rule.after(change + second - 1, effort)
+                beyond = walls(change + second - 1, effort)
                 if beyond is not None:
                     return min(wall - first, clock.instant(beyond))
             return wall - first
@@ -123,7 +104,7 @@ def once_per_wall_time(rule: Rule, clock: Clock) -> After:
     return after
 
 
-def at_every_showing(rule: Rule, clock: Clock) -> After:
+def at_every_showing(walls: After, clock: Clock) -> After:
     """For HOURLY to SECONDLY rules: whenever the clock shows an occurrence, so twice, once or never."""
 
     def after(instant: int, effort: Effort) -> int | None:
@@ -132,19 +113,19 @@ def at_every_showing(rule: Rule, clock: Clock) -> After:
         if first > second and offset == first:
             # The clock shows for the first time what it will show again: this stretch, then its repetition.
             change = clock.change_between(instant, instant + first - second)
-            wall = rule.after(instant + offset, effort)
+            wall = walls(instant + offset, effort)
             if wall is not None and wall < change + first:
                 return wall - first
             instant = change - 1
-            wall = rule.after(change + second - 1, effort)
+            wall = walls(change + second - 1, effort)
         else:
-            wall = rule.after(instant + offset, effort)
+            wall = walls(instant + offset, effort)
         while wall is not None:
             first, second = clock.reading(wall)
             if first >= second:
                 return wall - first if wall - first > instant else wall - second
             change = clock.change_between(wall - second, wall - first)
-            wall = rule.after(change + second - 1, effort)
+            wall = walls(change + second - 1, effort)
         return None
 
     return after

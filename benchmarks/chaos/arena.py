@@ -1,0 +1,309 @@
+"""Where rounds take place: the server under test, the notary, and the zygote; and a round with its fleet and its jobs.
+
+Everything listens on unix sockets in one temporary folder, and is ended by its pid.
+"""
+
+import itertools
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+
+from benchmarks.chaos.history import History, Verdict, doubled_seconds, lost_and_doubled
+from benchmarks.chaos.recorder import OFTEN
+from benchmarks.chaos.zygote import Actor, Zygote
+from benchmarks.server import server_program
+from redbike import Redbike, RoundRobin
+
+SECONDLY = "DTSTART:20200101T000000\nRRULE:FREQ=SECONDLY"
+LONG_TIMEOUT_S = 120.0
+
+_CONF = """\
+[redbike]
+prefix: {prefix}
+worker: benchmarks.chaos.recorder:Recorder('{order}', '{notary}', '{prefix}', {nap_s})
+default-timeout: {timeout_s}
+on-timeout: {on_timeout}
+retries: 20
+
+[redbike-redis]
+unix_socket_path: {socket}
+"""
+
+
+class Unsettled(Exception):
+    """Something that had to come did not come within its time."""
+
+
+def wait_for(condition: Callable[[], object], within_s: float, what: str) -> None:
+    """Return as soon as the condition holds."""
+    give_up_at = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise Unsettled(f"{what}: not within {within_s:.0f} s")
+        time.sleep(0.02)
+
+
+class Server:
+    """A server of one's own, which can be killed, frozen, and started again on its append-only file."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.socket = str(folder / "s")
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        options = ["--port", "0", "--unixsocket", self.socket, "--dir", str(self._folder)]
+        options += ["--appendonly", "yes", "--save", ""]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [server_program(), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        with self.client() as client:
+            wait_for(lambda: _answers(client), 20, "start of the server")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=self.socket)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+class Arena:
+    """The servers and the zygote, for as many rounds as are wanted."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="rbc-"))
+        self.server = Server(self.folder / "server")
+        self._notary = Server(self.folder / "notary")
+        self.notary_socket = self._notary.socket
+        self.notary = self._notary.client()
+        self.client = self.server.client()
+        self.zygote = Zygote()
+        self._numbers = itertools.count(1)
+
+    def now(self) -> float:
+        """The servers' time, Unix seconds."""
+        seconds, microseconds = self.notary.time()
+        return float(seconds + microseconds / 1e6)
+
+    def number(self) -> int:
+        return next(self._numbers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.zygote.close()
+        self.client.close()
+        self.notary.close()
+        self.server.kill()
+        self._notary.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Round:
+    """One fleet on one prefix, what it was given to do, and what came of it."""
+
+    def __init__(
+        self,
+        arena: Arena,
+        fault: str,
+        *,
+        order: str = "A:A:B",
+        timeout_s: float = LONG_TIMEOUT_S,
+        on_timeout: str = "retry",
+        nap_s: float = 0.0,
+        zygote: Zygote | None = None,
+    ) -> None:
+        self.arena = arena
+        self.prefix = f"{fault}{arena.number()}"
+        self.folder = arena.folder / self.prefix
+        self.folder.mkdir()
+        self.actors: list[Actor] = []
+        self.killed: set[int] = set()
+        self.once: list[str] = []
+        self.due: dict[str, float] = {}
+        """Due times of those of them that are to run at a certain time, Unix seconds."""
+        self.often: list[str] = []
+        self.ticks: list[str] = []
+        self.history = History(arena.notary, self.prefix)
+        self.verdict = Verdict(fault)
+        self.bike = Redbike(
+            RoundRobin(order),
+            self.prefix,
+            {"unix_socket_path": arena.server.socket},
+            timefile=self.folder / "timefile",
+        )
+        self._zygote = zygote or arena.zygote
+        self._conf = {"order": order, "timeout_s": timeout_s, "on_timeout": on_timeout, "nap_s": nap_s}
+        self._ids = itertools.count()
+        self._began_at = time.monotonic()
+
+    def conf(self, socket: str | None = None, extra: str = "") -> str:
+        """The name of a new conf file: which socket, and further lines for the section of the server."""
+        name = f"conf{next(self._ids)}"
+        values: dict[str, Any] = self._conf | {
+            "prefix": self.prefix,
+            "socket": socket or self.arena.server.socket,
+            "notary": self.arena.notary_socket,
+        }
+        (self.folder / name).write_text(_CONF.format(**values) + extra)
+        return name
+
+    def run(self, conf: str, *argv: str) -> Actor:
+        """A process `redbike`, which nobody waits for at the end."""
+        return self._zygote.start(self.folder, self.folder / f"log{next(self._ids)}", "--config", conf, *argv)
+
+    def fleet(self, dispatchers: int, workers: int, conf: str | None = None) -> list[Actor]:
+        """Processes that dispatch and work until the end of the round."""
+        conf = conf or self.conf()
+        made = [self.run(conf, "dispatch") for _ in range(dispatchers)]
+        made += [self.run(conf, "work") for _ in range(workers)]
+        self.actors += made
+        return made
+
+    def kill(self, actor: Actor) -> None:
+        """End it with SIGKILL, and remember: what it had in hand may be repeated."""
+        self.killed.add(actor.pid)
+        actor.send(signal.SIGKILL)
+
+    def new_id(self, kind: str) -> str:
+        number = next(self._ids)
+        return f"{kind}{number}:{'AAB'[number % 3]}"
+
+    def set_now(self, count: int, bike: Redbike | None = None) -> None:
+        for _ in range(count):
+            jobid = self.new_id("now")
+            (bike or self.bike).set(jobid, "NOW")
+            self.once.append(jobid)
+
+    def set_at(self, count: int, rng: random.Random, within_s: float, bike: Redbike | None = None) -> None:
+        """Jobs that are due some time within so many seconds."""
+        for _ in range(count):
+            jobid, due_at = self.new_id("at"), round(self.arena.now() + rng.uniform(0.05, within_s), 4)
+            (bike or self.bike).set(jobid, f"AT:{due_at}")
+            self.once.append(jobid)
+            self.due[jobid] = due_at
+
+    def set_often(self, count: int) -> None:
+        self.often += (jobids := [self.new_id(OFTEN) for _ in range(count)])
+        for jobid in jobids:
+            self.bike.set(jobid, "CONTINUE")
+
+    def set_ticks(self, count: int) -> None:
+        self.ticks += (jobids := [self.new_id("tick") for _ in range(count)])
+        for jobid in jobids:
+            self.bike.set(jobid, SECONDLY, after=self.arena.now())
+
+    def circulates(self, within_s: float, jobids: Sequence[str] | None = None) -> None:
+        """Wait until each of the recurring jobs has begun once more; those that do not are stalled."""
+        left = set([*self.often, *self.ticks] if jobids is None else jobids)
+        since = self.arena.now()
+
+        def done() -> bool:
+            self.history.refresh()
+            left.difference_update([one for one in left if (r := self.history.runs[one]) and r[-1].began_at > since])
+            return not left
+
+        try:
+            wait_for(done, within_s, "circulation")
+        except Unsettled:
+            self.verdict.stalled += sorted(left)
+
+    def all_begun(self, within_s: float) -> None:
+        """Wait for each job that is to run once; what is missing is counted later."""
+
+        def done() -> bool:
+            self.history.refresh()
+            return all(jobid in self.history.runs for jobid in self.once)
+
+        try:
+            wait_for(done, within_s, "one-off jobs")
+        except Unsettled as error:
+            self.verdict.complaints.append(str(error))
+
+    def complain(self, text: str) -> None:
+        self.verdict.complaints.append(text)
+
+    def stop(self) -> None:
+        """End the fleet as an operator would; each process has to end well."""
+        for actor in self.actors:
+            if actor.pid not in self.killed:
+                actor.send(signal.SIGTERM)
+        for actor in self.actors:
+            code = actor.wait(15)
+            expected = -signal.SIGKILL if actor.pid in self.killed else 0
+            if code != expected:
+                self.complain(f"exit {code}: {' / '.join(actor.lines('')[-3:])}")
+                if code is None:
+                    self.kill(actor)
+            tracebacks = actor.lines("Traceback")
+            if tracebacks:
+                self.complain(f"traceback in {actor.log.name}: {actor.lines('Error')[-1:]}")
+
+    def finish(self, within_s: float = 30.0, *, dropped_is_lost: bool = True) -> Verdict:
+        """Let the fleet come to rest, stop it, and judge."""
+        self.all_begun(within_s)
+        self.circulates(within_s)
+        self.stop()
+        self.history.refresh()
+        verdict = self.verdict
+        verdict.occurrences = self.history.count()
+        lost, doubled = lost_and_doubled(self.history, self.once, self.killed, dropped_is_lost=dropped_is_lost)
+        verdict.lost += lost
+        verdict.doubled += doubled
+        if not self.killed:
+            verdict.doubled += doubled_seconds(self.history, self.ticks)
+        verdict.lateness_s = self.history.lateness_s(self.due)
+        verdict.took_s = time.monotonic() - self._began_at
+        self._check_places()
+        self.bike.flush()
+        self.bike.close()
+        self.arena.notary.delete(self.prefix)
+        if verdict.is_sound:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return verdict
+
+    def _check_places(self) -> None:
+        """The fleet stands: each job that goes on is in a queue or on the timeline, in one of them, once."""
+        client, members = self.arena.client, set[bytes]()
+        queued: list[bytes] = []
+        for key in dict.fromkeys(self.bike.queue_names()):
+            queued += client.lrange(key, 0, -1)
+            members |= client.smembers(f"{key}-members")
+        timeline = set(client.zrange(self.bike.timeline_key, 0, -1))
+        if len(set(queued)) != len(queued):
+            self.complain("a job is in its queue twice")
+        if set(queued) != members:
+            self.complain(f"the set of members differs from the list in {set(queued) ^ members}")
+        if timeline & members:
+            self.complain(f"queued and on the timeline: {timeline & members}")
+        for jobid in [*self.often, *self.ticks]:
+            if jobid.encode() not in members | timeline:
+                self.complain(f"{jobid} is nowhere")

@@ -1,0 +1,47 @@
+"""Machines whose clock is wrong, and may jump: with libfaketime where it is installed, else a clock put into Python.
+
+libfaketime (Debian package `libfaketime`) also fakes what C code sees; LIBFAKETIME names the library where it stands
+in no usual place. The monotonic clock stays true, as it does on a machine whose wall clock is set.
+"""
+
+import glob
+import os
+import time
+from pathlib import Path
+
+INJECTED_VARIABLE = "REDBIKE_CHAOS_CLOCK"
+
+
+class WrongClock:
+    """A clock that is off by what stands in a file."""
+
+    def __init__(self, folder: Path, off_s: float) -> None:
+        self._file = folder / f"clock{off_s:+.0f}"
+        self.set(off_s)
+
+    def set(self, off_s: float) -> None:
+        """From now on it is off by so many seconds."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{off_s:+.0f}\n")
+        new.replace(self._file)
+
+    def environment(self) -> dict[str, str]:
+        """What a process that goes by this clock needs."""
+        library = os.environ.get("LIBFAKETIME") or next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None)
+        if library is None:
+            return {INJECTED_VARIABLE: str(self._file)}
+        return {
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+def inject() -> None:
+    """In a process without libfaketime that is to have a wrong clock: give it one."""
+    name = os.environ.get(INJECTED_VARIABLE)
+    if name:
+        true_time, file = time.time, Path(name)
+        time.time = lambda: true_time() + float(file.read_text())

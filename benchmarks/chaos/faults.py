@@ -1,0 +1,540 @@
+"""The faults, one function each: a round with a fleet, the fault, and the verdict. All chance comes from the round's seed.
+
+`Size` says how long and how often; the suite and the soak call the same functions.
+"""
+
+import contextlib
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.chaos.arena import SECONDLY, Arena, Round, Unsettled, wait_for
+from benchmarks.chaos.clock import WrongClock
+from benchmarks.chaos.foreign import OldFleet
+from benchmarks.chaos.history import Verdict, missing_seconds
+from benchmarks.chaos.proxy import Fate, FaultProxy
+from benchmarks.chaos.recorder import Recorder
+from benchmarks.chaos.zygote import Actor, Zygote
+from redbike import Redbike, RoundRobin
+from redbike.errors import ServerError
+from redbike.keys import ADDED_STATE, STATE
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of each fault."""
+
+    boundaries: int  # commands of a process before and after each of which it is killed once
+    losses: int
+    restarts: int
+    down_s: float
+    frozen_s: float
+    refused_s: float
+    flushes: int
+    clock_s: float
+    occurrences: int
+    foreign_s: float
+    garbage: int  # how many kinds of garbage for each key; 0: all
+
+
+SUITE = Size(
+    boundaries=5,
+    losses=150,
+    restarts=1,
+    down_s=1.0,
+    frozen_s=1.2,
+    refused_s=0.5,
+    flushes=10,
+    clock_s=1.5,
+    occurrences=1_500,
+    foreign_s=1.0,
+    garbage=1,
+)
+QUICK = Size(
+    boundaries=12,
+    losses=1_000,
+    restarts=3,
+    down_s=3.0,
+    frozen_s=3.0,
+    refused_s=2.0,
+    flushes=50,
+    clock_s=4.0,
+    occurrences=10_000,
+    foreign_s=4.0,
+    garbage=2,
+)
+SOAK = Size(
+    boundaries=24,
+    losses=10_000,
+    restarts=10,
+    down_s=30.0,
+    frozen_s=15.0,
+    refused_s=5.0,
+    flushes=500,
+    clock_s=10.0,
+    occurrences=100_000,
+    foreign_s=15.0,
+    garbage=0,
+)
+
+GONE, BACK = "trying until it is back", "is back after"
+
+
+@contextlib.contextmanager
+def _proxy(arena: Arena) -> Iterator[FaultProxy]:
+    with FaultProxy(arena.server.socket) as proxy:
+        yield proxy
+
+
+# Processes
+
+
+def crash(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """Each command of a `set`, a dispatcher and a worker: the process is killed before it, and after it."""
+    game = Round(arena, "crash", timeout_s=2, nap_s=0.004)
+    game.fleet(1, 1)
+    game.set_often(4)
+    game.set_ticks(2)
+    for role in ("set", "dispatch", "work"):
+        for number in range(size.boundaries):
+            reached = [_kill_at(game, role, number, fate, rng) for fate in (Fate.LOSE_COMMAND, Fate.LOSE_REPLY)]
+            if not all(reached):
+                break
+    return game.finish(40)
+
+
+def _kill_at(game: Round, role: str, number: int, fate: Fate, rng: random.Random) -> bool:
+    """Kill a new process of this role at its command with this number. Whether it came so far."""
+    victim: list[Actor] = []
+    forked, struck = threading.Event(), threading.Event()
+
+    def strike() -> None:
+        forked.wait(10)
+        game.kill(victim[0])
+        victim[0].wait(10)
+        struck.set()
+
+    game.set_now(3)
+    game.set_at(3, rng, 0.3)
+    with _proxy(game.arena) as proxy:
+        proxy.judge = lambda n, _name: fate if n == number else Fate.PASS
+        proxy.before_cut = strike
+        jobid = game.new_id("set")
+        arguments = ("set", jobid, "NOW") if role == "set" else (role,)
+        victim.append(game.run(game.conf(proxy.socket), *arguments))
+        forked.set()
+        wait_for(lambda: struck.is_set() or victim[0].code() is not None, 20, f"{role} up to command {number}")
+        if not struck.is_set():
+            game.once.append(jobid)  # it set the job, and ended before it could be killed
+            if victim[0].code() != 0:
+                game.complain(f"{role}: exit {victim[0].code()} before command {number}: {victim[0].lines('')[-1:]}")
+            return False
+        game.verdict.faults += 1
+        if role == "set" and fate is Fate.LOSE_REPLY and proxy.commands[number] == "EVALSHA":
+            game.once.append(jobid)
+        return True
+
+
+# Connections
+
+
+def replies(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """Commands and replies are lost, torn and late, one in six, for the loops; one in three for whoever sets jobs."""
+    game = Round(arena, "replies")
+    fates = [Fate.LOSE_REPLY, Fate.LOSE_REPLY, Fate.TEAR_REPLY, Fate.LOSE_COMMAND]
+    with _proxy(arena) as proxy, _proxy(arena) as setters:
+        game.fleet(2, 3, game.conf(proxy.socket))
+        game.set_often(6)
+        game.set_ticks(3)
+        game.circulates(20)
+        proxy.judge = lambda _n, _name: rng.choice(fates) if rng.random() < 1 / 6 else Fate.PASS
+        setters.judge = lambda n, _name: rng.choice(fates) if n % 3 == 2 else Fate.PASS
+        with _bike(game, setters) as bike:
+            while proxy.faults + setters.faults < size.losses:
+                game.set_now(4, bike)
+                game.set_at(2, rng, 0.5, bike)
+        game.verdict.faults = proxy.faults + setters.faults
+        proxy.judge = lambda _n, _name: Fate.PASS
+        return game.finish()
+
+
+def late(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """Connections are cut, and what was sent on them arrives after what is sent on the next connection."""
+    game = Round(arena, "late")
+    with _proxy(arena) as proxy, _proxy(arena) as setters:
+        game.fleet(2, 3, game.conf(proxy.socket))
+        game.set_often(6)
+        game.circulates(20)
+        proxy.judge = lambda _n, name: Fate.DELAY if name != "SUBSCRIBE" and rng.random() < 1 / 12 else Fate.PASS
+        setters.judge = lambda n, _name: Fate.DELAY if n % 5 == 4 else Fate.PASS
+        with _bike(game, setters) as bike:
+            while proxy.faults + setters.faults < size.losses // 5:
+                game.set_now(4, bike)
+                game.set_at(2, rng, 0.5, bike)
+        game.verdict.faults = proxy.faults + setters.faults
+        proxy.judge = lambda _n, _name: Fate.PASS
+        return game.finish()
+
+
+@contextlib.contextmanager
+def _bike(game: Round, proxy: FaultProxy) -> Iterator[Redbike]:
+    """What sets jobs from behind the proxy."""
+    bike = Redbike(
+        RoundRobin("A:B"), game.prefix, {"unix_socket_path": proxy.socket}, timefile=game.folder / "timefile"
+    )
+    with bike:
+        yield bike
+
+
+def flush(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """The scripts are flushed and all connections killed, again and again: nobody says a word."""
+    game = Round(arena, "flush")
+    actors = game.fleet(2, 3)
+    game.set_often(6)
+    game.set_ticks(3)
+    game.circulates(20)
+    for _ in range(size.flushes):
+        game.set_now(3)
+        game.set_at(3, rng, 0.3)
+        arena.client.script_flush()
+        if rng.random() < 0.3:
+            for kind in ("normal", "pubsub"):
+                arena.client.client_kill_filter(_type=kind, skipme=True)
+            game.verdict.faults += 1
+        game.verdict.faults += 1
+        time.sleep(rng.uniform(0, 0.04))
+    verdict = game.finish()
+    said = [line for actor in actors for line in actor.lines(GONE)]
+    verdict.complaints += said[:1]
+    return verdict
+
+
+# The server
+
+
+def restart(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """The server is killed with SIGKILL and started again at once on its append-only file."""
+    game = Round(arena, "restart")
+    game.fleet(2, 3)
+    game.set_often(6)
+    game.set_ticks(3)
+    for _ in range(size.restarts):
+        game.set_now(5)
+        game.set_at(30, rng, 1.0)
+        time.sleep(rng.uniform(0.1, 0.5))
+        _outage(game, arena.server.kill, arena.server.start, 0.0, must_speak=False)
+    return game.finish()
+
+
+def down(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """The server is away for a while: one line when it goes, one when it is back, from each process."""
+    game = Round(arena, "down")
+    game.fleet(2, 3)
+    game.set_often(6)
+    game.set_ticks(3)
+    game.circulates(20)
+    game.set_now(10)
+    game.set_at(30, rng, size.down_s + 1)
+    _outage(game, arena.server.kill, arena.server.start, size.down_s)
+    return game.finish()
+
+
+def frozen(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """The server stops answering (SIGSTOP) and goes on later; some processes have a time limit for replies."""
+    game = Round(arena, "frozen")
+    limited = game.fleet(1, 2, game.conf(extra="socket_timeout: 0.4\n"))
+    game.fleet(1, 1)
+    game.set_often(6)
+    game.set_ticks(3)
+    game.circulates(20)
+    game.set_now(10)
+    game.set_at(30, rng, size.frozen_s + 1)
+    _outage(game, arena.server.freeze, arena.server.thaw, size.frozen_s, limited)
+    return game.finish()
+
+
+def refused(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """The server answers every command with an error for a while: LOADING, READONLY, OOM, NOAUTH, and worse."""
+    game = Round(arena, "refused")
+    answers = [
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        b"-NOAUTH Authentication required.\r\n",
+        b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+        b"-ERR max number of clients reached\r\n",
+        b"-CLUSTERDOWN The cluster is down\r\n",
+    ]
+    rng.shuffle(answers)
+    with _proxy(arena) as proxy:
+        conf = game.conf(proxy.socket)
+        game.fleet(1, 2, conf)
+        game.set_often(4)
+        game.set_ticks(2)
+        game.circulates(20)
+        for answer in answers:
+            game.set_now(3)
+            game.set_at(10, rng, size.refused_s + 0.5)
+
+            def refuse(answer: bytes = answer) -> None:
+                proxy.answer = answer
+
+            def relent() -> None:
+                proxy.answer = None
+
+            _outage(game, refuse, relent, size.refused_s)
+        verdict = game.finish()
+        proxy.answer = b"-NOAUTH Authentication required.\r\n"
+        for role in ("dispatch", "work"):
+            actor = game.run(conf, role) if game.folder.exists() else None
+            if actor is not None and (actor.wait(10) != 1 or len(actor.lines("")) != 1):
+                verdict.complaints.append(f"{role} at a server that refuses it: exit {actor.code()}, {actor.lines('')}")
+        return verdict
+
+
+def _outage(
+    game: Round,
+    begin: Callable[[], object],
+    end: Callable[[], object],
+    lasts_s: float,
+    concerned: list[Actor] | None = None,
+    *,
+    must_speak: bool = True,
+) -> None:
+    """An outage; each process concerned says one line when the server goes, and one when it is back."""
+    actors = game.actors if concerned is None else concerned
+    gone, back = ({a.pid: len(a.lines(part)) for a in actors} for part in (GONE, BACK))
+    begin()
+    time.sleep(lasts_s)
+    if must_speak:
+        with contextlib.suppress(Unsettled):
+            wait_for(lambda: all(len(a.lines(GONE)) > gone[a.pid] for a in actors), 8, "word of the outage")
+    end()
+    game.verdict.faults += 1
+    game.circulates(25)
+    with contextlib.suppress(Unsettled):
+        wait_for(lambda: all(len(a.lines(GONE)) == len(a.lines(BACK)) for a in actors), 8, "word of the end")
+    for actor in actors:
+        lines = (len(actor.lines(GONE)) - gone[actor.pid], len(actor.lines(BACK)) - back[actor.pid])
+        if lines != (1, 1) and (must_speak or lines != (0, 0)):
+            game.complain(f"{lines} lines of the outage's begin and end: {actor.lines('')[-4:]}")
+
+
+# Clocks and crowds
+
+
+def clock(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """A dispatcher a day ahead, a worker a day behind, and clocks that jump by an hour in the middle."""
+    game = Round(arena, "clock")
+    clocks = [WrongClock(game.folder, off_s) for off_s in (86_400, -86_400)]
+    zygotes = [Zygote(one.environment()) for one in clocks]
+    try:
+        conf = game.conf()
+        for zygote in zygotes:
+            for role in ("dispatch", "work"):
+                log = game.folder / game.new_id("log")
+                game.actors.append(zygote.start(game.folder, log, "--config", conf, role))
+        game.set_ticks(4)
+        game.circulates(20)
+        for jump_s in (0, 3_600, -3_600):
+            for one, off_s in zip(clocks, (86_400, -86_400), strict=True):
+                one.set(off_s + jump_s)
+            game.verdict.faults += 1
+            game.set_at(25, rng, size.clock_s)
+            _set_by_a_wrong_clock(game, zygotes[0], conf)
+            time.sleep(size.clock_s)
+        verdict = game.finish()
+        verdict.lost += missing_seconds(game.history, game.ticks)
+        early = [late_s for late_s in verdict.lateness_s if late_s < -0.002]
+        verdict.complaints += [f"{len(early)} runs began before their time, by {-min(early):.3f} s"] if early else []
+        return verdict
+    finally:
+        for zygote in zygotes:
+            zygote.close()
+
+
+def _set_by_a_wrong_clock(game: Round, zygote: Zygote, conf: str) -> None:
+    """A recurring job, set on the machine whose clock is wrong."""
+    jobid = game.new_id("tick")
+    setter = zygote.start(game.folder, game.folder / "setter", "--config", conf, "set", jobid, SECONDLY)
+    if setter.wait(20) != 0:
+        game.complain(f"set with a wrong clock: exit {setter.code()}")
+    game.ticks.append(jobid)
+
+
+def many(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """Five dispatchers and eight workers on one prefix; both queues full of work, then a stream of due times."""
+    game = Round(arena, "many")
+    total = size.occurrences
+    jobids = [f"many{n}:{'AAB'[n % 3]}" for n in range(total)]
+    rng.shuffle(jobids)
+    base = arena.now() - 10
+    rows = game.folder / "rows.csv"
+    rows.write_text("".join(f'{jobid},"AT:{base + rng.random():.4f}"\n' for jobid in jobids))
+    game.bike.load_csv(rows)
+    game.once += jobids
+    game.bike.control("HALT")
+    game.bike.dispatch()
+    game.bike.clear_control()
+    game.fleet(5, 8)
+    game.verdict.faults = 0
+    # Lateness is told for jobs that come due while the fleet is idle otherwise.
+    game.all_begun(30 + total / 300)
+    _check_shares(game)
+    game.set_ticks(5)
+    game.set_at(min(400, total // 10), rng, min(20, 2 + total / 1000))
+    return game.finish(60)
+
+
+def _check_shares(game: Round) -> None:
+    """Among the first half of the runs, when there was work in both queues, A has to be served twice for each B."""
+    runs = sorted((r for runs in game.history.runs.values() for r in runs), key=lambda run: run.began_at)
+    half = [run.jobid[-1] for run in runs[: len(runs) // 2]]
+    ratio = half.count("A") / max(1, half.count("B"))
+    if abs(ratio - 2) > 0.04:
+        game.complain(f"A:A:B was served {ratio:.3f} to 1")
+
+
+# What others write
+
+
+def foreign(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """Loops of 0.13.1 and programs that write by hand work on the same prefix: all jobs keep circulating."""
+    game = Round(arena, "foreign")
+    game.fleet(1, 2)
+    recorder = Recorder("A:A:B", arena.notary_socket, game.prefix)
+    old = OldFleet(arena.client, game.prefix, ["A", "A", "B"], 60, recorder.work)
+    try:
+        game.set_often(6)
+        game.set_ticks(3)
+        give_up_at = time.monotonic() + size.foreign_s
+        while time.monotonic() < give_up_at:
+            _write_by_hand(game, rng)
+            time.sleep(0.03)
+        game.circulates(20)
+    finally:
+        old.stop()
+    game.verdict.faults = old.ran
+    verdict = game.finish()
+    # What 0.13.1 reads and moves in two steps it can move a second time: that was so, and is not ours to mend.
+    verdict.doubled.clear()
+    return verdict
+
+
+def _write_by_hand(game: Round, rng: random.Random) -> None:
+    client, bike, jobid = game.arena.client, game.bike, game.new_id("hand")
+    way = rng.randrange(4)
+    client.hset(bike.schedules_key, jobid, "STOP")
+    if way == 0:
+        client.zadd(bike.timeline_key, {jobid: int(game.arena.now())})
+    elif way == 1:
+        client.lpush(bike.queue_for(jobid), jobid)
+    elif way == 2:
+        client.sadd(f"{bike.queue_for(jobid)}-members", jobid)
+        client.lpush(bike.queue_for(jobid), jobid)
+    else:
+        # A job that another program left in the set alone does not keep it out of the queue.
+        client.sadd(f"{bike.queue_for(jobid)}-members", jobid)
+        client.zadd(bike.timeline_key, {jobid: int(game.arena.now()) + 1})
+    game.once.append(jobid)
+
+
+def garbage(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """Every key of the state, in turn, holds the wrong type, odd bytes, absurd numbers, a lot of text."""
+    game = Round(arena, "garbage", timeout_s=5)
+    game.fleet(1, 2)
+    game.set_often(3)
+    game.set_ticks(1)
+    game.circulates(20)
+    _entries_of_garbage(game, rng)
+    jobid = game.often[0]
+    queue = game.bike.queue_for(jobid).removeprefix(f"{game.prefix}-")
+    for row in (*STATE, *ADDED_STATE):
+        key = row.key.replace("JOBID", jobid).replace("CLIENT", "somebody").replace("Q", queue)
+        kinds = [("string", "wrong"), ("list", "x"), ("hash", "x"), ("zset", "x"), ("bytes", "\xff"), ("long", "x")]
+        chosen = [kind for kind, _ in kinds] if not size.garbage else rng.sample([k for k, _ in kinds], size.garbage)
+        for kind in chosen:
+            _spoil(game, f"{game.prefix}{key.removeprefix('P')}", kind)
+    verdict = game.finish(40)
+    # Runs whose end could not be told while a key was broken have outlived their timeout, and are repeated.
+    verdict.doubled.clear()
+    return verdict
+
+
+def _spoil(game: Round, key: str, kind: str) -> None:
+    """Put a key aside, garbage in its place, and the key back after a while. Everybody lives, and then all goes on."""
+    client, aside = game.arena.client, f"aside-{key}"
+    pipeline = client.pipeline()
+    if client.exists(key):
+        with contextlib.suppress(Exception):
+            client.rename(key, aside)
+    match kind:
+        case "string":
+            pipeline.set(key, "wrong")
+        case "list":
+            pipeline.rpush(key, "wrong")
+        case "hash":
+            pipeline.hset(key, "wrong", "wrong")
+        case "zset":
+            pipeline.zadd(key, {"wrong": float("inf")})
+        case "bytes":
+            pipeline.set(key, b"\xff\xfe\x00" * 7)
+        case "long":
+            pipeline.set(key, b"x" * 10_000_000)
+    pipeline.delete(key) if False else None
+    client.delete(key)
+    pipeline.execute()
+    game.verdict.faults += 1
+    time.sleep(0.25)
+    client.delete(key)
+    if client.exists(aside):
+        client.rename(aside, key)
+    game.circulates(15)
+    dead = [actor for actor in game.actors if actor.code() is not None]
+    for actor in dead:
+        game.complain(f"{key} as {kind}: exit {actor.code()}: {actor.lines('')[-2:]}")
+        game.actors.remove(actor)
+
+
+def _entries_of_garbage(game: Round, rng: random.Random) -> None:
+    """Single entries that make no sense, in the right keys: those jobs are reported, the others go on."""
+    client, bike = game.arena.client, game.bike
+    odd = b"\xff\xfe" + bytes([rng.randrange(128, 256)]) + b":A"
+    client.zadd(bike.timeline_key, {odd: 1})
+    for number, score in enumerate((float("inf"), float("-inf"), -5.0, 1e300)):
+        client.zadd(bike.timeline_key, {f"absurd{number}:A": score})
+    for number, text in enumerate((b"\xff\xfe", b"", b"x" * 10_000_000, b"AT:1e999", b"RRULE:FREQ=SECONDLY;COUNT=-1")):
+        client.hset(bike.schedules_key, f"text{number}:A", text)
+        client.zadd(bike.timeline_key, {f"text{number}:A": 2})
+    client.hset(bike.statuses_key, odd, b"\xff")
+    client.lpush(bike.queue_for("x:A"), odd, b"x" * 100_000 + b":A", b"")
+    game.verdict.faults += 12
+    game.circulates(15)
+    said = [line for actor in game.actors for line in actor.lines("not UTF-8")]
+    if not said:
+        game.complain("an id in odd bytes was not reported")
+
+
+Fault = Callable[[Arena, random.Random, Size], Verdict]
+
+FAULTS: dict[str, Fault] = {
+    one.__name__: one
+    for one in (crash, replies, late, flush, restart, down, frozen, refused, clock, many, foreign, garbage)
+}
+"""By name, in the order in which a soak begins."""
+
+
+def play(arena: Arena, name: str, seed: int, number: int, size: Size) -> Verdict:
+    """The round of this fault with this number, from 0: the same chance each time."""
+    try:
+        return FAULTS[name](arena, random.Random(f"{seed}/{name}/{number}"), size)
+    except (Unsettled, ServerError) as error:
+        arena.server.thaw()
+        return Verdict(name, complaints=[f"round {number} broke off: {error}"])
+
+
+__all__ = ["FAULTS", "QUICK", "SOAK", "SUITE", "Path", "Size", "play", "signal"]

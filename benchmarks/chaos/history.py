@@ -1,0 +1,125 @@
+"""What really happened: the runs as the notary has them, and the count of what was lost and what was doubled.
+
+Knows nothing of Redbike's state.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+
+import redis
+
+
+@dataclass
+class Run:
+    """One run of a job."""
+
+    jobid: str
+    began_at: float  # the notary's time, Unix seconds
+    pid: int
+    ended_at: float | None = None
+
+
+class History:
+    """The notes of one round, read as they grow."""
+
+    def __init__(self, notary: redis.Redis, key: str) -> None:
+        self.runs: dict[str, list[Run]] = defaultdict(list)
+        self.latest_of: dict[int, Run] = {}
+        self._notary, self._key, self._read = notary, key, 0
+
+    def refresh(self) -> None:
+        """Read what was noted since."""
+        while notes := self._notary.lrange(self._key, self._read, self._read + 9_999):
+            self._read += len(notes)
+            for note in notes:
+                self._take(*note.decode().split(" "))
+
+    def _take(self, what: str, jobid: str, stamp: str, pid: str) -> None:
+        if what == "begin":
+            run = Run(jobid, float(stamp), int(pid))
+            self.runs[jobid].append(run)
+            self.latest_of[run.pid] = run
+        else:
+            self.latest_of[int(pid)].ended_at = float(stamp)
+
+    def count(self) -> int:
+        return sum(map(len, self.runs.values()))
+
+    def lateness_s(self, due: Mapping[str, float]) -> list[float]:
+        """How long after its due time the first run of each of these jobs began."""
+        return [self.runs[jobid][0].began_at - at for jobid, at in due.items() if self.runs[jobid]]
+
+
+@dataclass
+class Verdict:
+    """What one round, or several, came to."""
+
+    fault: str
+    faults: int = 0
+    occurrences: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    stalled: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    lateness_s: list[float] = field(default_factory=list)
+    took_s: float = 0.0
+
+    @property
+    def is_sound(self) -> bool:
+        return not (self.lost or self.doubled or self.stalled or self.complaints)
+
+    def add(self, other: "Verdict") -> None:
+        """Count another round in."""
+        self.faults += other.faults
+        self.occurrences += other.occurrences
+        self.took_s += other.took_s
+        for name in ("lost", "doubled", "stalled", "complaints", "lateness_s"):
+            getattr(self, name).extend(getattr(other, name))
+
+    def lateness_ms(self, share: float) -> float:
+        """The lateness that this share of the jobs stays within; nan where nothing was measured."""
+        if not self.lateness_s:
+            return math.nan
+        ordered = sorted(self.lateness_s)
+        return 1000 * ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
+
+
+def lost_and_doubled(
+    history: History, once: Iterable[str], killed: Set[int], *, dropped_is_lost: bool = True
+) -> tuple[list[str], list[str]]:
+    """Of jobs that are to run once: those that did not, and those that did more often.
+
+    A run that a killed process had in hand may be repeated, and does not count as one too many. With
+    `dropped_is_lost`, it has to be repeated, unless it had come to its end.
+    """
+    in_hand = {id(run) for pid, run in history.latest_of.items() if pid in killed}
+    lost, doubled = [], []
+    for jobid in once:
+        runs = history.runs.get(jobid, [])
+        spared = [run for run in runs if id(run) not in in_hand]
+        if not runs or (dropped_is_lost and all(run.ended_at is None for run in runs)):
+            lost.append(jobid)
+        elif len(spared) > 1:
+            doubled.append(jobid)
+    return lost, doubled
+
+
+def doubled_seconds(history: History, jobids: Iterable[str]) -> list[str]:
+    """Runs of jobs that come once a second which began in the same second as another."""
+    found = []
+    for jobid in jobids:
+        seconds = [int(run.began_at) for run in history.runs.get(jobid, [])]
+        found += [f"{jobid} at {second}" for second in set(seconds) if seconds.count(second) > 1]
+    return found
+
+
+def missing_seconds(history: History, jobids: Iterable[str]) -> list[str]:
+    """Seconds between first and last run of such jobs in which none began."""
+    found = []
+    for jobid in jobids:
+        seconds = {int(run.began_at) for run in history.runs.get(jobid, [])}
+        if seconds:
+            found += [f"{jobid} at {second}" for second in range(min(seconds), max(seconds)) if second not in seconds]
+    return found

@@ -1,0 +1,74 @@
+"""The proxy of the tests, with more fates for a command: replies torn in the middle, commands that arrive late,
+and answers given in the server's place.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import BinaryIO
+
+from tests.proxy import Proxy, read_frame
+
+
+class Fate(Enum):
+    """What becomes of a command."""
+
+    PASS = auto()
+    LOSE_COMMAND = auto()  # the connection is cut before it arrives
+    LOSE_REPLY = auto()  # it is carried out; the connection is cut before a byte of the reply comes back
+    TEAR_REPLY = auto()  # it is carried out; the connection is cut in the middle of the reply
+    DELAY = auto()  # the connection is cut, and the command still arrives, behind what the client sends next
+
+
+Judge = Callable[[int, str], Fate]
+"""Decides by the number of the command, from 0, and its name."""
+
+LATE_BY_S = 0.03
+
+
+class FaultProxy(Proxy):
+    """Forwards everything, until `judge`, `answer` or `slow_s` say otherwise."""
+
+    def __init__(self, server_socket: str) -> None:
+        self.judge: Judge = lambda _number, _name: Fate.PASS
+        self.before_cut: Callable[[], object] = lambda: None
+        """Called before the client gets to know that the connection is cut."""
+        self.answer: bytes | None = None
+        """Given in the server's place to every command, where it is set."""
+        self.faults = 0
+        self.answered = 0
+        super().__init__(server_socket)
+
+    def _relay(self, client: socket.socket, server: socket.socket, requests: BinaryIO, replies: BinaryIO) -> None:
+        while frame := read_frame(requests):
+            name = frame.split(b"\r\n", 3)[2].decode().upper()
+            if self.answer is not None:
+                self.answered += 1
+                client.sendall(self.answer)
+                continue
+            fate = self._fate_of(name)
+            if fate is Fate.DELAY:
+                client.shutdown(socket.SHUT_RDWR)
+                time.sleep(LATE_BY_S)
+            if fate is not Fate.LOSE_COMMAND:
+                server.sendall(frame)
+            if name == "SUBSCRIBE" and fate is Fate.PASS:
+                # From here on replies come unasked.
+                threading.Thread(target=self._pump, args=(replies, client), daemon=True).start()
+                continue
+            reply = b"" if fate is Fate.LOSE_COMMAND else read_frame(replies)
+            if fate is Fate.TEAR_REPLY:
+                client.sendall(reply[: len(reply) // 2])
+            if fate is not Fate.PASS:
+                self.before_cut()
+                return
+            client.sendall(reply)
+
+    def _fate_of(self, name: str) -> Fate:
+        with self._lock:
+            fate = self.judge(len(self.commands), name)
+            self.commands.append(name)
+            self.faults += fate is not Fate.PASS
+        return fate

@@ -1,0 +1,38 @@
+"""The worker of the fleets under test: notes on a server of its own when a run begins and when it ends.
+
+The notes carry that server's time, so a wrong clock of this process does not matter.
+"""
+
+import os
+import time
+
+import redis
+
+from redbike import RoundRobin
+
+_NOTE = """
+local time = redis.call('TIME')
+local stamp = string.format('%d.%06d', time[1], time[2])
+redis.call('RPUSH', KEYS[1], ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. stamp .. ' ' .. ARGV[3])
+"""
+
+OFTEN = "often"
+"""Jobs with such ids are on CONTINUE, and ask for a short pause between runs."""
+
+
+class Recorder(RoundRobin):
+    """Notes runs in a list on the notary, a server that no fault touches."""
+
+    def __init__(self, initstring: str, notary_socket: str, notes_key: str, nap_s: float = 0.0) -> None:
+        super().__init__(initstring)
+        self._notary = redis.Redis(unix_socket_path=notary_socket)
+        self._note = self._notary.register_script(_NOTE)
+        self._key = notes_key
+        self._nap_s = nap_s
+
+    def work(self, jobid: str) -> float | None:
+        self._note(keys=[self._key], args=["begin", jobid, os.getpid()])
+        if self._nap_s:
+            time.sleep(self._nap_s)
+        self._note(keys=[self._key], args=["end", jobid, os.getpid()])
+        return 0.05 if jobid.startswith(OFTEN) else None

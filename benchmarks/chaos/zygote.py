@@ -1,0 +1,134 @@
+"""Makes processes that run the command `redbike`, within milliseconds: everything is imported, a fork does the rest.
+
+Started as a program by `Zygote`. Has no threads, so forking is safe; ends its children when its input ends.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+import benchmarks.chaos.recorder  # noqa: F401 - imported before the fork
+import redbike
+import redbike.cli
+from benchmarks.chaos import clock
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Actor:
+    """One process of a fleet."""
+
+    def __init__(self, zygote: "Zygote", pid: int, log: Path) -> None:
+        self.pid = pid
+        self.log = log
+        self._zygote = zygote
+        self._code: int | None = None
+
+    def code(self) -> int | None:
+        """The exit code (negative: the signal), None while it runs."""
+        if self._code is None:
+            self._code = self._zygote.ask(wait=self.pid)
+        return self._code
+
+    def send(self, number: int) -> None:
+        """A signal, unless the process is over."""
+        if self._code is None:
+            os.kill(self.pid, number)  # not reaped yet, so the pid is still its own
+
+    def wait(self, within_s: float) -> int | None:
+        """The exit code as soon as there is one; None after the time."""
+        give_up_at = time.monotonic() + within_s
+        while self.code() is None and time.monotonic() < give_up_at:
+            time.sleep(0.005)
+        return self._code
+
+    def lines(self, part: str) -> list[str]:
+        """What it logged so far that has this part."""
+        return [line for line in self.log.read_text("utf-8", "replace").splitlines() if part in line]
+
+
+class Zygote:
+    """The mother of actors."""
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        paths = [str(Path(redbike.__file__).parents[1]), str(_ROOT), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "benchmarks.chaos.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(environment or {})},
+        )
+        self._lock = threading.Lock()
+
+    def start(self, folder: Path, log: Path, *argv: str) -> Actor:
+        """`redbike` with these arguments in this folder, stdout and stderr going to the log."""
+        pid = self.ask(argv=argv, folder=str(folder), log=str(log))
+        assert pid is not None
+        return Actor(self, pid, log)
+
+    def ask(self, **request: object) -> int | None:
+        """One question, one number or None."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer: int | None = json.loads(self._process.stdout.readline())
+            return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+
+def main(requests: TextIO, answers: TextIO) -> None:
+    """Fork or wait as it is asked to, until the input ends."""
+    alive: set[int] = set()
+    for line in requests:
+        request = json.loads(line)
+        if "wait" in request:
+            pid, status = os.waitpid(request["wait"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+            alive -= {pid}
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _become(request)
+            alive.add(answer)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _become(request: dict[str, Any]) -> None:
+    """In the child: be the command, and never return."""
+    code = 70
+    try:
+        os.chdir(request["folder"])
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for number in (1, 2):
+            os.dup2(log, number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        code = redbike.cli.main(request["argv"])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    clock.inject()
+    main(sys.stdin, sys.stdout)
