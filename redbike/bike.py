@@ -159,7 +159,7 @@ class Redbike:
     def enqueue(self, jobid: str) -> None:
         """Have a job run once as soon as may be, whatever its schedule, which stays as it is.
 
-        One that is in its queue stays there once; one that is running runs again after that run.
+        One that is in its queue stays there once; one that is running runs again after that run, if it is registered.
         """
         placement = Placement(jobid, self._checked_queue_for(jobid), None, Step.QUEUE, once=True)
         nonce = secrets.token_hex(12)
@@ -314,6 +314,8 @@ class Redbike:
         plan = meant.first(self._reference(after) if meant.needs_reference else 0)
         if plan.step is Step.BAD:
             self.log.warning("job %r is BAD: %s", jobid, plan.reason, extra={"bad_schedule": True})
+        elif plan.step is Step.STOP and plan.reason is not None:
+            self.log.warning("job %r will not run: %s", jobid, plan.reason)
         once = plan.registered == "STOP" and plan.step is not Step.STOP
         return plan, Placement(jobid, queue_key, plan.registered, plan.step, plan.due_at, once)
 

@@ -3,7 +3,7 @@
 No key is spelled anywhere else. `P` is the prefix, `Q` the name of a queue as the worker's `queue_for` gives it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ STATE = (
 
 ADDED_STATE = (
     KeyDoc("P:bell:Q", "list", "at most one token: there may be work in the queue", "when an idle worker takes it"),
-    KeyDoc("P:watch:Q", "string", "a dispatcher wakes idle workers for jobs that others put there", "after 15 s"),
+    KeyDoc("P:watch:Q", "string", "a dispatcher wakes idle workers for jobs that others put there", "after 6 s"),
     KeyDoc(
         "P:running",
         "sorted set",
@@ -124,22 +124,24 @@ class Keys:
         A run tag `P-Q-JOBID` can spell the members or the list of a queue, or the tag of a job in a queue whose name
         begins like this one's: `work` and `work-A` make `P-work-A-x` twice. One such job breaks the other for everyone.
         """
-        tag, known = self.tag(queue_key, jobid), {self.queue(name) for name in names} | {queue_key}
-        if any(tag in (other, self.members(other)) for other in known):
-            return tag
-        for other in known:
-            if queue_key.startswith(f"{other}-"):
-                rest = queue_key.removeprefix(f"{other}-")
-                if self._belongs(rest, other, queue_for):
-                    return queue_key
-                if self._belongs(f"{rest}-{jobid}", other, queue_for):
-                    return tag
-            elif other.startswith(f"{queue_key}-"):
-                rest = other.removeprefix(f"{queue_key}-")
-                namesake = jobid.removeprefix(f"{rest}-")
-                if namesake != jobid and self._belongs(namesake, other, queue_for):
-                    return tag
+        tag = self.tag(queue_key, jobid)
+        for known in {self.queue(name) for name in names} | {queue_key}:
+            if tag in (known, self.members(known)):
+                return tag
+        for key in (queue_key, tag):
+            for other_queue, other_jobid in self._readings_as_a_tag(key):
+                is_this_one = (other_queue, other_jobid) == (queue_key, jobid)
+                if not is_this_one and self._belongs(other_jobid, other_queue, queue_for):
+                    return key
         return None
+
+    def _readings_as_a_tag(self, key: str) -> Iterator[tuple[str, str]]:
+        """Each queue key and job id that make this key, were it a run tag."""
+        words = key.removeprefix(f"{self.prefix}-").split("-")
+        for at in range(1, len(words)):
+            jobid = "-".join(words[at:])
+            if jobid:
+                yield self.queue("-".join(words[:at])), jobid
 
     def _belongs(self, jobid: str, queue_key: str, queue_for: Callable[[str], str]) -> bool:
         try:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from redbike.scripts import Scripts
 
-_VALID_S = 15  # how long workers rely on it
-_RENEW_S = 6.0
+_VALID_S = 6  # how long workers rely on it
+_RENEW_S = 3.0
 _LOOK_EVERY_S = 1.0
 
 

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Server
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from state import state
@@ -337,6 +337,8 @@ def test_redis_and_the_model_agree(server: Server, tmp_path: Path) -> None:
             deadline=None,
             database=None,
             derandomize=not IS_LONG,
+            # Making a failure small takes minutes, which only the long round has.
+            phases=[Phase.generate, Phase.shrink] if IS_LONG else [Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )

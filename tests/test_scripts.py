@@ -18,7 +18,7 @@ NOW = 1_700_000_000.25
 SECOND = 1_700_000_000
 JOB, OTHER = "x:A", "y:A"
 ONE_RUN_S = 10
-NAMES = ["lost", "now", "place", "promote", "turn", "unset"]
+NAMES = ["lost", "now", "place", "promote", "turn", "unset", "watch"]
 
 State = dict[str, Any]
 
@@ -109,7 +109,7 @@ def test_every_script_is_tested() -> None:
     assert sorted(file.name for file in folder.iterdir()) == [f"{name}.lua" for name in NAMES]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "now"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("now", "watch")])
 def test_header_names_the_keys(name: str) -> None:
     """The KEYS that a script's header lists are those that its body reads, in this order."""
     header, body = source(name)
@@ -178,7 +178,7 @@ def keys_of(client: redis.Redis, command: list[str]) -> set[str]:
 def role(key: str) -> str:
     """What a key is for, whosever it is."""
     name = re.sub(r"^test\w+?(?=[-:])", "", key)
-    name = re.sub(r"^:(bell|memo):.*", r":\1", name)
+    name = re.sub(r"^:(bell|memo|watch):.*", r":\1", name)
     name = re.sub(r"^-work-[AB]-(?!members$).*", "run tag", name)
     return re.sub(r"^-work-[AB]", "queue", name)
 
@@ -209,6 +209,9 @@ def full_house(bench: Bench) -> None:
     bench.given({"-schedules": {"lost:A": "TEXT"}, "-work-A-members": {"lost:A"}})
     bench.scripts.lost([(JOB, bench.queue), ("lost:A", bench.queue)])
     Bench(bench.client, bench.prefix).scripts.now()
+    for control in ("HALT", "on"):
+        bench.client.set(bench.keys.control, control)
+        bench.scripts.watch([bench.queue], 15)
     bench.scripts.unset(JOB, bench.queue)
 
 
@@ -733,6 +736,31 @@ def test_place_where_lost(bench: Bench) -> None:
     bench.client.delete(bench.keys.tag(bench.queue, JOB))
     assert bench.scripts.place(Placement(JOB, bench.queue, "TEXT", "queue"), NOW, only_lost=True) is True
     assert bench.state() == QUEUED
+
+
+# watch
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "halted"),
+    [
+        ({}, {":watch:work-A": "1"}, False),
+        (queue_of(JOB), queue_of(JOB) | {":bell:work-A": ["1"], ":watch:work-A": "1"}, False),
+        (QUEUED, QUEUED | {":watch:work-A": "1"}, False),
+        ({"-control": "other"}, {"-control": "other", ":watch:work-A": "1"}, False),
+        ({"-control": "HALT", ":watch:work-A": "1"}, {"-control": "HALT", ":bell:work-A": ["1"]}, True),
+        ({"-work-A": "wrong"}, {"-work-A": "wrong", ":bell:work-A": ["1"], ":watch:work-A": "1"}, False),
+    ],
+)
+def test_watch(bench: Bench, before: State, after: State, halted: bool) -> None:
+    """watch rings where jobs lie in a queue unannounced, and for a halt; and says that the queues are watched, for as
+    long as it was told."""
+    bench.given(before)
+    for _ in range(2):
+        assert bench.scripts.watch([bench.queue], 15) is halted
+        assert bench.state() == after
+    if not halted:
+        assert 0 < bench.client.ttl(bench.keys.watch(bench.queue)) <= 15
 
 
 # unset

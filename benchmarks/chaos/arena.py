@@ -286,8 +286,6 @@ class Round:
         self.bike.flush()
         self.bike.close()
         self.arena.notary.delete(self.prefix)
-        if verdict.is_sound:
-            shutil.rmtree(self.folder, ignore_errors=True)
         return verdict
 
     def _check_places(self) -> None:

@@ -30,17 +30,20 @@ class Actor:
         self.log = log
         self._zygote = zygote
         self._code: int | None = None
+        self._lock = threading.Lock()
 
     def code(self) -> int | None:
         """The exit code (negative: the signal), None while it runs."""
-        if self._code is None:
-            self._code = self._zygote.ask(wait=self.pid)
-        return self._code
+        with self._lock:
+            if self._code is None:
+                self._code = self._zygote.ask(wait=self.pid)
+            return self._code
 
     def send(self, number: int) -> None:
         """A signal, unless the process is over."""
-        if self._code is None:
-            os.kill(self.pid, number)  # not reaped yet, so the pid is still its own
+        with self._lock:
+            if self._code is None:
+                os.kill(self.pid, number)  # not reaped yet, so the pid is still its own
 
     def wait(self, within_s: float) -> int | None:
         """The exit code as soon as there is one; None after the time."""
