@@ -2,14 +2,16 @@
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import idle, latency, round_trips, setting, throughput
+from benchmarks import fleet, idle, latency, round_trips, scale, script_times, setting, throughput
 from benchmarks.figures import Comparison, Figure, Measurement
 from benchmarks.server import NoServerError, PrivateServer
 from benchmarks.subjects import YARDSTICK, Subject, SubjectError, checkout_subject, yardstick_subject
@@ -17,8 +19,11 @@ from benchmarks.subjects import YARDSTICK, Subject, SubjectError, checkout_subje
 GROUPS: dict[str, tuple[Measurement, ...]] = {
     "round_trips": round_trips.MEASUREMENTS,
     "throughput": throughput.MEASUREMENTS,
+    "scale": scale.MEASUREMENTS,
+    "script_times": script_times.MEASUREMENTS,
     "latency": latency.MEASUREMENTS,
     "idle": idle.MEASUREMENTS,
+    "fleet": fleet.MEASUREMENTS,
     "setting": setting.MEASUREMENTS,
 }
 
@@ -47,12 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             kind = "a quick look" if options.quick else "medians"
             kind += ", checkout with hiredis" if options.hiredis else ""
             about = f"{server.describe()}, Python {platform.python_version()}, {kind}"
+            load_before = os.getloadavg()[0]
             comparisons = [one for each in chosen for one in compare(each, subjects, server, options.quick)]
+            about += f", {os.cpu_count()} cores, load {load_before:.1f} before and {os.getloadavg()[0]:.1f} after"
+            about = f"{datetime.now():%Y-%m-%d %H:%M}, {about}"
     except (NoServerError, SubjectError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(about)
-    print(table(comparisons))
+    print(f"{about}\n\n{report(comparisons)}")
     if options.json:
         everything = {"about": about, "figures": [as_json(one) for one in comparisons]}
         options.json.write_text(json.dumps(everything, indent=2) + "\n")
@@ -64,9 +71,10 @@ def compare(
 ) -> list[Comparison]:
     """Run the rounds, the subjects in turns and each first every other time: drift hits both alike."""
     numbers: dict[str, list[dict[str, float]]] = {subject.name: [] for subject in subjects}
+    measured = subjects if measurement.compared else subjects[1:]
     arguments = measurement.quick if quick else measurement.full
     for number in range(1 if quick else measurement.rounds):
-        for subject in subjects if number % 2 == 0 else reversed(subjects):
+        for subject in measured if number % 2 == 0 else reversed(measured):
             print(f"{measurement.function} round {number + 1}, {subject.name}", file=sys.stderr)
             server.client.flushall()
             numbers[subject.name].append(subject.measure(measurement.function, server.socket, arguments))
@@ -77,31 +85,34 @@ def compare(
     ]
 
 
+def report(comparisons: Sequence[Comparison]) -> str:
+    """The figures that have an aim, with whether it is met; then the others."""
+    aims = [one for one in comparisons if one.figure.aim]
+    others = [one for one in comparisons if not one.figure.aim]
+    missed = sum(one.is_met is False for one in aims)
+    parts = [f"{len(aims) - missed} of {len(aims)} aims met", table(aims)] if aims else []
+    parts += ["Beside these", table(others)] if others else []
+    return "\n\n".join(parts)
+
+
 def table(comparisons: Sequence[Comparison]) -> str:
     """One line a figure, columns aligned."""
-    rows = [("", "unit", YARDSTICK, "checkout", "times better", "aim")]
+    rows = [("figure", "unit", YARDSTICK, "checkout", "times better", "aim", "")]
     for one in comparisons:
         times = one.times_better
-        aim = aim_of(one.figure) + ("  MISSED" if one.falls_short else "")
         rows.append(
             (
                 one.figure.title,
                 one.figure.unit,
-                f"{median(one.yardstick):,.6g}",
-                f"{median(one.checkout):,.6g}",
+                f"{median(one.yardstick):,.5g}" if one.yardstick else "-",
+                f"{median(one.checkout):,.5g}",
                 f"{times:,.3g}" if times is not None else "",
-                aim,
+                one.figure.aim,
+                {True: "met", False: "MISSED", None: ""}[one.is_met],
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(_aligned(row, widths)).rstrip() for row in rows)
-
-
-def aim_of(figure: Figure) -> str:
-    """What the figure is meant to reach, in words."""
-    if figure.wanted is not None:
-        return f"{figure.wanted:g} times"
-    return f"at most {figure.limit:g}" if figure.limit is not None else ""
 
 
 def as_json(one: Comparison) -> dict[str, Any]:
@@ -113,16 +124,17 @@ def as_json(one: Comparison) -> dict[str, Any]:
         YARDSTICK: one.yardstick,
         "checkout": one.checkout,
         "times_better": one.times_better,
-        "aim": aim_of(one.figure),
-        "missed": one.falls_short,
+        "aim": one.figure.aim,
+        "met": one.is_met,
     }
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    words, numbers = (0, 1, 5), (2, 3, 4)
-    cells = {column: row[column].ljust(widths[column]) for column in words}
-    cells |= {column: row[column].rjust(widths[column]) for column in numbers}
-    return [cells[column] for column in sorted(cells)]
+    numbers = (2, 3, 4)
+    return [
+        cell.rjust(width) if column in numbers else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a figure is: a number with a unit and a better direction, taken in rounds, told as a median."""
+"""What a figure is: a number with a unit, a better direction and perhaps an aim, taken in rounds, told as a median."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +8,23 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that a measurement gives, and how to read it."""
+    """One number that a measurement gives, how to read it, and what it is meant to reach."""
 
     title: str
     unit: str
     better: Literal["more", "less"]
     wanted: float | None = None  # how many times better than the yardstick it is meant to be
+    within: float | None = None  # for a cost: how many times that of the yardstick it may be
     limit: float | None = None  # what it is meant to stay within, in its unit
+
+    @property
+    def aim(self) -> str:
+        """The aim in words; empty where there is none."""
+        if self.wanted is not None:
+            return f"at least {self.wanted:g} x 0.13.1"
+        if self.within is not None:
+            return f"at most {self.within:g} x 0.13.1"
+        return f"at most {self.limit:g} {self.unit}" if self.limit is not None else ""
 
 
 @dataclass(frozen=True)
@@ -26,11 +36,12 @@ class Measurement:
     rounds: int = 5
     full: Mapping[str, Any] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
+    compared: bool = True  # False: of the checkout alone, for the yardstick has nothing like it
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure with the numbers of all rounds."""
+    """A figure with the numbers of all rounds; none of the yardstick where that was not measured."""
 
     figure: Figure
     yardstick: tuple[float, ...]
@@ -38,15 +49,18 @@ class Comparison:
 
     @property
     def times_better(self) -> float | None:
-        """By how much the checkout's median beats the yardstick's; None where that would divide by zero."""
+        """By how much the checkout's median beats the yardstick's; None where there is nothing to divide by."""
+        if not self.yardstick:
+            return None
         before, after = median(self.yardstick), median(self.checkout)
         more, less = (after, before) if self.figure.better == "more" else (before, after)
         return more / less if less else None
 
     @property
-    def falls_short(self) -> bool:
-        """Whether a stated aim is missed."""
-        times, wanted, limit = self.times_better, self.figure.wanted, self.figure.limit
-        too_close = wanted is not None and times is not None and times < wanted
-        too_much = limit is not None and median(self.checkout) > limit
-        return too_close or too_much
+    def is_met(self) -> bool | None:
+        """Whether the aim is reached; None where there is none, or no yardstick to hold it against."""
+        figure, times = self.figure, self.times_better
+        if figure.limit is not None:
+            return median(self.checkout) <= figure.limit
+        wanted = figure.wanted if figure.within is None else 1 / figure.within
+        return None if wanted is None or times is None else times >= wanted

@@ -5,7 +5,6 @@ Loops and waiting live in dispatcher and consumer; what a schedule means, in sch
 
 import logging
 import math
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -19,7 +18,7 @@ from redbike.ending import Endings, OnFailure, Policy, is_number
 from redbike.errors import ConfigError, JobIdError, ScheduleFileError, ServerError, SignalError, WorkerError
 from redbike.keys import Keys, jobid_fault
 from redbike.loop import Loop
-from redbike.patience import Attempt, Patience, T
+from redbike.patience import Attempt, Nonces, Patience, T
 from redbike.recovery import Recovery
 from redbike.registry import Registry, Told
 from redbike.schedule import Plan, Step, read
@@ -104,6 +103,7 @@ class Redbike:
         self._watches = self._policy.on_timeout is not OnFailure.DROP
         self._endings = Endings(self.queue_for, self._policy, self.log)
         self._scripts = self._make_scripts()
+        self._nonces = Nonces()
         self._timefile = TimeFile(self.timefile, self.log)
         self._patience = Patience(self._link.where, self.log, self.nap)
         self._troubles = Troubles(self.log)
@@ -144,8 +144,7 @@ class Redbike:
             self.unset(jobid)
             return None
         plan, placement = self._placement(jobid, schedule, after)
-        nonce = secrets.token_hex(12)
-        self._briefly(lambda _: self._scripts.place(placement, nonce=nonce))
+        self._place(placement)
         return plan
 
     def unset(self, jobid: str) -> None:
@@ -153,8 +152,8 @@ class Redbike:
 
         A run under way goes on to its end and leaves nothing.
         """
-        queue_key = self.queue_for(jobid)
-        self._briefly(lambda _: self._scripts.unset(jobid, queue_key))
+        queue_key, nonce = self.queue_for(jobid), self._nonces.new()
+        self._briefly(lambda repeated: self._scripts.unset(jobid, queue_key, nonce, repeated))
 
     def enqueue(self, jobid: str) -> None:
         """Have a job run once as soon as may be, whatever its schedule, which stays as it is.
@@ -162,8 +161,7 @@ class Redbike:
         One that is in its queue stays there once; one that is running runs again after that run, if it is registered.
         """
         placement = Placement(jobid, self._checked_queue_for(jobid), None, Step.QUEUE, once=True)
-        nonce = secrets.token_hex(12)
-        self._briefly(lambda _: self._scripts.place(placement, nonce=nonce))
+        self._place(placement)
 
     def tell(self, jobid: str) -> Told:
         """What is known of one job; None and False for all of an unknown one. `next_run` is in Unix seconds."""
@@ -222,7 +220,7 @@ class Redbike:
             except JobIdError as error:
                 raise ScheduleFileError(f"{csvfilename}:{row.line}: {error}; nothing of the file was set") from error
         for start in range(0, len(placements), _CSV_BATCH):
-            batch, nonce = placements[start : start + _CSV_BATCH], secrets.token_hex(12)
+            batch, nonce = placements[start : start + _CSV_BATCH], self._nonces.new()
             self._briefly(partial(self._scripts.place_many, batch, nonce))
 
     def dispatch(self, after: float | None = None, csvfilename: str | Path | None = None) -> None:
@@ -318,6 +316,14 @@ class Redbike:
             self.log.warning("job %r will not run: %s", jobid, plan.reason)
         once = plan.registered == "STOP" and plan.step is not Step.STOP
         return plan, Placement(jobid, queue_key, plan.registered, plan.step, plan.due_at, once)
+
+    def _place(self, placement: Placement) -> None:
+        nonce = self._nonces.new()
+
+        def place(repeated: bool) -> None:
+            self._scripts.place(placement._replace(once=placement.once or repeated), nonce=nonce)
+
+        self._briefly(place)
 
     def _checked_queue_for(self, jobid: str) -> str:
         fault = jobid_fault(jobid)

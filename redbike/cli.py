@@ -41,6 +41,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -162,7 +163,10 @@ def do_lost(arguments: Arguments) -> None:
 
 
 def do_next(arguments: Arguments) -> None:
-    preview = next_runs(arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"), count=_count(arguments))
+    try:
+        preview = next_runs(arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"), count=_count(arguments))
+    except ValueError as error:
+        raise Failure(f"--{error}") from error
     if preview.reason is not None:
         raise Failure(preview.reason)
     for line in preview.lines():
@@ -253,8 +257,8 @@ def _timestamp(arguments: Arguments, option: str) -> float | None:
 
 def _count(arguments: Arguments) -> int:
     text = arguments["--count"]
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_RUNS:
-        raise Failure(f"--count: {text!r} is not a number of runs from 1 to {MOST_RUNS}")
+    if not re.fullmatch("[0-9]{1,4}", text):
+        raise Failure(f"--count: {text[:40]!r} is not a number of runs from 1 to {MOST_RUNS}")
     return int(text)
 
 

@@ -136,7 +136,7 @@ def check_server(link: Link, prefix: str, log: logging.Logger) -> None:
     except redis.exceptions.NoPermissionError:
         return  # an ACL that hides it is no reason to stay away
     where = link.where
-    if server.get("redis_mode") == "sentinel":
+    if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):  # Redis, Valkey
         raise ServerError(
             f"Redis at {where} is a Sentinel, which holds no data: name it under sentinels in [redbike-redis]"
         )

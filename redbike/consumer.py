@@ -3,8 +3,7 @@
 `turn` of the scripts ends one run and begins the next in one round trip; the loop here never has two runs in hand.
 """
 
-import itertools
-import secrets
+import random
 import time
 from collections.abc import Callable, Iterator
 
@@ -13,7 +12,7 @@ from redbike.errors import ServerError, WorkerError
 from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.order import Order
-from redbike.patience import Stopped
+from redbike.patience import Nonces, Stopped
 from redbike.scripts import NO_PLACES, Ended, Ending, Places, Scripts, Turn, decode
 from redbike.waiting import Bells
 from redbike.worker import StopWork, UnsetJob, Worker
@@ -44,15 +43,14 @@ class Consumer:
         self._bells = bells
         self._loop = loop
         self._order: Order | None = None
-        self._random = secrets.token_hex(8)
-        self._count = itertools.count()
+        self._nonces = Nonces()
 
     def __iter__(self) -> Iterator[tuple[str | None, str]]:
         return self
 
     def __next__(self) -> tuple[str | None, str]:
         """Look at the next place of the order: the job taken from it and its run tag, or None and a tag not used."""
-        nonce, order = self._nonce(), self._current_order()
+        nonce, order = self._nonces.new(), self._current_order()
         turn = self._loop.patience.try_briefly(
             lambda repeated: self._scripts.turn(nonce, order.one(), heed_halt=False, repeated=repeated)
         )
@@ -82,10 +80,6 @@ class Consumer:
             self._scripts.forget_memo()
         except Stopped:
             pass
-
-    def _nonce(self) -> str:
-        """A tag that no other run has: random for this consumer, counted within it."""
-        return f"{self._random}{next(self._count):08x}"
 
     def _current_order(self) -> Order:
         """The worker's order as it says it now; the place in it is kept."""
@@ -121,7 +115,7 @@ class Consumer:
         self, order: Order, places: Places, outcome: Outcome | None = None, *, heed_halt: bool = True
     ) -> tuple[Run | None, bool]:
         """End the run of this outcome and take the next job from places: the job, and whether the prefix is halted."""
-        nonce = self._nonce()
+        nonce = self._nonces.new()
         ending = None if outcome is None else self._endings.of(outcome, outcome.run.text)
         while True:
             turn = self._call(nonce, places, ending, heed_halt)
@@ -176,7 +170,7 @@ class Consumer:
             nonlocal watched
             loop = self._loop
             with loop.nap:
-                wait_s = loop.longest_sleep_s if watched else loop.longest_wait_s
+                wait_s = random.uniform(0.5, 1.0) * loop.longest_sleep_s if watched else loop.longest_wait_s
                 watched = False  # until we know better: this may fail
                 if loop.stop() or self._bells.wait(order.bell_keys, wait_s):
                     return True

@@ -55,7 +55,7 @@ def parse(text: str) -> Cron:
         raise ValueError(f"a cron expression of {len(text)} characters: at most {_LONGEST} are allowed")
     words = text.split()
     if len(words) not in (5, 6):
-        raise ValueError(f"{len(words)} fields where five are needed ({' '.join(_FIELDS)}), and a zone if you like")
+        raise ValueError(f"five fields are needed ({', '.join(_FIELDS)}), and perhaps a zone, not {len(words)} words")
     expression, zone = " ".join(words[:5]), zone_named(words[5]) if len(words) == 6 else None
     try:
         CronSim(expression, _EPOCH)

@@ -44,7 +44,12 @@ STATE = (
 
 ADDED_STATE = (
     KeyDoc("P:bell:Q", "list", "at most one token: there may be work in the queue", "when an idle worker takes it"),
-    KeyDoc("P:watch:Q", "string", "a dispatcher wakes idle workers for jobs that others put there", "after 6 s"),
+    KeyDoc(
+        "P:watch:Q",
+        "string",
+        "a dispatcher wakes the workers of this queue for jobs that others put there",
+        "after 45 s, or when the dispatcher stops",
+    ),
     KeyDoc(
         "P:running",
         "sorted set",

@@ -4,8 +4,10 @@ it is back.
 Decides only whether and when to call again; that a call may be repeated is the scripts' promise.
 """
 
+import itertools
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -23,6 +25,7 @@ FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException)
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _TRIES_OF_A_VERB = 4
+_CONNECTIONS_OF_A_CALL = 2  # the wire, and one of the pool, by which a script is loaded
 
 Attempt = Callable[[bool], T]
 """A call to Redis; told whether an earlier try may have been carried out without our seeing the reply."""
@@ -30,6 +33,18 @@ Attempt = Callable[[bool], T]
 
 class Stopped(Exception):
     """The process was told to stop while it waited for Redis."""
+
+
+class Nonces:
+    """Names for the calls of one caller, which grow: so a call that was held up can be told from a later one."""
+
+    def __init__(self) -> None:
+        self._random = secrets.token_hex(8)
+        self._count = itertools.count()
+
+    def new(self) -> str:
+        """A name that no other call has, above all that were given before."""
+        return f"{self._random}{next(self._count):012x}"
 
 
 class Patience:
@@ -49,8 +64,8 @@ class Patience:
                 result = attempt(failures > 0)
             except FAILURES as error:
                 failures += 1
-                # A connection that was cut, with the server still there, is no outage: the second try settles it.
-                if failures == 1 and isinstance(error, redis.ConnectionError) and not stop():
+                # A connection that was cut, with the server still there, is no outage: the next try settles it.
+                if failures <= _CONNECTIONS_OF_A_CALL and isinstance(error, redis.ConnectionError) and not stop():
                     continue
                 if gone_at is None:
                     gone_at = time.monotonic()

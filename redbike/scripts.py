@@ -20,7 +20,7 @@ from redbike.keys import Keys
 from redbike.wire import Packed, Wires
 
 Text = str | bytes | float
-_CLOCK_GOOD_FOR_S = 10.0
+_CLOCK_GOOD_FOR_S = 20.0
 _SAME_KEPT = 256
 
 
@@ -51,7 +51,7 @@ class Placement(NamedTuple):
     text: str | None  # schedule to register; None: leave schedule and timeline as they are
     step: str  # 'queue', 'at', 'stop' or 'bad'
     due_at: float | None = None
-    once: bool = False  # doing it twice would run the job twice
+    once: bool = False  # doing it twice would run the job twice, or it may be under way already: its nonce is noted
 
 
 class Look(NamedTuple):
@@ -203,7 +203,7 @@ class Scripts:
         self._keys = keys
         self._name = secrets.token_hex(8)
         self._place, self._promote = _Script("place"), _Script("promote")
-        self._now, self._watch = _Script("now"), _Script("watch")
+        self._now, self._wake = _Script("now"), _Script("wake")
         self._turn, self._unset, self._lost = _Script("turn"), _Script("unset"), _Script("lost")
         self._clock: tuple[float, float] | None = None
 
@@ -237,7 +237,7 @@ class Scripts:
             pipeline = self._client.pipeline(transaction=False)
             for index in range(done, len(placements)):
                 placement = placements[index]._replace(once=True)
-                keys, tag, args = self._place_call(placement, None, f"{nonce}:{index}")
+                keys, tag, args = self._place_call(placement, None, f"{nonce}:{index:08d}")
                 call = ("EVALSHA", self._place.sha, len(keys.arguments) + 1, *keys.arguments, tag, *args)
                 pipeline.execute_command(*call)
             try:
@@ -291,7 +291,7 @@ class Scripts:
     def peek(self, queue_keys: Sequence[str]) -> tuple[Look, bool]:
         """What promote would see with nothing to do, for the price of two plain commands: for an idle dispatcher.
 
-        Also whether there is something in these queues, or a signal: then `watch` has to look closer.
+        Also whether there is something in these queues, or a signal: then `wake` has to look closer.
         """
         pipeline: Any = self._client.pipeline(transaction=False)
         pipeline.zrange(self._keys.timeline, 0, 0, withscores=True)
@@ -300,27 +300,31 @@ class Scripts:
         id_and_due = (first[0][0], float(first[0][1])) if first else None
         return Look(self.now(), False, [], id_and_due), stirring != 0
 
-    def watch(self, queue_keys: Sequence[str], for_s: int) -> bool:
-        """Wake idle workers for jobs that lie in these queues unannounced, or for a halt, which it returns.
-
-        For so many seconds, workers of these queues rely on it that this is done once a second.
-        """
-        keys = self._keys
-        call_keys = [keys.control]
+    def wake(self, queue_keys: Sequence[str]) -> bool:
+        """Wake idle workers for jobs that lie in these queues unannounced, or for a halt, which it returns."""
+        call_keys = [self._keys.control]
         for queue_key in queue_keys:
-            call_keys += (queue_key, keys.bell(queue_key), keys.watch(queue_key))
-        return bool(self._watch.run(self._client, _encoded(call_keys), [for_s]))
+            call_keys += (queue_key, self._keys.bell(queue_key))
+        return bool(self._wake.run(self._client, _encoded(call_keys), ()))
 
-    def renew_watch(self, queue_keys: Sequence[str], for_s: int) -> None:
-        """Have workers rely on the watch for so many seconds more; for queues where nothing stirs."""
+    def idle_clients(self) -> int:
+        """How many clients of the server wait in a blocking call, as idle workers do; 0 where we may not know."""
+        try:
+            clients: Any = self._client.info("clients")
+        except redis.exceptions.NoPermissionError:
+            return 0
+        return int(clients.get("blocked_clients", 0))
+
+    def offer_watch(self, queue_keys: Sequence[str], for_s: int) -> None:
+        """For so many seconds, workers of these queues may rely on it that `wake` is called once a second."""
         pipeline: Any = self._client.pipeline(transaction=False)
         for queue_key in queue_keys:
             pipeline.set(self._keys.watch(queue_key), "1", ex=for_s)
         pipeline.execute()
 
-    def unwatch(self, queue_keys: Sequence[str]) -> None:
+    def withdraw_watch(self, queue_keys: Sequence[str]) -> None:
         """Have workers look after these queues themselves from now on."""
-        with suppress(redis.RedisError):  # it is no loss: they do so in a few seconds anyway
+        with suppress(redis.RedisError):  # it is no loss: they do so before long
             self._client.delete(*(self._keys.watch(queue_key) for queue_key in queue_keys))
 
     def signal(self, name: str) -> None:
@@ -434,11 +438,12 @@ class Scripts:
         flat = _list(self._lost.run(self._client, _encoded(call_keys), args))
         return [(decode(flat[i]), flat[i + 1]) for i in range(0, len(flat), 2)]
 
-    def unset(self, jobid: str, queue_key: str) -> bool:
-        """Forget a job; a run under way keeps its tag. True where the job was known."""
+    def unset(self, jobid: str, queue_key: str, nonce: str = "", repeated: bool = False) -> bool:
+        """Forget a job; a run under way keeps its tag. True where the job was known. `repeated`: as for turn."""
         keys = self._keys
         call_keys = [keys.schedules, keys.statuses, keys.timeline, queue_key, keys.members(queue_key), keys.retries]
-        return bool(self._unset.run(self._client, _encoded(call_keys), [encode(jobid)]))
+        call_keys.append(keys.memo(self._client_name()))
+        return bool(self._unset.run(self._client, _encoded(call_keys), [encode(jobid), nonce, _yes(repeated)]))
 
     def forget_memo(self) -> None:
         """Remove what this client left in Redis against lost replies: it asks no more."""
@@ -463,7 +468,7 @@ class Scripts:
             self._same_places[queue_key, client_name] = same
         args = [encode(placement.jobid), encode(placement.text or ""), _yes(placement.text is not None)]
         args += (placement.step.encode(), _optional(placement.due_at).encode(), _optional(now).encode())
-        args += (encode(keys.wake), nonce.encode() if placement.once else b"", _yes(only_lost))
+        args += (encode(keys.wake), nonce.encode(), _yes(only_lost), _yes(placement.once))
         return same, encode(keys.tag(queue_key, placement.jobid)), args
 
     def _client_name(self) -> str:

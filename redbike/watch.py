@@ -1,4 +1,4 @@
-"""A dispatcher's watch over the queues, for the workers: so that a fleet of idle workers need not look by itself.
+"""A dispatcher's watch over the queues, for the workers: so that a large fleet of idle workers need not look by itself.
 
 It wakes an idle worker for jobs that other programs put into a queue without ringing, and all of them for a halt.
 """
@@ -8,9 +8,13 @@ from collections.abc import Sequence
 
 from redbike.scripts import Scripts
 
-_VALID_S = 6  # how long workers rely on it
-_RENEW_S = 3.0
 _LOOK_EVERY_S = 1.0
+_OFFER_EVERY_S = 20.0
+_FIRST_OFFER_AFTER_S = 3.0
+_VALID_S = 45  # how long workers rely on it
+_MANY = 16
+"""From so many idle clients on, workers may rely on the watch. Should the dispatcher be killed, there are then enough of
+them, each looking by itself every few seconds, for one to look within a second."""
 
 
 class Watch:
@@ -19,7 +23,8 @@ class Watch:
     def __init__(self, scripts: Scripts, queue_keys: Sequence[str]) -> None:
         self.queue_keys = list(dict.fromkeys(queue_keys))
         self._scripts = scripts
-        self._looked_at = -float(_VALID_S)  # monotonic
+        self._looked_at = time.monotonic()
+        self._offered_at = self._looked_at - _OFFER_EVERY_S + _FIRST_OFFER_AFTER_S
 
     def look(self, stirring: bool | None = None) -> bool:
         """Wake workers where that is called for; whether the prefix is halted, as far as that was looked at.
@@ -28,18 +33,17 @@ class Watch:
         not needed yet.
         """
         now = time.monotonic()
-        since_s = now - self._looked_at
-        if stirring or (stirring is None and since_s >= _LOOK_EVERY_S):
+        if now - self._offered_at >= _OFFER_EVERY_S:
+            self._offered_at = now
+            if self._scripts.idle_clients() >= _MANY:
+                self._scripts.offer_watch(self.queue_keys, _VALID_S)
+        if stirring or (stirring is None and now - self._looked_at >= _LOOK_EVERY_S):
             self._looked_at = now
-            return self._scripts.watch(self.queue_keys, _VALID_S)
-        if since_s >= _RENEW_S:
-            self._looked_at = now
-            self._scripts.renew_watch(self.queue_keys, _VALID_S)
+            return self._scripts.wake(self.queue_keys)
         return False
 
     def end(self, halted: bool) -> None:
         """Leave the queues to the workers, and wake these where the prefix is halted."""
+        self._scripts.withdraw_watch(self.queue_keys)
         if halted:
-            self._scripts.watch(self.queue_keys, _VALID_S)
-        else:
-            self._scripts.unwatch(self.queue_keys)
+            self._scripts.wake(self.queue_keys)

@@ -1,6 +1,7 @@
 """Private servers for the tests, and what many of them start from: a Redbike on an empty prefix of its own.
 
 Nothing of Redis is mocked. Every server listens on a unix socket in a temporary folder and is ended by its pid.
+With REDBIKE_TEST_CLUSTER=1 the server is a Cluster of one node, and the prefixes are tagged.
 """
 
 import itertools
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import redis
@@ -28,6 +30,17 @@ def server_binary() -> str:
     from redbike.embedded import server_binary
 
     return server_binary()
+
+
+ON_A_CLUSTER = os.environ.get("REDBIKE_TEST_CLUSTER") == "1"
+
+
+class Reachable(Protocol):
+    """A server, or several."""
+
+    @property
+    def config(self) -> dict[str, object]:
+        """How a Redbike gets there."""
 
 
 class Server:
@@ -48,6 +61,11 @@ class Server:
             )
         with self.client() as client:
             eventually(lambda: answers(client), 20)
+
+    @property
+    def config(self) -> dict[str, object]:
+        """How a Redbike gets there."""
+        return {"unix_socket_path": self.socket}
 
     def kill(self) -> None:
         assert self.process is not None
@@ -80,9 +98,16 @@ def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """One server for all tests of this process that do not hurt it; every test has a prefix of its own."""
-    server = Server()
+    server = make_cluster() if ON_A_CLUSTER else Server()
     yield server
     server.remove()
+
+
+def make_cluster() -> Server:
+    """A node that has all the slots of its Cluster, and refuses commands and scripts that need more than one of them."""
+    from servers import ClusterNode
+
+    return ClusterNode()
 
 
 @pytest.fixture
@@ -98,7 +123,19 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def prefix() -> str:
-    return f"test{os.getpid()}n{next(_numbers)}"
+    name = f"test{os.getpid()}n{next(_numbers)}"
+    return f"{{{name}}}" if ON_A_CLUSTER else name
+
+
+@pytest.fixture(autouse=True)
+def _not_on_a_cluster(request: pytest.FixtureRequest) -> None:
+    marker = request.node.get_closest_marker("not_on_a_cluster")
+    if ON_A_CLUSTER and marker is not None:
+        pytest.skip(f"not on a Cluster: {marker.args[0]}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "not_on_a_cluster(reason): cannot be run with REDBIKE_TEST_CLUSTER=1")
 
 
 class Recorder(RoundRobin):
@@ -128,7 +165,7 @@ def raising(error: BaseException) -> Callable[[], object]:
 class Fleet:
     """Makes Redbike objects on one prefix of one server, and closes them."""
 
-    def __init__(self, server: Server, prefix: str, folder: Path) -> None:
+    def __init__(self, server: Reachable, prefix: str, folder: Path) -> None:
         self.server, self.prefix, self.folder = server, prefix, folder
         self.log = logging.getLogger(f"redbike.{prefix}")
         self._made: list[Redbike] = []
@@ -137,7 +174,7 @@ class Fleet:
     def __call__(self, worker: RoundRobin | None = None, **kwargs: object) -> Redbike:
         given: dict[str, object] = {
             "prefix": self.prefix,
-            "redis_config": {"unix_socket_path": self.server.socket},
+            "redis_config": self.server.config,
             "timefile": self.folder / f"timefile{next(self._timefiles)}",
             "log": self.log,
         }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis
-from conftest import answers, eventually, server_binary
+from conftest import Server, answers, eventually, server_binary
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -78,6 +78,11 @@ class Node:
         """The reply to one command."""
         with self.client(decode_responses=True) as client:
             return client.execute_command(*command)
+
+    @property
+    def config(self) -> dict[str, object]:
+        """How a Redbike gets there."""
+        return {"host": "127.0.0.1", "port": self.port}
 
     def kill(self) -> None:
         assert self.process is not None
@@ -180,6 +185,22 @@ class Cluster(Group):
         info = node.ask("CLUSTER INFO")
         found = dict(line.split(":") for line in info.split()) if isinstance(info, str) else info
         return found["cluster_state"] == "ok" and int(found["cluster_known_nodes"]) == len(self.nodes)
+
+
+class ClusterNode(Server):
+    """The suite's server as a Cluster of one node: the port is for Redbike, the socket for everybody else."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        cluster = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+        super().__init__("--port", str(self.port), "--bind", "127.0.0.1", *cluster)
+        with self.client() as client:
+            client.execute_command("CLUSTER ADDSLOTS", *range(SLOTS))
+            eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", 20)
+
+    @property
+    def config(self) -> dict[str, object]:
+        return {"host": "127.0.0.1", "port": self.port, "cluster": True}
 
 
 class Certificates:

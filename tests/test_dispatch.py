@@ -343,13 +343,17 @@ def test_missing_csv(step: Redbike, tmp_path: Path) -> None:
     ],
 )
 def test_printed_schedules_can_be_loaded(
-    step: Redbike, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], schedule: str
+    step: Redbike,
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    schedule: str,
 ) -> None:
     """C3: what `redbike schedules` prints can be loaded again, and sets the same schedules."""
     monkeypatch.chdir(tmp_path)
-    Path(".redbike.conf").write_text(
-        f"[redbike]\nprefix: {step.prefix}\n[redbike-redis]\nunix_socket_path: {step._link.where}\n"
-    )
+    connection = "".join(f"{name}: {value}\n" for name, value in server.config.items())
+    Path(".redbike.conf").write_text(f"[redbike]\nprefix: {step.prefix}\n[redbike-redis]\n{connection}")
     step.set('x, "y":A', schedule)
     registered = dict(step.get_schedules())
     assert main(["schedules"]) == 0
@@ -511,6 +515,9 @@ class Mortal(UnixDomainSocketConnection):
             raise Crash
 
 
+DYING_CONNECTION = pytest.mark.not_on_a_cluster("the client makes its connections by itself")
+
+
 def mortal(fleet: Fleet, server: Server, worker: Recorder) -> Redbike:
     pool = ConnectionPool(connection_class=Mortal, path=server.socket, protocol=2)
     return fleet(worker, redis_config={"connection_pool": pool})
@@ -538,6 +545,7 @@ def whereabouts(client: redis.Redis, prefix: str, job: str) -> list[str]:
     return found + (["running"] if f"-work-A-{job}" in now else [])
 
 
+@DYING_CONNECTION
 def test_dispatcher_that_crashes(step: Redbike, fleet: Fleet, server: Server) -> None:
     """C7: wherever between two commands a dispatcher crashes, each due job is on the timeline or in the queue, and the
     next dispatcher finishes the work."""
@@ -558,6 +566,7 @@ def test_dispatcher_that_crashes(step: Redbike, fleet: Fleet, server: Server) ->
     assert point > 4
 
 
+@DYING_CONNECTION
 @pytest.mark.parametrize("schedule", ["CONTINUE", DAILY])
 def test_worker_that_crashes(step: Redbike, fleet: Fleet, server: Server, schedule: str) -> None:
     """C7: wherever between two commands a worker crashes, the job is in exactly one place: on the timeline, in the
@@ -580,6 +589,7 @@ def test_worker_that_crashes(step: Redbike, fleet: Fleet, server: Server, schedu
     assert point > 3
 
 
+@DYING_CONNECTION
 @pytest.mark.parametrize("schedule", ["NOW", f"AT:{PAST}", "CONTINUE", DAILY])
 @pytest.mark.parametrize("old", ["NOW", f"AT:{FUTURE}", DAILY])
 def test_set_that_crashes(step: Redbike, fleet: Fleet, server: Server, old: str, schedule: str) -> None:

@@ -13,28 +13,17 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Fleet, Recorder, Server, answers, eventually
+from conftest import ON_A_CLUSTER, Fleet, Recorder, Server, eventually
 from servers import CannotStart, Certificates, Cluster, Node, Watched, secured
 from state import state
 from threads import Loops
 
-from redbike import Redbike, RoundRobin
+from redbike import Redbike
 from redbike.cli import main
 from redbike.errors import ConfigError, ServerError
 
 ROOT = Path(__file__).parent.parent
 HOURLY = "DTSTART:20200101T000000\nRRULE:FREQ=HOURLY"
-
-
-class FleetOn(Fleet):
-    """Makes Redbike objects with these connection settings."""
-
-    def __init__(self, config: dict[str, object], prefix: str, folder: Path) -> None:
-        super().__init__(None, prefix, folder)  # type: ignore[arg-type]  # no plain server
-        self._config = config
-
-    def __call__(self, worker: RoundRobin | None = None, **kwargs: object) -> Redbike:
-        return super().__call__(worker, **({"redis_config": self._config} | kwargs))
 
 
 def lines(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
@@ -74,7 +63,7 @@ def test_a_failover_is_outlived(
 ) -> None:
     """C7: when Sentinels make a replica the primary, dispatcher and worker go on there, with one line each way."""
     caplog.set_level(logging.INFO)
-    fleet = FleetOn(watched.config, prefix, tmp_path)
+    fleet = Fleet(watched, prefix, tmp_path)
     worker = Recorder()
     worker.acts["often:A"] = lambda: 0.05
     with Loops(fleet) as loops:
@@ -111,18 +100,16 @@ def test_sentinels_from_a_conf(watched: Watched, prefix: str, in_a_folder: Path)
         assert state(client, prefix)["-work-A"] == ["j:A"]
 
 
-def test_a_sentinel_that_is_taken_for_a_server(watched: Watched, fleet: Fleet) -> None:
+def test_a_sentinel_that_is_taken_for_a_server(watched: Watched, prefix: str, tmp_path: Path) -> None:
     """G4: whoever names the Sentinel as if it were the server is told where it belongs."""
-    bike = fleet(redis_config={"host": "127.0.0.1", "port": watched.sentinel.port})
+    bike = Fleet(watched.sentinel, prefix, tmp_path)()
     with pytest.raises(ServerError, match=r"is a Sentinel, which holds no data: name it under sentinels"):
-        bike.redis.ping()
         bike.set("j:A", "NOW")
-    bike.flush = lambda: 0  # type: ignore[method-assign]  # there is nothing to flush
 
 
 def test_a_replica_is_refused_by_loops(watched: Watched, prefix: str, tmp_path: Path) -> None:
     """G4: a loop that is led to a replica says so, and names the primary."""
-    fleet = FleetOn({"host": "127.0.0.1", "port": watched.replica.port}, prefix, tmp_path)
+    fleet = Fleet(watched.replica, prefix, tmp_path)
     with pytest.raises(ServerError, match=rf"read-only replica: name its primary, 127.0.0.1:{watched.primary.port}"):
         fleet().dispatch()
 
@@ -149,8 +136,8 @@ def tagged(prefix: str) -> str:
 
 
 @pytest.fixture
-def cluster_fleet(cluster: Cluster, tagged: str, tmp_path: Path) -> Iterator[FleetOn]:
-    fleet = FleetOn(cluster.config, tagged, tmp_path)
+def cluster_fleet(cluster: Cluster, tagged: str, tmp_path: Path) -> Iterator[Fleet]:
+    fleet = Fleet(cluster, tagged, tmp_path)
     yield fleet
     fleet.close()
 
@@ -188,7 +175,7 @@ def test_a_cluster_that_is_away(tagged: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("node", [0, 1, 2])
 def test_every_verb_on_a_cluster(
-    cluster: Cluster, cluster_fleet: FleetOn, tagged: str, tmp_path: Path, node: int
+    cluster: Cluster, cluster_fleet: Fleet, tagged: str, tmp_path: Path, node: int
 ) -> None:
     """A6: with a tagged prefix every verb works on a Cluster, whichever node it was pointed to."""
     worker = Recorder()
@@ -223,7 +210,7 @@ def test_flush_leaves_other_prefixes_alone(cluster: Cluster, prefix: str, tmp_pa
     for bike in bikes:
         bike.set("j:A", "CONTINUE")
         bike.set("k:A", "NOW")
-        bike.work()
+        assert next(bike.consumer)[0] == "j:A"
     left = set(range(6))
     for n, bike in enumerate(bikes):
         bike.flush()
@@ -233,7 +220,7 @@ def test_flush_leaves_other_prefixes_alone(cluster: Cluster, prefix: str, tmp_pa
         assert found == left
 
 
-def test_a_bulk_load_on_a_cluster(cluster_fleet: FleetOn, tmp_path: Path) -> None:
+def test_a_bulk_load_on_a_cluster(cluster_fleet: Fleet, tmp_path: Path) -> None:
     """C3: a CSV of more than one batch is loaded whole, `SCRIPT FLUSH` in between or not."""
     bike = cluster_fleet()
     rows = tmp_path / "rows.csv"
@@ -247,7 +234,7 @@ def test_a_bulk_load_on_a_cluster(cluster_fleet: FleetOn, tmp_path: Path) -> Non
     assert len(dict(bike.get_schedules())) == 2406
 
 
-def test_loops_on_a_cluster(cluster_fleet: FleetOn) -> None:
+def test_loops_on_a_cluster(cluster_fleet: Fleet) -> None:
     """C1, E1: dispatcher and worker on a Cluster wake at once for what is set, and `HALT` ends them within a second."""
     worker, bike = Recorder(), cluster_fleet()
     with Loops(cluster_fleet) as loops:
@@ -267,7 +254,7 @@ def test_loops_on_a_cluster(cluster_fleet: FleetOn) -> None:
         assert time.monotonic() - began < 1.5
 
 
-def test_a_lost_run_is_tried_again_on_a_cluster(cluster_fleet: FleetOn) -> None:
+def test_a_lost_run_is_tried_again_on_a_cluster(cluster_fleet: Fleet) -> None:
     """C7: what `on-timeout` promises holds on a Cluster."""
     worker = Recorder()
     bike = cluster_fleet(worker, on_timeout="retry", default_timeout=0.1)
@@ -281,7 +268,7 @@ def test_a_lost_run_is_tried_again_on_a_cluster(cluster_fleet: FleetOn) -> None:
 
 
 def test_a_node_that_is_killed_and_comes_back(
-    cluster: Cluster, cluster_fleet: FleetOn, tagged: str, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, cluster_fleet: Fleet, tagged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """C7: loops outlive the node that holds their prefix: one line when it goes, one when it is back, nothing lost."""
     caplog.set_level(logging.INFO)
@@ -422,13 +409,20 @@ def acl_rules(prefix: str, more: str = "") -> list[str]:
     return [*rules[1].replace("{myapp}", prefix).split(), *more.split()]
 
 
-def test_a_user_with_few_rights(server: Server, fleet: Fleet, tmp_path: Path, loops: Loops) -> None:
-    """G1: with the rules in docs/scaling.md a user can do all that Redbike does on its prefix, and nothing beside it."""
-    name = f"user-{fleet.prefix}".replace("{", "").replace("}", "")
+@pytest.fixture
+def few(server: Server, prefix: str) -> Iterator[str]:
+    """The name of a user of the suite's server with the rights on this prefix that docs/scaling.md gives."""
+    name = "user-" + prefix.strip("{}")
+    more = "+cluster|slots +command" if ON_A_CLUSTER else ""
     with server.client() as admin:
-        admin.execute_command("ACL SETUSER", name, "on", ">secret", "-@all", *acl_rules(fleet.prefix))
-        admin.acl_log_reset()
-    config = {"unix_socket_path": server.socket, "username": name, "password": "secret"}
+        admin.execute_command("ACL SETUSER", name, "on", ">secret", "-@all", *acl_rules(prefix, more))
+        yield name
+        admin.acl_deluser(name)
+
+
+def test_a_user_with_few_rights(few: str, server: Server, fleet: Fleet, tmp_path: Path, loops: Loops) -> None:
+    """G1: with the rules in docs/scaling.md a user can do all that Redbike does on its prefix, and nothing beside it."""
+    config = server.config | {"username": few, "password": "secret"}
     worker = Recorder()
     own = {"redis_config": config, "on_timeout": "retry", "on_error": "retry", "default_timeout": 0.2}
     bike = fleet(worker, **own)
@@ -443,7 +437,7 @@ def test_a_user_with_few_rights(server: Server, fleet: Fleet, tmp_path: Path, lo
     eventually(lambda: {"dies:A", "once:A", "at:A"} <= set(worker.done))
     eventually(lambda: (bike.tell("lost:B")["status"] or "")[:3] in ("TML", "ENQ"))
     rows = tmp_path / "rows.csv"
-    rows.write_text(f"row:A,CONTINUE\nhourly:A,FREQ=HOURLY\n")
+    rows.write_text("row:A,CONTINUE\nhourly:A,FREQ=HOURLY\n")
     bike.load_csv(rows)
     bike.redis.hset(bike.schedules_key, "nowhere:C", "CONTINUE")
     assert bike.reset("nowhere:C")
@@ -452,15 +446,12 @@ def test_a_user_with_few_rights(server: Server, fleet: Fleet, tmp_path: Path, lo
     loops.stop()
     bike.flush()
     with server.client() as admin:
-        # Clients that are told apart by nothing but their name: other tests may be refused at the same time.
-        assert [entry for entry in admin.acl_log() if entry["username"] == name] == []
+        assert [entry for entry in admin.acl_log() if entry["username"] == few] == []
     for command in ("KEYS *", "FLUSHALL", "CONFIG GET *", "SCRIPT FLUSH"):
         with pytest.raises(redis.exceptions.NoPermissionError):
             bike.redis.execute_command(*command.split())
     with pytest.raises(redis.exceptions.NoPermissionError):
         bike.redis.get("another-prefix-schedules")
-    with server.client() as admin:
-        admin.acl_deluser(name)
 
 
 @pytest.fixture

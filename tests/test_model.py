@@ -21,7 +21,7 @@ from state import state
 from redbike import Redbike, RoundRobin, StopWork, UnsetJob
 
 STEPS = int(os.environ.get("REDBIKE_STEPS", "30"))
-RUNS = int(os.environ.get("REDBIKE_RUNS", "35"))
+RUNS = int(os.environ.get("REDBIKE_RUNS", "25"))
 IS_LONG = "REDBIKE_STEPS" in os.environ or "REDBIKE_RUNS" in os.environ
 
 JOBS = ["a:A", "b:A", "c:B"]

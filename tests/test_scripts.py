@@ -177,7 +177,7 @@ def keys_of(client: redis.Redis, command: list[str]) -> set[str]:
 
 def role(key: str) -> str:
     """What a key is for, whosever it is."""
-    name = re.sub(r"^test\w+?(?=[-:])", "", key)
+    name = re.sub(r"^\{?test\w+?\}?(?=[-:])", "", key)
     name = re.sub(r"^:(bell|memo|watch):.*", r":\1", name)
     name = re.sub(r"^-work-[AB]-(?!members$).*", "run tag", name)
     return re.sub(r"^-work-[AB]", "queue", name)
@@ -204,7 +204,7 @@ def full_house(bench: Bench) -> None:
         bench.client.set(bench.keys.tag(bench.queue, JOB), "tag")
         for tries in (None, 0, 2):
             for repeated in (False, True):
-                bench.end(step, NOW, places=bench.places("AB"), tries=tries, repeated=repeated)
+                bench.end(step, NOW, places=bench.places("AB"), tries=tries, repeated=repeated, nonce=f"{step}{tries}")
         bench.place("queue")
     bench.given({"-schedules": {"lost:A": "TEXT"}, "-work-A-members": {"lost:A"}})
     bench.scripts.lost([(JOB, bench.queue), ("lost:A", bench.queue)])
@@ -212,7 +212,7 @@ def full_house(bench: Bench) -> None:
     for control in ("HALT", "on"):
         bench.client.set(bench.keys.control, control)
         bench.scripts.watch([bench.queue], 15)
-    bench.scripts.unset(JOB, bench.queue)
+    bench.scripts.unset(JOB, bench.queue, "nonce", repeated=True)
 
 
 def test_only_declared_keys_are_touched(bench: Bench, server: Server) -> None:

@@ -52,8 +52,8 @@ class Loop:
         with self.bike.redis.pipeline(transaction=False) as pipeline:
             for name in set(self.bike.queue_names()):
                 pipeline.lpush(keys.bell(name), "1")
-            pipeline.publish(keys.wake, "")
             pipeline.execute()
+        self.bike.redis.publish(keys.wake, "")
 
 
 class Loops:

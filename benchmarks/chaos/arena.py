@@ -113,6 +113,11 @@ class Arena:
     def number(self) -> int:
         return next(self._numbers)
 
+    def describe(self) -> str:
+        """The server's name and version."""
+        facts: dict[str, Any] = self.client.info("server")
+        return f"valkey {facts['valkey_version']}" if "valkey_version" in facts else f"redis {facts['redis_version']}"
+
     def __enter__(self) -> Self:
         return self
 

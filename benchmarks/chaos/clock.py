@@ -4,7 +4,6 @@ libfaketime (Debian package `libfaketime`) also fakes what C code sees; LIBFAKET
 in no usual place. The monotonic clock stays true, as it does on a machine whose wall clock is set.
 """
 
-import glob
 import os
 import time
 from pathlib import Path
@@ -27,7 +26,9 @@ class WrongClock:
 
     def environment(self) -> dict[str, str]:
         """What a process that goes by this clock needs."""
-        library = os.environ.get("LIBFAKETIME") or next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None)
+        library = os.environ.get("LIBFAKETIME") or next(
+            map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None
+        )
         if library is None:
             return {INJECTED_VARIABLE: str(self._file)}
         return {

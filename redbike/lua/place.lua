@@ -8,8 +8,10 @@
 --       5 due time for 'at', Unix seconds
 --       6 now, Unix seconds; '' for the server's time
 --       7 wake channel
---       8 nonce: a second call with it changes nothing, for the reply to the first was lost; '' where that does no harm
+--       8 nonce; '' for none. Those of one caller begin with the same 16 characters and grow: a call changes nothing where
+--         the memo has its nonce, for it was carried out, or a later one of the same caller, for it was held up
 --       9 'yes': only a job that is in no place, with the schedule in ARGV 2 registered already
+--      10 'yes' to leave the nonce in the memo
 -- Returns the time of the call, Unix seconds, as text; false where ARGV 9 forbids it.
 
 local schedules, statuses, timeline, retries, memo, queue, members, bell, tag = unpack(KEYS)
@@ -29,12 +31,15 @@ else
     clock = second .. '.' .. string.sub(1000000 + time[2], 2, 7)
 end
 
--- A one-off that ran between the lost reply and its repetition must not run again.
+-- A one-off that ran between the lost reply and its repetition must not run again, and no set undo a later one.
 if nonce ~= '' then
-    if redis.pcall('GET', memo) == nonce then
+    local latest = redis.pcall('GET', memo)
+    if type(latest) == 'string' and string.sub(latest, 1, 16) == string.sub(nonce, 1, 16) and latest >= nonce then
         return clock
     end
-    redis.call('SET', memo, nonce, 'EX', 60)
+    if ARGV[10] == 'yes' then
+        redis.call('SET', memo, nonce, 'EX', 60)
+    end
 end
 
 -- Others may have left a job in the set that is not in the list; a short list is looked through.

@@ -11,7 +11,8 @@
 --       5 number of queues
 --       then for each queue: how long a run from it may take, milliseconds
 --       then 1 now, Unix seconds; '' for the server's time
---         2 nonce of this call: becomes the run tag of the job that is taken
+--         2 nonce of this call: becomes the run tag of the job that is taken. Those of one caller begin with the same 16
+--           characters and grow: a call that arrives behind a later one, or behind its own repetition, changes nothing
 --         3 'yes' where the reply to this very call may have been lost before
 --       then, to end a run:
 --         4 job id  5 run tag  6 key of the list that it was taken from
@@ -246,9 +247,14 @@ local function hand_out_again(place, job)
 end
 
 local ended, changed_text, place, job, troubles = '-', false, 0, false, {}
-local memory = ARGV[rest + 3] == 'yes' and redis.pcall('GET', memo)
+local repeated, memory = ARGV[rest + 3] == 'yes', redis.pcall('GET', memo)
+local latest = type(memory) == 'string' and string.sub(memory, 1, #nonce) or ''
+if string.sub(latest, 1, 16) == string.sub(nonce, 1, 16) and (latest > nonce or (latest == nonce and not repeated)) then
+    -- It was held up on a connection that its sender has given up: nobody reads this, and nothing may be handed out.
+    return clock .. ' - 0 0 0 -1\n'
+end
 local whose, was_ended, was_place, was_job
-if type(memory) == 'string' then
+if latest == nonce then
     whose, was_ended, was_place, was_job = string.match(memory, '^(%S+) (%S+) (%d+) (.*)$')
 end
 if whose == nonce then
@@ -275,7 +281,7 @@ if halted then
         length[KEYS[5 + 3 * number]] = 1
     end
 end
-if job or ended == 'ended' then
+if ended ~= 'changed' and (job or ended ~= '-' or repeated) then
     redis.call('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', 86400)
 end
 
