@@ -4,42 +4,58 @@
 
 import threading
 import time
+from collections.abc import Callable
 
-from benchmarks.bikes import NoOp, client, commands_processed, make_bike
+from benchmarks.bikes import PREFIX, NoOp, client, commands_processed, make_bike
+from benchmarks.children import running
 from benchmarks.figures import Figure, Measurement
 from benchmarks.slowlog import Recording
 
-_SETTLE_S = 6.0  # from one look of every worker to the next
+_PROCESSES = 8  # with threads of a single one, the worker that was woken would wait for all the others
+_READY_WITHIN_S = 40.0
+_SETTLE_S = 5.0  # until all workers know that they are watched over
 _GAP_S = 0.02  # between two jobs: time enough to do one
 
 
-def idle_fleet(socket: str, workers: int, seconds: float, jobs: int) -> dict[str, float]:
-    """Commands a second of all workers, threads of this process, and their dispatcher; then looks for each job.
-
-    A job that is done ends with a turn, which looks for the next one; what is counted are the turns on top of these,
-    of workers that were woken.
-    """
-    server = client(socket)
-    bikes = [make_bike(socket, NoOp("A:A:B")) for _ in range(workers + 1)]
-    loops = [threading.Thread(target=bike.work) for bike in bikes[1:]]
-    loops.append(threading.Thread(target=bikes[0].dispatch))
+def serve_workers(socket: str, workers: int) -> dict[str, float]:
+    """One process of the fleet: a thread for each worker, until halted."""
+    loops = [threading.Thread(target=make_bike(socket, NoOp("A:A:B")).work) for _ in range(workers)]
     for loop in loops:
         loop.start()
-    time.sleep(_SETTLE_S)
-    commands, started_at = commands_processed(server), time.perf_counter()
-    time.sleep(seconds)
-    own = 1
-    commands, elapsed_s = commands_processed(server) - commands - own, time.perf_counter() - started_at
-    with Recording(server) as recording:
-        for number in range(jobs):
-            bikes[0].set(f"{number}:A", "NOW")
-            time.sleep(_GAP_S)
-        time.sleep(1.0)
-    turns = len(recording.ms_of("turn"))
-    bikes[0].control("HALT")
     for loop in loops:
         loop.join()
-    return {"commands": commands / elapsed_s, "woken": (turns - jobs) / jobs}
+    return {}
+
+
+def idle_fleet(socket: str, workers: int, seconds: float, jobs: int) -> dict[str, float]:
+    """Commands a second of all workers and their dispatcher while idle; then how many workers look for a job for each
+    one that is set. A run ends with a turn, which is not counted; every other turn is a worker that woke up and looked.
+    """
+    server = client(socket)
+    bike = make_bike(socket, NoOp("A:A:B"))
+    loops = ["benchmarks.fleet:serve_workers"] * _PROCESSES
+    with running(bike, loops, {"socket": socket, "workers": workers // _PROCESSES}):
+        _wait_until(lambda: server.info("clients")["blocked_clients"] >= workers)
+        with running(bike, ["benchmarks.latency:serve_dispatch"], {"socket": socket}):
+            _wait_until(lambda: server.exists(f"{PREFIX}:watch:work-A"))
+            time.sleep(_SETTLE_S)
+            commands, started_at = commands_processed(server), time.perf_counter()
+            time.sleep(seconds)
+            own = 1
+            commands, elapsed_s = commands_processed(server) - commands - own, time.perf_counter() - started_at
+            with Recording(server) as recording:
+                for number in range(jobs):
+                    bike.set(f"{number}:A", "NOW")
+                    time.sleep(_GAP_S)
+    return {"commands": commands / elapsed_s, "woken": (len(recording.ms_of("turn")) - jobs) / jobs}
+
+
+def _wait_until(condition: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + _READY_WITHIN_S
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise RuntimeError(f"the fleet is not ready after {_READY_WITHIN_S:.0f} s")
+        time.sleep(0.2)
 
 
 MEASUREMENTS = (

@@ -2,22 +2,18 @@
 Dispatcher, worker and what sets the jobs are three processes on one machine, so there is one clock.
 """
 
-import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from benchmarks.bikes import PREFIX, QUEUE_KEY, NoOp, client, make_bike, put_on_timeline
+from benchmarks.children import running
 from benchmarks.figures import Figure, Measurement
 from redbike import Redbike, RoundRobin
 
-_CHILD = Path(__file__).with_name("child.py")
 _SETTLE_S = 1.5
-_ENDS_WITHIN_S = 10.0
+_EMPTY_WITHIN_S = 10.0
 
 
 class Stamp(RoundRobin):
@@ -87,30 +83,17 @@ def after_now(socket: str, jobs: int, gap_s: float) -> dict[str, float]:
 def _serving(socket: str) -> Iterator[tuple[Redbike, dict[str, float]]]:
     """An idle dispatcher and an idle worker; after the block, the dict holds when each job started."""
     bike = make_bike(socket, NoOp("A"))
-    arguments = json.dumps({"socket": socket})
-    commands = [
-        [sys.executable, "-P", str(_CHILD), f"benchmarks.latency:{serve}", arguments]
-        for serve in ("serve_work", "serve_dispatch")
-    ]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     started_at: dict[str, float] = {}
-    try:
+    loops = ("benchmarks.latency:serve_work", "benchmarks.latency:serve_dispatch")
+    with running(bike, loops, {"socket": socket}) as answers:
         time.sleep(_SETTLE_S)
         yield bike, started_at
-        bike.control("HALT")
-        answer, _ = processes[0].communicate(timeout=_ENDS_WITHIN_S)
-        processes[1].communicate(timeout=_ENDS_WITHIN_S)
-        started_at.update(json.loads(answer))
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    started_at.update(answers[0])
 
 
 def _wait_until_empty(socket: str) -> None:
     """Until nothing is left to dispatch or to work, and the last run is over."""
-    server, give_up_at = client(socket), time.monotonic() + _ENDS_WITHIN_S
+    server, give_up_at = client(socket), time.monotonic() + _EMPTY_WITHIN_S
     while server.execute_command("EXISTS", f"{PREFIX}-timeline", QUEUE_KEY) and time.monotonic() < give_up_at:
         time.sleep(0.1)
     time.sleep(0.1)

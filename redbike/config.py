@@ -93,8 +93,8 @@ def _seconds(text: str) -> float:
 
 def _url(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
-        scheme = text.partition("://")[0][:20]  # not the whole: it could hold a password
-        raise ValueError(f"begins with {scheme!r}; write redis://, rediss:// or unix://")
+        # Not quoted back: it could hold a password.
+        raise ValueError("does not begin with redis://, rediss:// or unix://")
     return text
 
 
@@ -204,7 +204,7 @@ def _read_redis(where: str, texts: Mapping[str, str]) -> dict[str, object]:
             )
         else:
             raise ConfigError(f"{where} {key}: {_unknown(key, settings)}")
-    _refuse_contradictions(where, values)
+    _refuse_contradictions(where, [key for key, value in values.items() if value is not False])
     return values
 
 

@@ -14,7 +14,7 @@ from redbike.timefile import TimeFile
 from redbike.waiting import WakeCalls
 from redbike.watch import Watch
 
-_BATCH = 200  # jobs a call: a millisecond or so of the server's time
+_BATCH = 100  # jobs a call: half a millisecond or so of the server's time
 
 
 class Dispatcher:

@@ -60,4 +60,4 @@ class Recovery:
                 break
             run = run._replace(text=turn.changed_text)
         if turn.ended is Ended.DONE:
-            self._log.warning("job %r outlived its timeout: it is put back into circulation", run.jobid)
+            self._log.warning("a run of job %r outlived its timeout: on-timeout says what comes next", run.jobid)

@@ -15,7 +15,7 @@ from redbike.scripts import Scripts, decode, encode
 from redbike.trouble import Troubles
 
 _PAGE = 1000  # entries a round trip
-_BATCH = 200  # jobs a call of a script: well below a millisecond of the server's time
+_BATCH = 100  # jobs a call of a script: well below a millisecond of the server's time
 
 T = TypeVar("T")
 
@@ -112,7 +112,8 @@ class Registry:
                 jobids.update(_bytes(self._client.lrange(queue_key, 0, -1)))
         for jobid in jobids:
             tags.update(encode(keys.tag(queue_key, decode(jobid))) for queue_key in queues)
-        for entry in _bytes(self._client.zrange(keys.running, 0, -1)):
+        is_index = self._client.type(keys.running) == b"zset"
+        for entry in _bytes(self._client.zrange(keys.running, 0, -1)) if is_index else []:
             _tag, _, place = entry.partition(b"\n")
             queue, _, jobid = place.partition(b"\n")
             tags.add(encode(keys.tag(decode(queue), decode(jobid))))

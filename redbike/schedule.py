@@ -91,6 +91,8 @@ def _read(text: str) -> Schedule:
         meant.encode()
         if not meant:
             raise ValueError(f"schedule is empty: give one of {_FORMS}")
+        if meant in _WORDS:
+            return _WORDS[meant]
         word, colon, rest = meant.partition(":")
         reader = _READERS.get(word + colon, _recurring)
         return reader(meant, rest.strip())
@@ -225,12 +227,6 @@ class _Every(_Zoneless):
     again = first
 
 
-def _word(text: str, rest: str) -> Schedule:
-    if rest or text.endswith(":"):
-        raise ValueError(f"schedule {_shown(text)}: nothing may follow {text.partition(':')[0]}")
-    return _WORDS[text]
-
-
 def _at(text: str, rest: str) -> Schedule:
     if re.fullmatch(r"[+-]?\d{1,15}(\.\d+)?", rest, re.ASCII):
         due_at = float(rest)
@@ -268,9 +264,11 @@ def _cron(text: str, rest: str) -> Schedule:
 
 
 def _recurring(text: str, rest: str) -> Schedule:  # noqa: ARG001 - as every reader
-    word = text.partition(":")[0]
-    if text.upper() in _WORDS or f"{word.upper()}:" in _READERS:
-        raise ValueError(f"schedule {_shown(text)}: write {word.upper()} in capitals")
+    word = re.split(r"[:\s]", text, maxsplit=1)[0].upper()
+    if text.upper() in _WORDS or text.upper().startswith(tuple(_READERS)):
+        raise ValueError(f"schedule {_shown(text)}: write {word} in capitals")
+    if word in _WORDS:
+        raise ValueError(f"schedule {_shown(text)}: nothing may follow {word}")
     try:
         return _Repeating(text, Recurrence(text), "the recurrence has no further run")
     except BadRecurrence as error:
@@ -289,9 +287,6 @@ _WORDS: dict[str, Schedule] = {
     "STOP": _Fixed(Plan(Step.STOP, "STOP")),
 }
 _READERS: dict[str, Callable[[str, str], Schedule]] = {
-    "NOW": _word,
-    "CONTINUE": _word,
-    "STOP": _word,
     "AT:": _at,
     "EVERY:": _every,
     "CRON:": _cron,

@@ -363,7 +363,7 @@ class Scripts:
         if ending is not None:
             tag = encode(self._keys.tag(ending.taken_from, ending.jobid))
             end_keys = [tag, *_encoded(self.queue_triple(ending.goes_to))]
-            changing += (encode(ending.jobid), ending.tag.encode(), encode(ending.taken_from))
+            changing += (encode(ending.jobid), encode(ending.tag), encode(ending.taken_from))
             changing += (ending.known_text or b"", ending.step.encode(), _optional(ending.due_at).encode())
             tries = b"" if ending.tries is None else b"%d" % ending.tries
             changing += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"", _yes(ending.overdue))
@@ -419,7 +419,7 @@ class Scripts:
             return []
         texts: Any = self._client.hmget(self._keys.schedules, [jobid for _, _, jobid in parts])
         return [
-            Overdue(decode(jobid), tag.decode(), decode(queue_key), text)
+            Overdue(decode(jobid), decode(tag), decode(queue_key), text)
             for (tag, queue_key, jobid), text in zip(parts, texts, strict=True)
         ]
 
@@ -443,7 +443,11 @@ class Scripts:
         keys = self._keys
         call_keys = [keys.schedules, keys.statuses, keys.timeline, queue_key, keys.members(queue_key), keys.retries]
         call_keys.append(keys.memo(self._client_name()))
-        return bool(self._unset.run(self._client, _encoded(call_keys), [encode(jobid), nonce, _yes(repeated)]))
+        args: list[Text] = [encode(jobid), nonce, _yes(repeated)]
+        known: Any = self._unset.run(self._client, _encoded(call_keys), [*args, ""])
+        while known < 0:  # a long queue is looked through piece by piece
+            known = self._unset.run(self._client, _encoded(call_keys), [*args, -known])
+        return bool(known)
 
     def forget_memo(self) -> None:
         """Remove what this client left in Redis against lost replies: it asks no more."""

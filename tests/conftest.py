@@ -104,7 +104,7 @@ def server() -> Iterator[Server]:
 
 
 def make_cluster() -> Server:
-    """A node that has all the slots of its Cluster, and refuses commands and scripts that need more than one of them."""
+    """A node that has all slots of its Cluster, and refuses commands and scripts that need more than one of them."""
     from servers import ClusterNode
 
     return ClusterNode()

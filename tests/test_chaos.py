@@ -1,10 +1,15 @@
 """Faults on purpose: a short round of each that the soak (`python -m benchmarks.chaos`) has, with a fixed seed."""
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import Fleet, Server
+
+from redbike import Redbike
 
 # Behind everything else, so that `redbike` stays the one under test.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -12,8 +17,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks.chaos.arena import Arena
 from benchmarks.chaos.faults import FAULTS, SUITE, play
 from benchmarks.chaos.history import History, Verdict, lost_and_doubled
+from benchmarks.chaos.proxy import Fate, FaultProxy
 
 SEED = 1
+HOURLY = "RRULE:FREQ=HOURLY"
+Call = Callable[[Redbike], object]
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +30,69 @@ def arena() -> Iterator[Arena]:
         yield arena
 
 
+@pytest.fixture
+def proxy(server: Server) -> Iterator[FaultProxy]:
+    with FaultProxy(server.socket) as proxy:
+        yield proxy
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fleet_outlives(arena: Arena, fault: str) -> None:
     """C7: under each fault, every one-off runs once, what recurs goes on, and every process ends well."""
     verdict = play(arena, fault, SEED, 0, SUITE)
     assert verdict.is_sound, verdict
     assert verdict.occurrences > 50
+
+
+@pytest.mark.parametrize(
+    ("held_up", "later", "schedule", "queued"),
+    [
+        (lambda bike: bike.set("j:A", HOURLY), lambda bike: bike.set("j:A", "NOW"), "STOP", 1),
+        (lambda bike: bike.unset("j:A"), lambda bike: bike.set("j:A", "CONTINUE"), "CONTINUE", 1),
+        (lambda bike: bike.set("j:A", "NOW"), lambda bike: bike.unset("j:A"), None, 0),
+    ],
+    ids=["set", "unset", "now"],
+)
+def test_a_call_that_was_held_up_undoes_no_later_one(
+    proxy: FaultProxy, fleet: Fleet, held_up: Call, later: Call, schedule: str | None, queued: int
+) -> None:
+    """C7: a call that arrives behind its own repetition, and behind the next call, changes nothing."""
+    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+    bike.set("j:A", "STOP")
+    bike.unset("other:A")  # now the server knows the scripts
+    with first_command_held_up(proxy):
+        held_up(bike)
+        later(bike)
+    aside = fleet()
+    told = aside.tell("j:A")
+    assert (told["schedule"], told["next_run"]) == (schedule, None)
+    assert aside.redis.llen(aside.queue_for("j:A")) == queued
+
+
+def test_a_turn_that_was_held_up_hands_out_no_job(proxy: FaultProxy, fleet: Fleet) -> None:
+    """C7: a turn that arrives behind later ones takes nothing, for nobody would do that job."""
+    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+    for jobid in ("1:A", "2:A", "3:A", "4:A"):
+        bike.set(jobid, "CONTINUE")
+    assert next(bike.consumer)[0] == "1:A"
+    with first_command_held_up(proxy):
+        assert [next(bike.consumer)[0], next(bike.consumer)[0]] == ["2:A", "3:A"]
+    assert bike.redis.lrange(bike.queue_for("4:A"), 0, -1) == [b"4:A"]
+    assert next(bike.consumer)[0] == "4:A"
+
+
+@contextmanager
+def first_command_held_up(proxy: FaultProxy) -> Iterator[None]:
+    """Within, the first command is cut off; it arrives when all others have been carried out."""
+    arrived, go_on = threading.Event(), threading.Event()
+    proxy.commands.clear()
+    proxy.judge = lambda number, _name: Fate.DELAY if number == 0 else Fate.PASS
+    proxy.hold_up, proxy.before_cut = lambda: go_on.wait(10), arrived.set
+    yield
+    go_on.set()
+    assert arrived.wait(10)
+    assert proxy.commands[0] == "EVALSHA"
+    proxy.judge = lambda _number, _name: Fate.PASS
 
 
 def test_the_judge_finds_what_was_lost_and_doubled(arena: Arena) -> None:

@@ -16,7 +16,8 @@ from redbike.config import REDIS_SETTINGS, SETTINGS, Config, load
 from redbike.errors import ConfigError
 
 EXAMPLE = Path(__file__).parent.parent / "redbike.conf.example"
-KNOWN = "prefix, worker, timefile, default-timeout"
+OTHERS = "prefix, worker, default-timeout, on-timeout, on-error, retries"
+KNOWN = OTHERS.replace("worker,", "worker, timefile,")
 
 
 @pytest.fixture(autouse=True)
@@ -49,21 +50,27 @@ def refusal(text: str | bytes) -> str:
 def test_defaults() -> None:
     """G1: a section without settings gives the defaults, and no argument of redis.Redis."""
     config = conf("[redbike]\n")
-    assert config == Config("redbike", None, ".redbike.timefile", 10.0, {})
+    assert config == Config("redbike", None, ".redbike.timefile", 10.0, "drop", "drop", 3, {})
 
 
 def test_all_settings() -> None:
     """G1: the settings of [redbike] arrive under their names, the timeout as a number."""
     config = conf(
         "[redbike]\nprefix: {shop}\nworker: a.b:C('x:y')\ntimefile = /var/lib/time\ndefault-timeout = 2.5\n"
+        "on-timeout = retry\non-error: reschedule\nretries: 7\n"
     )
-    assert config == Config("{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, {})
+    assert config == Config("{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, "retry", "reschedule", 7, {})
 
 
 def test_names_are_lenient() -> None:
     """G1: in a name, - and _ are the same, and so are small and capital letters."""
     config = conf("[redbike]\nDefault_Timeout: 1\n[redbike-redis]\nunix-socket-path: /run/redis\n")
     assert config == Config(default_timeout=1.0, redis={"unix_socket_path": "/run/redis"})
+
+
+def test_no_cluster_excludes_nothing() -> None:
+    """G1: `cluster: no` is the default, and goes with everything."""
+    assert redis_conf("cluster: no\ndb: 1") == {"cluster": False, "db": 1}
 
 
 def test_percent_is_a_character() -> None:
@@ -148,6 +155,15 @@ def test_password_is_not_shown() -> None:
         ("ssl_ca_certs: ca.pem", "ca.pem"),
         ("ssl_ca_data: BEGIN\n  abc=\n  END", "BEGIN\nabc=\nEND"),
         ("embedded: .redbike.server", ".redbike.server"),
+        ("url: rediss://us:100%@redis.example.com:6380/0", "rediss://us:100%@redis.example.com:6380/0"),
+        ("url: redis://localhost", "redis://localhost"),
+        ("url: unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+        ("sentinels: a:26379 [::1]:26379", "a:26379 [::1]:26379"),
+        ("service_name: mymaster", "mymaster"),
+        ("sentinel_username: us", "us"),
+        ("sentinel_password: 007", "007"),
+        ("cluster: yes", True),
+        ("cluster: no", False),
     ],
 )
 def test_values_have_their_types(line: str, value: object) -> None:
@@ -211,6 +227,12 @@ def test_empty_worker_is_none() -> None:
             "default-timeout: '5 ; long' is not a number of seconds (a comment needs a line of its own)",
         ),
         ("default-timeout:", "default-timeout: is empty; write a value or remove the line"),
+        ("on-timeout: later", "on-timeout: 'later' is none of drop, reschedule and retry"),
+        ("on_error: Retry", "on-error: 'Retry' is none of drop, reschedule and retry"),
+        ("on-error:", "on-error: is empty; write a value or remove the line"),
+        ("retries: 0", "retries: '0' is out of range; write a whole number from 1 to 100"),
+        ("retries: 101", "retries: '101' is out of range; write a whole number from 1 to 100"),
+        ("retries: many", "retries: 'many' is not a whole number"),
         ("prefix =", "prefix: is empty; write a value or remove the line"),
         ("timefile =", "timefile: is empty; write a value or remove the line"),
         ("prefix: a b", "prefix: 'a b' holds a space or an unprintable character; take it out"),
@@ -279,6 +301,28 @@ def test_bad_value_in_redbike(line: str, reason: str) -> None:
             )
             for name in ("host", "port", "unix_socket_path")
         ),
+        *(
+            (f"{one}\n{other}", f"{one.partition(':')[0]}: excludes {name}, which would name another server; keep one")
+            for one, other, name in (
+                ("url: redis://a", "host: b", "host"),
+                ("url: redis://a", "port: 1", "port"),
+                ("url: redis://a", "sentinels: b:1", "sentinels"),
+                ("sentinels: a:1", "host: b", "host"),
+                ("sentinels: a:1", "cluster: yes", "cluster"),
+                ("cluster: yes", "db: 1", "db"),
+                ("cluster: yes", "unix_socket_path: b", "unix_socket_path"),
+                ("embedded: a", "url: redis://b", "url"),
+                ("embedded: a", "sentinels: b:1", "sentinels"),
+                ("embedded: a", "cluster: yes", "cluster"),
+            )
+        ),
+        *(
+            (f"url: {url}", "url: does not begin with redis://, rediss:// or unix://")
+            for url in ("http://us:secret@host", "us:secret@host")
+        ),
+        ("cluster: perhaps", "cluster: 'perhaps' is neither yes nor no"),
+        ("sentinels =", "sentinels: is empty; write a value or remove the line"),
+        ("service-name: a b", "service_name: 'a b' holds a space or an unprintable character; take it out"),
     ],
 )
 def test_bad_value_in_redis(line: str, reason: str) -> None:
@@ -290,8 +334,7 @@ def test_unknown_setting_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     """An unknown setting of [redbike] is ignored, with a warning that shows the known ones."""
     assert conf("[redbike]\nprefix: a\ntime-file: b\n") == Config(prefix="a")
     expected = (
-        "redbike.conf, [redbike] time-file: is unknown; did you mean timefile? "
-        "Known are timefile, prefix, worker, default-timeout"
+        f"redbike.conf, [redbike] time-file: is unknown; did you mean timefile? Known are timefile, {OTHERS}"
     )
     assert caplog.record_tuples == [("redbike", logging.WARNING, expected)]
 

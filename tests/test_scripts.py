@@ -18,7 +18,7 @@ NOW = 1_700_000_000.25
 SECOND = 1_700_000_000
 JOB, OTHER = "x:A", "y:A"
 ONE_RUN_S = 10
-NAMES = ["lost", "now", "place", "promote", "turn", "unset", "watch"]
+NAMES = ["lost", "now", "place", "promote", "turn", "unset", "wake"]
 
 State = dict[str, Any]
 
@@ -109,7 +109,7 @@ def test_every_script_is_tested() -> None:
     assert sorted(file.name for file in folder.iterdir()) == [f"{name}.lua" for name in NAMES]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("now", "watch")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("now", "wake")])
 def test_header_names_the_keys(name: str) -> None:
     """The KEYS that a script's header lists are those that its body reads, in this order."""
     header, body = source(name)
@@ -211,7 +211,7 @@ def full_house(bench: Bench) -> None:
     Bench(bench.client, bench.prefix).scripts.now()
     for control in ("HALT", "on"):
         bench.client.set(bench.keys.control, control)
-        bench.scripts.watch([bench.queue], 15)
+        bench.scripts.wake([bench.queue])
     bench.scripts.unset(JOB, bench.queue, "nonce", repeated=True)
 
 
@@ -738,29 +738,26 @@ def test_place_where_lost(bench: Bench) -> None:
     assert bench.state() == QUEUED
 
 
-# watch
+# wake
 
 
 @pytest.mark.parametrize(
     ("before", "after", "halted"),
     [
-        ({}, {":watch:work-A": "1"}, False),
-        (queue_of(JOB), queue_of(JOB) | {":bell:work-A": ["1"], ":watch:work-A": "1"}, False),
-        (QUEUED, QUEUED | {":watch:work-A": "1"}, False),
-        ({"-control": "other"}, {"-control": "other", ":watch:work-A": "1"}, False),
-        ({"-control": "HALT", ":watch:work-A": "1"}, {"-control": "HALT", ":bell:work-A": ["1"]}, True),
-        ({"-work-A": "wrong"}, {"-work-A": "wrong", ":bell:work-A": ["1"], ":watch:work-A": "1"}, False),
+        ({}, {}, False),
+        (queue_of(JOB), queue_of(JOB) | {":bell:work-A": ["1"]}, False),
+        (QUEUED, QUEUED, False),
+        ({"-control": "other"}, {"-control": "other"}, False),
+        ({"-control": "HALT"}, {"-control": "HALT", ":bell:work-A": ["1"]}, True),
+        ({"-work-A": "wrong"}, {"-work-A": "wrong", ":bell:work-A": ["1"]}, False),
     ],
 )
-def test_watch(bench: Bench, before: State, after: State, halted: bool) -> None:
-    """watch rings where jobs lie in a queue unannounced, and for a halt; and says that the queues are watched, for as
-    long as it was told."""
+def test_wake(bench: Bench, before: State, after: State, halted: bool) -> None:
+    """wake rings where jobs lie in a queue unannounced, and everywhere for a halt."""
     bench.given(before)
     for _ in range(2):
-        assert bench.scripts.watch([bench.queue], 15) is halted
+        assert bench.scripts.wake([bench.queue]) is halted
         assert bench.state() == after
-    if not halted:
-        assert 0 < bench.client.ttl(bench.keys.watch(bench.queue)) <= 15
 
 
 # unset
@@ -788,6 +785,25 @@ def test_unset(bench: Bench, before: State, after: State, known: bool) -> None:
     assert bench.state() == after
     assert bench.scripts.unset(JOB, bench.queue) is False
     assert bench.state() == after
+
+
+@pytest.mark.parametrize("position", [0, 1, 1_999, 2_000, 2_001, 3_000, 5_998, 5_999])
+def test_unset_in_a_long_queue(bench: Bench, position: int) -> None:
+    """unset takes a job out of a long queue wherever it is, and no other; the newest moves into its place."""
+    jobs = [f"{number}:A" for number in range(6_000)]
+    bench.given({"-schedules": {jobs[position]: "CONTINUE"}, "-work-A": jobs, "-work-A-members": set(jobs)})
+    assert bench.scripts.unset(jobs[position], bench.queue) is True
+    rest = jobs.copy()
+    rest[position] = rest[0]
+    assert bench.state() == {"-work-A": rest[1:], "-work-A-members": set(jobs) - {jobs[position]}}
+
+
+def test_unset_of_a_job_that_is_in_no_long_queue(bench: Bench) -> None:
+    """unset forgets a job that others left in the set of a long queue and not in the list; the queue stays as it is."""
+    jobs = [f"{number}:A" for number in range(6_000)]
+    bench.given({"-work-A": jobs, "-work-A-members": {*jobs, JOB}})
+    assert bench.scripts.unset(JOB, bench.queue) is True
+    assert bench.state() == {"-work-A": jobs, "-work-A-members": set(jobs)}
 
 
 # Wrong types

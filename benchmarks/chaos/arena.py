@@ -295,8 +295,9 @@ class Round:
 
     def _check_places(self) -> None:
         """The fleet stands: each job that goes on is in a queue or on the timeline, in one of them, once."""
-        client, members = self.arena.client, set[bytes]()
+        client: Any = self.arena.client
         queued: list[bytes] = []
+        members: set[bytes] = set()
         for key in dict.fromkeys(self.bike.queue_names()):
             queued += client.lrange(key, 0, -1)
             members |= client.smembers(f"{key}-members")

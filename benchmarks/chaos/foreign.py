@@ -76,7 +76,7 @@ class OldFleet:
             if self._stop.wait(0.002):
                 return
             queue, tag = self._keys.queue(f"work-{code}"), secrets.token_hex(15)
-            arguments = [queue, self._timeout_s, int(time.time()), tag, self._keys.statuses]
+            arguments: list[str | int] = [queue, self._timeout_s, int(time.time()), tag, self._keys.statuses]
             job = self._consume_script(args=arguments)
             if job is not None:
                 self.ran += 1

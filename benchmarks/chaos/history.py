@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 import redis
 
@@ -27,7 +28,8 @@ class History:
     def __init__(self, notary: redis.Redis, key: str) -> None:
         self.runs: dict[str, list[Run]] = defaultdict(list)
         self.latest_of: dict[int, Run] = {}
-        self._notary, self._key, self._read = notary, key, 0
+        self._notary: Any = notary
+        self._key, self._read = key, 0
 
     def refresh(self) -> None:
         """Read what was noted since."""

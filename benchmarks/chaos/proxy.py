@@ -34,24 +34,24 @@ class FaultProxy(Proxy):
     def __init__(self, server_socket: str) -> None:
         self.judge: Judge = lambda _number, _name: Fate.PASS
         self.before_cut: Callable[[], object] = lambda: None
-        """Called before the client gets to know that the connection is cut."""
+        """Called before the client gets to know that the connection is cut; of a late command, when it has arrived."""
         self.answer: bytes | None = None
         """Given in the server's place to every command, where it is set."""
+        self.hold_up: Callable[[], object] = lambda: time.sleep(LATE_BY_S)
+        """Returns when a late command may go on."""
         self.faults = 0
-        self.answered = 0
         super().__init__(server_socket)
 
     def _relay(self, client: socket.socket, server: socket.socket, requests: BinaryIO, replies: BinaryIO) -> None:
         while frame := read_frame(requests):
             name = frame.split(b"\r\n", 3)[2].decode().upper()
             if self.answer is not None:
-                self.answered += 1
                 client.sendall(self.answer)
                 continue
             fate = self._fate_of(name)
             if fate is Fate.DELAY:
                 client.shutdown(socket.SHUT_RDWR)
-                time.sleep(LATE_BY_S)
+                self.hold_up()
             if fate is not Fate.LOSE_COMMAND:
                 server.sendall(frame)
             if name == "SUBSCRIBE" and fate is Fate.PASS:
