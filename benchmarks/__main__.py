@@ -31,16 +31,10 @@ GROUPS: dict[str, tuple[Measurement, ...]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table; 1 and one line on stderr where something is missing or fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Redbike against 0.13.1.")
-    parser.add_argument(
-        "groups", nargs="*", metavar="GROUP", help=f"one or more of {', '.join(GROUPS)}; default: all"
-    )
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"one or more of {', '.join(GROUPS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="one short round each: a look, not a result")
-    parser.add_argument(
-        "--hiredis", action="store_true", help="let the checkout's client use hiredis, if installed"
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write every number of every round to FILE"
-    )
+    parser.add_argument("--hiredis", action="store_true", help="let the checkout's client use hiredis, if installed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every number of every round to FILE")
     options = parser.parse_args(argv)
     unknown = [name for name in options.groups if name not in GROUPS]
     if unknown:

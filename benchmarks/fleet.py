@@ -14,7 +14,7 @@ from benchmarks.slowlog import Recording
 _PROCESSES = 8  # with threads of a single one, the worker that was woken would wait for all the others
 _READY_WITHIN_S = 40.0
 _SETTLE_S = 5.0  # until all workers know that they are watched over
-_GAP_S = 0.02  # between two jobs: time enough to do one
+_GAP_S = 0.05  # between two jobs: time enough to do one
 
 
 def serve_workers(socket: str, workers: int) -> dict[str, float]:

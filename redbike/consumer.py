@@ -20,6 +20,8 @@ from redbike.worker import StopWork, UnsetJob, Worker
 LONGEST_TIMEOUT_S = 1e9
 _AFTER_STOP_S = 10.0
 """How long a stopped worker goes on trying to tell Redis how its last run ended."""
+_HEAD_START_S = 0.02
+"""What a worker that looks by itself gives those that were woken: else all that look just then would go for one job."""
 
 
 class Consumer:
@@ -175,6 +177,10 @@ class Consumer:
                 if loop.stop() or self._bells.wait(order.bell_keys, wait_s):
                     return True
                 found, watched = self._scripts.anything(places)
+                if found:
+                    # Somebody was woken for it, most likely, and is about to take it.
+                    time.sleep(_HEAD_START_S)
+                    found, watched = self._scripts.anything(places)
                 return found
             return True  # a signal ended the nap
 

@@ -15,9 +15,10 @@ from redbike import Redbike
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.chaos.arena import Arena
-from benchmarks.chaos.faults import FAULTS, SUITE, play
+from benchmarks.chaos.faults import FAULTS, play
 from benchmarks.chaos.history import History, Verdict, lost_and_doubled
 from benchmarks.chaos.proxy import Fate, FaultProxy
+from benchmarks.chaos.sizes import SUITE
 
 SEED = 1
 HOURLY = "RRULE:FREQ=HOURLY"

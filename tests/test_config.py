@@ -217,8 +217,7 @@ def test_empty_worker_is_none() -> None:
         *(
             (
                 f"default_timeout: {text}",
-                f"default-timeout: '{text}' is out of range; write a number of seconds "
-                "from 0.001 to 1000000000",
+                f"default-timeout: '{text}' is out of range; write a number of seconds from 0.001 to 1000000000",
             )
             for text in ("0", "-1", "nan", "inf", "0.0001", "1e300")
         ),
@@ -239,8 +238,7 @@ def test_empty_worker_is_none() -> None:
         ("prefix: a\x00", r"prefix: 'a\x00' holds a space or an unprintable character; take it out"),
         (
             "prefix: a #b",
-            "prefix: 'a #b' holds a space or an unprintable character; take it out "
-            "(a comment needs a line of its own)",
+            "prefix: 'a #b' holds a space or an unprintable character; take it out (a comment needs a line of its own)",
         ),
         (
             "timefile: a\n  prefix: b",
@@ -333,9 +331,7 @@ def test_bad_value_in_redis(line: str, reason: str) -> None:
 def test_unknown_setting_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     """An unknown setting of [redbike] is ignored, with a warning that shows the known ones."""
     assert conf("[redbike]\nprefix: a\ntime-file: b\n") == Config(prefix="a")
-    expected = (
-        f"redbike.conf, [redbike] time-file: is unknown; did you mean timefile? Known are timefile, {OTHERS}"
-    )
+    expected = f"redbike.conf, [redbike] time-file: is unknown; did you mean timefile? Known are timefile, {OTHERS}"
     assert caplog.record_tuples == [("redbike", logging.WARNING, expected)]
 
 
@@ -386,8 +382,7 @@ def test_missing_file() -> None:
     with pytest.raises(ConfigError) as error:
         load("nowhere/.redbike.conf")
     assert str(error.value) == (
-        "nowhere/.redbike.conf: there is no such file; "
-        "make it from redbike.conf.example, or name another with --config"
+        "nowhere/.redbike.conf: there is no such file; make it from redbike.conf.example, or name another with --config"
     )
 
 
@@ -395,9 +390,7 @@ def test_folder_as_file(tmp_path: Path) -> None:
     """G4: a conf that cannot be read (here: a folder) is named with the reason."""
     with pytest.raises(ConfigError) as error:
         load(tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path}: cannot be read (Is a directory); name a readable file with --config"
-    )
+    assert str(error.value) == (f"{tmp_path}: cannot be read (Is a directory); name a readable file with --config")
 
 
 LINES = st.sampled_from(

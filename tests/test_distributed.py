@@ -226,6 +226,24 @@ def test_flush_leaves_other_prefixes_alone(cluster: Cluster, prefix: str, tmp_pa
         assert found == left
 
 
+def test_parts_are_spread_as_the_docs_show(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A6: the example in docs/scaling.md spreads jobs over parts, parts over nodes; each job is in its part."""
+    monkeypatch.chdir(tmp_path)
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "scaling.md").read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    bikes = names["bikes"](Recorder(), redis_config=cluster.config)
+    jobids = [f"{n}:A" for n in range(100)]
+    for jobid in jobids:
+        bikes[names["part_of"](jobid)].set(jobid, "CONTINUE")
+    assert [len([key for key in keys if key.endswith("-schedules")]) for keys in keys_on(cluster)] == [6, 5, 5]
+    assert sorted(jobid for bike in bikes for jobid, _ in bike.get_schedules()) == sorted(jobids)
+    for bike in bikes:
+        bike.flush()
+        bike.close()
+    assert keys_on(cluster) == [[], [], []]
+
+
 def test_a_bulk_load_on_a_cluster(cluster_fleet: Fleet, tmp_path: Path) -> None:
     """C3: a CSV of more than one batch is loaded whole, `SCRIPT FLUSH` in between or not."""
     bike = cluster_fleet()

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.chaos.arena import Arena
-from benchmarks.chaos.faults import FAULTS, QUICK, SOAK, play
+from benchmarks.chaos.faults import FAULTS, play
 from benchmarks.chaos.history import Verdict
+from benchmarks.chaos.sizes import QUICK, SOAK
 
 HEAD = ("fault", "faults", "occurrences", "lost", "doubled", "stalled", "late p50", "p99", "max ms", "took s")
 

@@ -81,6 +81,13 @@ class Server:
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def revive(self) -> None:
+        """Have it answer, whatever was done to it."""
+        if self._process.poll() is None:
+            self.thaw()
+        else:
+            self.start()
+
     def client(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=self.socket)
 
@@ -103,6 +110,8 @@ class Arena:
         self.notary = self._notary.client()
         self.client = self.server.client()
         self.zygote = Zygote()
+        self.rounds: list[Round] = []
+        """Those that are under way."""
         self._numbers = itertools.count(1)
 
     def now(self) -> float:
@@ -112,6 +121,13 @@ class Arena:
 
     def number(self) -> int:
         return next(self._numbers)
+
+    def clear_up(self) -> list[str]:
+        """After a round that broke off: end its processes, and have the server answer again. What was logged last."""
+        last = [line for one in self.rounds for line in one.abandon()]
+        self.rounds.clear()
+        self.server.revive()
+        return last
 
     def describe(self) -> str:
         """The server's name and version."""
@@ -169,6 +185,7 @@ class Round:
         self._conf = {"order": order, "timeout_s": timeout_s, "on_timeout": on_timeout, "nap_s": nap_s}
         self._ids = itertools.count()
         self._began_at = time.monotonic()
+        arena.rounds.append(self)
 
     def conf(self, socket: str | None = None, extra: str = "") -> str:
         """The name of a new conf file: which socket, and further lines for the section of the server."""
@@ -256,6 +273,13 @@ class Round:
     def complain(self, text: str) -> None:
         self.verdict.complaints.append(text)
 
+    def abandon(self) -> list[str]:
+        """End all processes at once; the last line that each logged."""
+        for actor in self.actors:
+            self.kill(actor)
+            actor.wait(10)
+        return [line for actor in self.actors for line in actor.lines("")[-1:]]
+
     def stop(self) -> None:
         """End the fleet as an operator would; each process has to end well."""
         for actor in self.actors:
@@ -291,6 +315,7 @@ class Round:
         self.bike.flush()
         self.bike.close()
         self.arena.notary.delete(self.prefix)
+        self.arena.rounds.remove(self)
         return verdict
 
     def _check_places(self) -> None:
