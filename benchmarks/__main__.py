@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import fleet, idle, latency, round_trips, scale, script_times, setting, throughput
-from benchmarks.figures import Comparison, Figure, Measurement
+from benchmarks.figures import Comparison, Measurement
 from benchmarks.server import NoServerError, PrivateServer
 from benchmarks.subjects import YARDSTICK, Subject, SubjectError, checkout_subject, yardstick_subject
 
@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[Measurement, ...]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table; 1 and one line on stderr where something is missing or fails."""
+    """Measure, print the table; where something is missing or fails, what there is so far, and 1."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Redbike against 0.13.1.")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"one or more of {', '.join(GROUPS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="one short round each: a look, not a result")
@@ -40,23 +40,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"{unknown[0]!r} is not a group of figures; there are {', '.join(GROUPS)}")
     chosen = [one for name in options.groups or GROUPS for one in GROUPS[name]]
+    comparisons: list[Comparison] = []
+    load_before, failure = os.getloadavg()[0], None
+    about = f"{datetime.now():%Y-%m-%d %H:%M}, Python {platform.python_version()}"
     try:
         subjects = (yardstick_subject(), checkout_subject(options.hiredis))
         with PrivateServer() as server:
-            kind = "a quick look" if options.quick else "medians"
-            kind += ", checkout with hiredis" if options.hiredis else ""
-            about = f"{server.describe()}, Python {platform.python_version()}, {kind}"
-            load_before = os.getloadavg()[0]
-            comparisons = [one for each in chosen for one in compare(each, subjects, server, options.quick)]
-            about += f", {os.cpu_count()} cores, load {load_before:.1f} before and {os.getloadavg()[0]:.1f} after"
-            about = f"{datetime.now():%Y-%m-%d %H:%M}, {about}"
+            about += f", {server.describe()}"
+            for one in chosen:
+                comparisons += compare(one, subjects, server, options.quick)
     except (NoServerError, SubjectError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{about}\n\n{report(comparisons)}")
+        failure = str(error)
+    about += ", a quick look" if options.quick else ", medians"
+    about += ", checkout with hiredis" if options.hiredis else ""
+    about += f", {os.cpu_count()} cores, load {load_before:.1f} before and {os.getloadavg()[0]:.1f} after"
+    if comparisons:
+        print(f"{about}\n\n{report(comparisons)}")
     if options.json:
         everything = {"about": about, "figures": [as_json(one) for one in comparisons]}
         options.json.write_text(json.dumps(everything, indent=2) + "\n")
+    if failure is not None:
+        print(failure, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -23,7 +23,8 @@ from redbike.recovery import Recovery
 from redbike.registry import Registry, Told
 from redbike.schedule import Plan, Step, read
 from redbike.schedulefile import read_rows
-from redbike.scripts import Placement, Scripts, encode
+from redbike.scripts import Scripts
+from redbike.steps import Placement, encode
 from redbike.timefile import TimeFile
 from redbike.trouble import Troubles
 from redbike.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, Bells, Nap, WakeCalls, longest_wait_s
@@ -105,7 +106,7 @@ class Redbike:
         self._scripts = self._make_scripts()
         self._nonces = Nonces()
         self._timefile = TimeFile(self.timefile, self.log)
-        self._patience = Patience(self._link.where, self.log, self.nap)
+        self._patience = Patience(self._link.where, self.log, self.nap, self._link.forget_idle)
         self._troubles = Troubles(self.log)
         self._registry = Registry(self.redis, self._keys, self._troubles)
         self._server_checked = False
@@ -152,7 +153,7 @@ class Redbike:
 
         A run under way goes on to its end and leaves nothing.
         """
-        queue_key, nonce = self.queue_for(jobid), self._nonces.new()
+        queue_key, nonce = self._queue_for_any(jobid), self._nonces.new()
         self._briefly(lambda repeated: self._scripts.unset(jobid, queue_key, nonce, repeated))
 
     def enqueue(self, jobid: str) -> None:
@@ -165,7 +166,7 @@ class Redbike:
 
     def tell(self, jobid: str) -> Told:
         """What is known of one job; None and False for all of an unknown one. `next_run` is in Unix seconds."""
-        queue_key = self.queue_for(jobid)
+        queue_key = self._queue_for_any(jobid)
         return self._briefly(lambda _: self._registry.tell(jobid, queue_key))
 
     def get_statuses(self, before: float | None = None) -> Iterator[tuple[str, str, int]]:
@@ -240,7 +241,7 @@ class Redbike:
         Dispatcher(
             scripts=scripts,
             queue_key_for=self.queue_for,
-            wake_calls=WakeCalls(self.redis, self._keys.wake),
+            wake_calls=WakeCalls(self.redis, self._keys.wake, self._troubles),
             timefile=self._timefile,
             recovery=Recovery(scripts, self._endings, self._troubles, self.log) if self._watches else None,
             watch=Watch(scripts, self.queue_names()),
@@ -324,6 +325,13 @@ class Redbike:
             self._scripts.place(placement._replace(once=placement.once or repeated), nonce=nonce)
 
         self._briefly(place)
+
+    def _queue_for_any(self, jobid: str) -> str:
+        """The key of a job's queue, also for what others wrote and no queue can be told for: then one that is empty."""
+        try:
+            return self.queue_for(jobid)
+        except WorkerError:
+            return self._keys.queue("?")
 
     def _checked_queue_for(self, jobid: str) -> str:
         fault = jobid_fault(jobid)

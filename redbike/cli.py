@@ -103,9 +103,17 @@ def main(argv: list[str] | None = None) -> int:
     except RedbikeError as error:
         print(f"redbike: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         # Whoever reads us has seen enough (`redbike statuses | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is not None or sys.stdout.closed:
+            raise
+        print(f"redbike: the output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

@@ -19,6 +19,7 @@ from redbike.errors import ConfigError, ServerError
 from redbike.wire import Wires
 
 OLDEST_SERVER = (6, 2)
+FEWEST_CONNECTIONS = 4
 
 OUR_SETTINGS = frozenset(
     {"embedded", "url", "sentinels", "service_name", "sentinel_username", "sentinel_password", "cluster"}
@@ -40,6 +41,12 @@ class Link:
     def __init__(self, settings: Mapping[str, object] | None) -> None:
         """Connects to nothing yet, but for a Cluster. `settings`: arguments of redis.Redis and `OUR_SETTINGS`."""
         given: dict[str, Any] = {"protocol": 2, **(settings or {})}
+        most = given.get("max_connections")
+        if isinstance(most, int) and most < FEWEST_CONNECTIONS:
+            raise ConfigError(
+                f"max_connections: {most} is too few, for a loop waits on one and works on another: at least"
+                f" {FEWEST_CONNECTIONS} are needed"
+            )
         given.update(decode_responses=False, retry=Retry(NoBackoff(), 0))
         for another_way_to_ask_for_retries in ("retry_on_timeout", "retry_on_error"):
             given.pop(another_way_to_ask_for_retries, None)
@@ -74,6 +81,11 @@ class Link:
     def wires(self) -> Wires:
         """For the calls that every job costs. On a Cluster there are none: the client finds the way to the node."""
         return Wires(None if self.is_cluster else self.client)
+
+    def forget_idle(self) -> None:
+        """Close the connections that nobody uses just now: the next ones find out anew where the primary is."""
+        if not self.is_cluster:
+            self.client.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""

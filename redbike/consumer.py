@@ -13,7 +13,8 @@ from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.order import Order
 from redbike.patience import Nonces, Stopped
-from redbike.scripts import NO_PLACES, Ended, Ending, Places, Scripts, Turn, decode
+from redbike.scripts import Scripts
+from redbike.steps import NO_PLACES, Ended, Ending, Places, Turn, decode
 from redbike.waiting import Bells
 from redbike.worker import StopWork, UnsetJob, Worker
 
@@ -46,16 +47,22 @@ class Consumer:
         self._loop = loop
         self._order: Order | None = None
         self._nonces = Nonces()
+        self._unanswered: str | None = None
 
     def __iter__(self) -> Iterator[tuple[str | None, str]]:
         return self
 
     def __next__(self) -> tuple[str | None, str]:
         """Look at the next place of the order: the job taken from it and its run tag, or None and a tag not used."""
-        nonce, order = self._nonces.new(), self._current_order()
+        # One that was not answered is asked for again: it may have handed a job out.
+        unanswered, order = self._unanswered, self._current_order()
+        self._unanswered = nonce = unanswered or self._nonces.new()
         turn = self._loop.patience.try_briefly(
-            lambda repeated: self._scripts.turn(nonce, order.one(), heed_halt=False, repeated=repeated)
+            lambda again: self._scripts.turn(
+                nonce, order.one(), heed_halt=False, repeated=again or unanswered is not None
+            )
         )
+        self._unanswered = None
         run = self._taken(turn, nonce, order, order.one())
         return (None if run is None else run.jobid), nonce
 
@@ -139,7 +146,9 @@ class Consumer:
             if not self._loop.stop():
                 return False
             stopped_at = stopped_at or time.monotonic()
-            return ending is None or time.monotonic() - stopped_at > _AFTER_STOP_S
+            # A turn that was sent may have handed a job out: whoever goes now takes that job along.
+            may_leave = ending is None and not self._scripts.is_unanswered
+            return may_leave or time.monotonic() - stopped_at > _AFTER_STOP_S
 
         try:
             return self._loop.patience.outlast(
@@ -168,23 +177,24 @@ class Consumer:
         """Until a bell rings, or a look by ourselves finds something, or we are told to stop."""
         places, watched = order.all(), False
 
-        def wait(_: bool) -> bool:
+        def wait() -> bool:
             nonlocal watched
             loop = self._loop
-            with loop.nap:
-                wait_s = random.uniform(0.5, 1.0) * loop.longest_sleep_s if watched else loop.longest_wait_s
-                watched = False  # until we know better: this may fail
-                if loop.stop() or self._bells.wait(order.bell_keys, wait_s):
-                    return True
+            wait_s = random.uniform(0.5, 1.0) * loop.longest_sleep_s if watched else loop.longest_wait_s
+            watched = False  # until we know better: this may fail
+            if loop.stop() or self._bells.wait(order.bell_keys, wait_s):
+                return True
+            found, watched = self._scripts.anything(places)
+            if found:
+                # Somebody was woken for it, most likely, and is about to take it.
+                time.sleep(_HEAD_START_S)
                 found, watched = self._scripts.anything(places)
-                if found:
-                    # Somebody was woken for it, most likely, and is about to take it.
-                    time.sleep(_HEAD_START_S)
-                    found, watched = self._scripts.anything(places)
-                return found
-            return True  # a signal ended the nap
+            return found
 
-        while not self._loop.patience.outlast(wait, self._loop.stop):
+        def nap(_: bool) -> bool:
+            return self._loop.nap.take(wait) is not False
+
+        while not self._loop.patience.outlast(nap, self._loop.stop):
             pass
 
     def _do(self, run: Run, order: Order) -> Outcome:

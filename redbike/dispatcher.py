@@ -9,7 +9,8 @@ from redbike.errors import TimeFileError
 from redbike.loop import Loop
 from redbike.patience import Stopped
 from redbike.recovery import Recovery
-from redbike.scripts import Look, Scripts, decode
+from redbike.scripts import Scripts
+from redbike.steps import Look, decode
 from redbike.timefile import TimeFile
 from redbike.waiting import WakeCalls
 from redbike.watch import Watch
@@ -102,11 +103,11 @@ class Dispatcher:
         if self._recovery is not None:
             wait_s = min(wait_s, self._recovery.wait_s())
         if wait_s > 0:
-            called_for = self._loop.patience.outlast(lambda _: self._wait(wait_s), self._loop.stop)
+            called = self._loop.patience.outlast(lambda _: self._wait(wait_s), self._loop.stop)
             if self._loop.stop():
                 return look
-            if called_for is not None:
-                return self.sweep(expected=called_for)
+            if called:
+                return self.sweep()
         if not self._is_due(look):
             look = self._loop.patience.outlast(lambda _: self._peek(), self._loop.stop)
             self._write_time()
@@ -126,14 +127,14 @@ class Dispatcher:
     def _is_due(self, look: Look) -> bool:
         return look.first is not None and look.first[1] <= self._now()
 
-    def _wait(self, wait_s: float) -> bytes | None:
+    def _wait(self, wait_s: float) -> bool:
+        """Whether there was a wake-up call."""
         if not self._wake_calls.is_listening:
             self._scripts.peek([])  # a Cluster that is down would let us subscribe all the same
             self._wake_calls.subscribe()
-            return None  # a call may have come between the last look and now
-        with self._loop.nap:
-            return None if self._loop.stop() else self._wake_calls.wait(wait_s)
-        return None  # a signal ended the nap
+            return False  # a call may have come between the last look and now
+        called = self._loop.nap.take(lambda: not self._loop.stop() and self._wake_calls.wait(wait_s))
+        return called is True
 
     def _now(self) -> float:
         return self._loop.patience.outlast(lambda _: self._scripts.now(), self._loop.stop)

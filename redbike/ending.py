@@ -3,6 +3,7 @@
 Owns the choices for runs that fail (`on-error`) or are lost (`on-timeout`); calls neither the worker nor Redis.
 """
 
+import contextlib
 import decimal
 import logging
 import math
@@ -15,10 +16,11 @@ from typing import NamedTuple, TypeGuard
 
 from redbike.errors import ConfigError
 from redbike.schedule import Step, read
-from redbike.scripts import Ending, Overdue, decode
+from redbike.steps import Ending, Overdue, decode
 
 MOST_RETRIES = 100
 _SHORTEST_DELAY_S = 1.0
+_OVER = "over"  # the schedule was for one run, and that was it
 
 
 class OnFailure(StrEnum):
@@ -140,13 +142,16 @@ class Endings:
             self._log.warning("job %r is BAD: %s", jobid, plan.reason)
         if plan.step is Step.STOP and plan.registered == "STOP" and text != b"STOP":
             # The text of a one-off that another program registered as written is over with its run.
-            return Verdict.QUIT, None
+            return _OVER, None
         return plan.step, plan.due_at
 
     def _pause_s(self, run: Run, result: object) -> float:
         """The backoff that a job on CONTINUE asked for, seconds."""
-        if is_number(result) and math.isfinite(result):
-            return float(result)
+        if is_number(result):
+            with contextlib.suppress(OverflowError, ValueError):
+                pause_s = float(result)
+                if math.isfinite(pause_s):
+                    return pause_s
         self._log.warning(
             "job %r returned %.100r: only a number of seconds, or None, means something; it is ignored",
             run.jobid,

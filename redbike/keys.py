@@ -133,6 +133,13 @@ class Keys:
         for known in {self.queue(name) for name in names} | {queue_key}:
             if tag in (known, self.members(known)):
                 return tag
+            if queue_key == self.members(known) or self.members(queue_key) == known:
+                return queue_key
+        namesake = queue_key.removesuffix("-members")
+        if namesake != queue_key and any(
+            self._belongs(jobid, namesake, queue_for) for _, jobid in self._readings_as_a_tag(namesake)
+        ):
+            return queue_key
         for key in (queue_key, tag):
             for other_queue, other_jobid in self._readings_as_a_tag(key):
                 is_this_one = (other_queue, other_jobid) == (queue_key, jobid)

@@ -1,7 +1,7 @@
 """The order in which a worker's queues are looked at, repetitions included, and where the next look begins."""
 
 from redbike.keys import Keys
-from redbike.scripts import Places
+from redbike.steps import Places
 
 
 class Order:

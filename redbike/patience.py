@@ -6,6 +6,7 @@ Decides only whether and when to call again; that a call may be repeated is the 
 
 import itertools
 import logging
+import os
 import random
 import secrets
 import time
@@ -39,19 +40,22 @@ class Nonces:
     """Names for the calls of one caller, which grow: so a call that was held up can be told from a later one."""
 
     def __init__(self) -> None:
-        self._random = secrets.token_hex(8)
-        self._count = itertools.count()
+        self._pid = 0
 
     def new(self) -> str:
-        """A name that no other call has, above all that were given before."""
+        """A name that no other call has, above all that were given before. A forked child begins anew."""
+        if self._pid != os.getpid():
+            self._pid, self._random, self._count = os.getpid(), secrets.token_hex(8), itertools.count()
         return f"{self._random}{next(self._count):012x}"
 
 
 class Patience:
     """Calls Redis on behalf of loops, which never give up, and of single verbs, which soon do."""
 
-    def __init__(self, where: str, log: logging.Logger, nap: Nap) -> None:
+    def __init__(self, where: str, log: logging.Logger, nap: Nap, forget: Callable[[], None]) -> None:
+        """`forget`: lets go of idle connections, which lead to a server that takes no writes any more."""
         self._where = where
+        self._forget = forget
         self._log = log
         self._nap = nap
 
@@ -64,6 +68,7 @@ class Patience:
                 result = attempt(failures > 0)
             except FAILURES as error:
                 failures += 1
+                self._after(error)
                 # A connection that was cut, with the server still there, is no outage: the next try settles it.
                 if failures <= _CONNECTIONS_OF_A_CALL and isinstance(error, redis.ConnectionError) and not stop():
                     continue
@@ -87,11 +92,16 @@ class Patience:
                 return attempt(failures > 0)
             except FAILURES as error:
                 failures += 1
+                self._after(error)
                 passing = isinstance(error, redis.ConnectionError | redis.TimeoutError)
                 refused = isinstance(error, redis.AuthenticationError)
                 if not passing or refused or failures == _TRIES_OF_A_VERB:
                     raise ServerError(describe(error, self._where)) from error
                 pause(self._nap, _delay_s(failures))
+
+    def _after(self, error: Exception) -> None:
+        if isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in str(error):
+            self._forget()
 
 
 def describe(error: Exception, where: str) -> str:

@@ -11,7 +11,8 @@ import time
 import redis
 
 from redbike.ending import Endings
-from redbike.scripts import Ended, Overdue, Scripts
+from redbike.scripts import Scripts
+from redbike.steps import Ended, Overdue
 from redbike.trouble import Troubles
 
 _LOOK_EVERY_S = 0.25  # at the most, however busy the dispatcher is
@@ -34,25 +35,23 @@ class Recovery:
         now = time.monotonic()
         if now - self._looked_at < _LOOK_EVERY_S:
             return
-        self._looked_at = now
+        ended = 0
         try:
-            found = self._scripts.overdue(_BATCH)
-            for run in found:
-                self._end(run)
+            for run in self._scripts.overdue(_BATCH):
+                ended += self._end(run)
         except redis.ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
             # A broken index must not hold up the jobs that are due.
             self._troubles.report("runs that outlived their timeout cannot be looked after", str(error))
-        else:
-            if len(found) == _BATCH:
-                self._looked_at = -math.inf  # there may be more
+        # Only now: a look that failed is made again.
+        self._looked_at = -math.inf if ended == _BATCH else now
 
     def wait_s(self) -> float:
         """How long the dispatcher may sleep before its next look, seconds."""
         return max(0.0, self._looked_at + _LOOK_WITHIN_S - time.monotonic())
 
-    def _end(self, run: Overdue) -> None:
+    def _end(self, run: Overdue) -> bool:
         while True:
             ending = self._endings.of_lost(run, self._scripts.now())
             turn = self._scripts.turn(secrets.token_hex(12), ending=ending)
@@ -61,3 +60,4 @@ class Recovery:
             run = run._replace(text=turn.changed_text)
         if turn.ended is Ended.DONE:
             self._log.warning("a run of job %r outlived its timeout: on-timeout says what comes next", run.jobid)
+        return turn.ended is Ended.DONE

@@ -11,7 +11,8 @@ import redis
 
 from redbike.keys import Keys
 from redbike.schedule import read
-from redbike.scripts import Scripts, decode, encode
+from redbike.scripts import Scripts
+from redbike.steps import decode, encode
 from redbike.trouble import Troubles
 
 _PAGE = 1000  # entries a round trip
@@ -99,24 +100,24 @@ class Registry:
         """
         keys = self._keys
         queues = {keys.queue(name) for name in queue_names}
-        jobids = set(self._jobids())
         tags: set[bytes] = set()
-        for jobid in jobids:
+        for jobid in set(self._jobids()):
             try:
                 queue_key = queue_key_for(decode(jobid))
             except Exception:
                 continue  # a job that no queue can be told for was never in one
             queues.add(queue_key)
+            tags.add(encode(keys.tag(queue_key, decode(jobid))))
         for queue_key in queues:
             if self._client.type(queue_key) == b"list":
-                jobids.update(_bytes(self._client.lrange(queue_key, 0, -1)))
-        for jobid in jobids:
-            tags.update(encode(keys.tag(queue_key, decode(jobid))) for queue_key in queues)
+                queued = _bytes(self._client.lrange(queue_key, 0, -1))
+                tags.update(encode(keys.tag(queue_key, decode(jobid))) for jobid in queued)
         is_index = self._client.type(keys.running) == b"zset"
         for entry in _bytes(self._client.zrange(keys.running, 0, -1)) if is_index else []:
             _tag, _, place = entry.partition(b"\n")
             queue, _, jobid = place.partition(b"\n")
-            tags.add(encode(keys.tag(decode(queue), decode(jobid))))
+            if queue.startswith(encode(keys.queue(""))):
+                tags.add(encode(keys.tag(decode(queue), decode(jobid))))
         found: list[bytes | str] = [keys.schedules, keys.statuses, keys.timeline, keys.control, *tags]
         found += (keys.running, keys.retries)
         for queue_key in queues:

@@ -8,186 +8,28 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from enum import StrEnum
-from importlib import resources
 from typing import Any, NamedTuple
 
 import redis
 
 from redbike.keys import Keys
-from redbike.wire import Packed, Wires
+from redbike.script import NOTHING, Part, Script, Text
+from redbike.steps import ENDED, NO_PLACES, Ending, Look, Overdue, Placement, Places, Turn, decode, encode
+from redbike.wire import Wires
 
-Text = str | bytes | float
 _CLOCK_GOOD_FOR_S = 20.0
-_SAME_KEPT = 256
-
-
-def encode(text: str) -> bytes:
-    """Text as it stands in Redis; what was not UTF-8 there comes back as the bytes that it was."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def decode(raw: bytes) -> str:
-    """The inverse of `encode`: never fails; odd bytes become lone surrogates (PEP 383)."""
-    return raw.decode("utf-8", "surrogateescape")
-
-
-class Ended(StrEnum):
-    """How ending a run went."""
-
-    NOT_ASKED = "-"
-    DONE = "ended"
-    LATE = "late"  # the tag is gone or another's: nothing was changed
-    CHANGED = "changed"  # another schedule by now: plan again
-
-
-class Placement(NamedTuple):
-    """What `place` is to do for one job."""
-
-    jobid: str
-    queue_key: str
-    text: str | None  # schedule to register; None: leave schedule and timeline as they are
-    step: str  # 'queue', 'at', 'stop' or 'bad'
-    due_at: float | None = None
-    once: bool = False  # doing it twice would run the job twice, or it may be under way already: its nonce is noted
-
-
-class Look(NamedTuple):
-    """What there is to see of the timeline."""
-
-    now: float
-    halted: bool
-    due: list[bytes]  # ids of jobs that are due
-    first: tuple[bytes, float] | None  # where none is due: id and due time of the first to come
-    queued: int = 0
-    troubles: tuple[tuple[str, str], ...] = ()  # queue key, error text
-
-
-class Places(NamedTuple):
-    """The queues that a turn may look at; made once and used for many turns."""
-
-    spec: str  # numbers of the queues in the order to look, parted by blanks
-    keys: tuple[str, ...]  # list, members, bell of each queue
-    timeouts_ms: tuple[int, ...]  # of each queue
-    places: int  # how many, repetitions included
-
-
-NO_PLACES = Places("", (), (), 0)
-
-
-class Ending(NamedTuple):
-    """How a run ends: the plan, and the schedule text that it was made from."""
-
-    jobid: str
-    tag: str
-    taken_from: str  # queue key
-    goes_to: str  # queue key
-    known_text: bytes | None
-    step: str  # as in Placement, or 'die', 'quit', 'unset'
-    due_at: float | None = None
-    tries: int | None = None  # how often to try again before the step is taken; 0: it went well; None: not counted
-    overdue: bool = False  # the run has outlived its timeout
-
-
-class Overdue(NamedTuple):
-    """A run that has outlived its timeout without being ended."""
-
-    jobid: str
-    tag: str
-    queue_key: str
-    text: bytes | None
-
-
-class Turn(NamedTuple):
-    """What `turn` did."""
-
-    now: float
-    ended: Ended
-    changed_text: bytes | None
-    halted: bool
-    place: int | None  # index of the place that gave the job
-    jobid: bytes | None
-    text: bytes | None
-    troubles: tuple[tuple[str, str], ...]  # queue key, error text
-
-
-_ENDED = {ended.encode(): ended for ended in Ended}
-
-
-class _Part(NamedTuple):
-    """Arguments of a command, as they are and packed."""
-
-    arguments: list[bytes]
-    packed: Packed
-
-    @classmethod
-    def of(cls, arguments: list[bytes]) -> "_Part":
-        return cls(arguments, Packed.of(arguments))
-
-
-_NOTHING = _Part.of([])
+_SAME_KEPT = 1024
+_QUEUES_TO_WATCH = 16  # the one look at both takes keys in the square of this
 
 
 class _Same(NamedTuple):
     """What is the same in every turn that looks at these places."""
 
     places: Places
-    keys: _Part
-    args: _Part
-
-
-class _Script:
-    """One file of lua/, and what a server calls it."""
-
-    def __init__(self, name: str) -> None:
-        self.source = resources.files("redbike").joinpath("lua", f"{name}.lua").read_text("utf-8")
-        self.sha = ""
-
-    def run(self, client: redis.Redis, keys: Sequence[bytes], args: Sequence[Text]) -> Any:
-        """The script's reply, as redis-py gives it."""
-        return self._loaded(client, lambda: client.execute_command("EVALSHA", self.sha, len(keys), *keys, *args))
-
-    def run_prepared(
-        self,
-        client: redis.Redis,
-        wires: Wires,
-        keys: _Part,
-        more_keys: list[bytes],
-        args: _Part,
-        more_args: list[bytes],
-    ) -> Any:
-        """The same, with what is packed already left as it is."""
-        wire = wires.get()
-        if wire is None or not wire.claim():
-            return self.run(client, [*keys.arguments, *more_keys], [*args.arguments, *more_args])
-        count = keys.packed.arguments + len(more_keys)
-
-        def call() -> object:
-            head = Packed.of([b"EVALSHA", self.sha.encode(), b"%d" % count])
-            return wire.call(head, keys.packed, Packed.of(more_keys), args.packed, Packed.of(more_args))
-
-        try:
-            return self._loaded(client, call)
-        finally:
-            wire.free()
-
-    def _loaded(self, client: redis.Redis, call: Callable[[], object]) -> object:
-        for _ in range(3):
-            if self.sha:
-                try:
-                    return call()
-                except redis.exceptions.NoScriptError:
-                    pass
-            # A restarted or flushed server has forgotten it.
-            self.sha = self.load(client)
-        return call()
-
-    def load(self, client: redis.Redis) -> str:
-        """Make the server know the script; its SHA-1, by which to call it."""
-        sha: bytes | str = client.script_load(self.source)
-        return sha if isinstance(sha, str) else sha.decode()
+    keys: Part
+    args: Part
 
 
 class Scripts:
@@ -198,14 +40,20 @@ class Scripts:
         self._client = client
         self._wires = wires
         self._same: dict[tuple[int, bool, int], _Same] = {}
-        self._same_places: dict[tuple[str, str], _Part] = {}
+        self._same_places: dict[tuple[str, str], Part] = {}
         self._index_running = index_running
         self._keys = keys
         self._name = secrets.token_hex(8)
-        self._place, self._promote = _Script("place"), _Script("promote")
-        self._now, self._wake = _Script("now"), _Script("wake")
-        self._turn, self._unset, self._lost = _Script("turn"), _Script("unset"), _Script("lost")
+        self._place, self._promote = Script("place"), Script("promote")
+        self._now, self._wake = Script("now"), Script("wake")
+        self._turn, self._unset, self._lost = Script("turn"), Script("unset"), Script("lost")
         self._clock: tuple[float, float] | None = None
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the latest call of a turn or the like was sent, and its reply did not come."""
+        wire = self._wires.get_if_made()
+        return wire is not None and wire.is_unanswered
 
     def now(self) -> float:
         """The server's time, Unix seconds; asked for only where no reply has told it lately."""
@@ -220,7 +68,7 @@ class Scripts:
     def place(self, placement: Placement, now: float | None = None, nonce: str = "", only_lost: bool = False) -> bool:
         """Register a schedule and carry out its plan; `only_lost`: if the job is in no place. Whether it was done."""
         keys, tag, args = self._place_call(placement, now, nonce, only_lost)
-        reply = self._place.run_prepared(self._client, self._wires, keys, [tag], _NOTHING, args)
+        reply = self._place.run_prepared(self._client, self._wires, keys, [tag], NOTHING, args)
         if reply is not None:
             self._told(float(reply))
         return reply is not None
@@ -268,7 +116,7 @@ class Scripts:
         args = [_optional(now).encode(), b"%d" % limit, b"%d" % len(due)]
         args += [b"%d" % len(jobids) for jobids in due.values()]
         args += bad
-        reply = self._promote.run_prepared(self._client, self._wires, _NOTHING, call_keys, _NOTHING, args)
+        reply = self._promote.run_prepared(self._client, self._wires, NOTHING, call_keys, NOTHING, args)
         return self._read_look(reply, now, list(due))
 
     def _read_look(self, reply: bytes, now: float | None, queue_keys: list[str]) -> Look:
@@ -338,6 +186,8 @@ class Scripts:
         One plain command: for an idle worker.
         """
         queue_keys = places.keys[::3]
+        if len(queue_keys) > _QUEUES_TO_WATCH:
+            return bool(self._client.exists(self._keys.control, *queue_keys)), False
         watches = [self._keys.watch(queue_key) for queue_key in queue_keys]
         # EXISTS counts a key as often as it is named: so one number tells of both kinds of keys.
         weight = len(queue_keys) + 2
@@ -381,8 +231,8 @@ class Scripts:
         args += (len(places.timeouts_ms), *places.timeouts_ms)
         same = _Same(
             places,
-            _Part.of(_encoded([*first, keys.running, keys.retries, *places.keys])),
-            _Part.of([argument if isinstance(argument, bytes) else str(argument).encode() for argument in args]),
+            Part.of(_encoded([*first, keys.running, keys.retries, *places.keys])),
+            Part.of([argument if isinstance(argument, bytes) else str(argument).encode() for argument in args]),
         )
         if len(self._same) >= _SAME_KEPT:
             self._same.clear()
@@ -398,7 +248,7 @@ class Scripts:
         changed = ended == b"changed"
         return Turn(
             now=self._told(float(clock)) if now is None else now,
-            ended=_ENDED[ended],
+            ended=ENDED[ended],
             changed_text=text if changed else None,
             halted=halted == b"1",
             place=int(place) - 1 if place != b"0" else None,
@@ -412,9 +262,12 @@ class Scripts:
         found: Any = self._client.zrangebyscore(self._keys.running, "-inf", self.now(), start=0, num=limit)
         if not found:
             return []
-        parts = [parts for entry in found if len(parts := entry.split(b"\n", 2)) == 3]
+        ours = encode(self._keys.queue(""))
+        split = [entry.split(b"\n", 2) for entry in found]
+        parts = [words for words in split if len(words) == 3 and words[1].startswith(ours)]
         if len(parts) < len(found):
-            self._client.zrem(self._keys.running, *(entry for entry in found if entry.count(b"\n") < 2))
+            # Another's key, or none: on a Cluster such an entry would fail every look.
+            self._client.zrem(self._keys.running, *(b"\n".join(words) for words in split if words not in parts))
         if not parts:
             return []
         texts: Any = self._client.hmget(self._keys.schedules, [jobid for _, _, jobid in parts])
@@ -460,13 +313,13 @@ class Scripts:
 
     def _place_call(
         self, placement: Placement, now: float | None, nonce: str, only_lost: bool = False
-    ) -> tuple[_Part, bytes, list[bytes]]:
+    ) -> tuple[Part, bytes, list[bytes]]:
         """The keys that are the same for every job of the queue, the run tag, and the arguments."""
         keys, queue_key, client_name = self._keys, placement.queue_key, self._client_name()
         same = self._same_places.get((queue_key, client_name))
         if same is None:
             first = (keys.schedules, keys.statuses, keys.timeline, keys.retries, keys.memo(client_name))
-            same = _Part.of(_encoded([*first, *self.queue_triple(queue_key)]))
+            same = Part.of(_encoded([*first, *self.queue_triple(queue_key)]))
             if len(self._same_places) >= _SAME_KEPT:
                 self._same_places.clear()
             self._same_places[queue_key, client_name] = same

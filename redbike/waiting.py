@@ -5,12 +5,14 @@ queue is never popped by a blocking command, because a pop outside a script coul
 """
 
 import time
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import redis
 
 from redbike.trouble import Troubles
+
+T = TypeVar("T")
 
 LONGEST_WAIT_S = 1.0
 """After this long an idle process looks by itself: it notices what others wrote without a wake-up call."""
@@ -28,21 +30,23 @@ class Nap:
     """A stretch of waiting that a signal handler of the same thread may cut short.
 
     Python restarts an interrupted system call after the handler has run, so a handler that only sets a flag would
-    leave an idle process waiting. Within `with nap:` there is nothing but waiting, so an exception from a handler
+    leave an idle process waiting. In a nap there is nothing but waiting, so an exception from a handler
     breaks nothing.
     """
 
     def __init__(self) -> None:
         self._napping = False
 
-    def __enter__(self) -> None:
-        self._napping = True
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self._napping = False
-        return kind is Interrupted
+    def take(self, wait: Callable[[], T]) -> T | None:
+        """What `wait` gives, or None where a handler ended it."""
+        try:
+            try:
+                self._napping = True
+                return wait()
+            finally:
+                self._napping = False
+        except Interrupted:
+            return None
 
     def interrupt(self) -> None:
         """For a signal handler: end the nap, if there is one."""
@@ -54,40 +58,48 @@ class Nap:
 class WakeCalls:
     """A dispatcher's ear: published to when a job becomes due sooner than the dispatcher could know."""
 
-    def __init__(self, client: redis.Redis, channel: str) -> None:
+    def __init__(self, client: redis.Redis, channel: str, troubles: Troubles) -> None:
         self._client = client
         self._channel = channel
+        self._troubles = troubles
+        self._is_refused = False
         self._pubsub: redis.client.PubSub | None = None
 
     @property
     def is_listening(self) -> bool:
         """Whether calls are heard. After `subscribe`, the timeline has to be looked at once more."""
-        return self._pubsub is not None
+        return self._pubsub is not None or self._is_refused
 
     def subscribe(self) -> None:
-        """Listen from now on."""
+        """Listen from now on; where the server does not let us, there are no calls, and looking once a second remains."""
         self._pubsub = self._client.pubsub()
         try:
             self._pubsub.subscribe(self._channel)
             # The confirmation has to be read before the next look: calls between them would find nobody.
             self._pubsub.get_message(timeout=LONGEST_WAIT_S)
+        except redis.exceptions.NoPermissionError as error:
+            self.close()
+            self._is_refused = True
+            self._troubles.report(f"channel {self._channel}: jobs may be queued up to a second late", str(error))
         except Exception:
             self.close()
             raise
 
-    def wait(self, timeout_s: float) -> bytes | None:
-        """The job id of the latest call as soon as there is one, None after the timeout."""
+    def wait(self, timeout_s: float) -> bool:
+        """True as soon as there is a call, and all that wait are taken as one; False after the timeout."""
+        if self._is_refused:
+            time.sleep(timeout_s)
+            return False
         assert self._pubsub is not None
         try:
-            latest = message = self._pubsub.get_message(timeout=timeout_s)
-            while message is not None:
-                latest = message
-                message = self._pubsub.get_message(timeout=0)
+            called = self._pubsub.get_message(timeout=timeout_s) is not None
+            while called and self._pubsub.get_message(timeout=0) is not None:
+                pass
         except Exception:
             # A new subscription is simpler than knowing in which state this one is.
             self.close()
             raise
-        return latest["data"] if latest is not None and latest["type"] == "message" else None
+        return called
 
     def close(self) -> None:
         """Stop listening."""
@@ -126,5 +138,4 @@ def longest_wait_s(socket_timeout_s: float | None, wanted_s: float = LONGEST_WAI
 
 def pause(nap: Nap, seconds: float) -> None:
     """Sleep, unless a signal handler ends the nap."""
-    with nap:
-        time.sleep(seconds)
+    nap.take(lambda: time.sleep(seconds))

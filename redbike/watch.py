@@ -38,8 +38,9 @@ class Watch:
             if self._scripts.idle_clients() >= _MANY:
                 self._scripts.offer_watch(self.queue_keys, _VALID_S)
         if stirring or (stirring is None and now - self._looked_at >= _LOOK_EVERY_S):
+            halted = self._scripts.wake(self.queue_keys)
             self._looked_at = now
-            return self._scripts.wake(self.queue_keys)
+            return halted
         return False
 
     def end(self, halted: bool) -> None:

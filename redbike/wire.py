@@ -36,6 +36,8 @@ class Wire:
         self._send, self._read = connection.send_packed_command, connection.read_response
         self._is_broken = False
         self._lock = threading.Lock()
+        self.is_unanswered = False
+        """Whether a command was sent whose reply did not come: it may have been carried out."""
 
     def claim(self) -> bool:
         """Whether the wire is ours until `free`; another thread may be using it."""
@@ -55,13 +57,16 @@ class Wire:
         self._is_broken = True
         count = sum([part.arguments for part in parts])
         self._send([b"*%d\r\n" % count + b"".join([part.raw for part in parts])])
+        self.is_unanswered = True
         try:
             reply: object = self._read()
         except redis.ResponseError as error:
+            self.is_unanswered = False
             # A primary that has become a replica stays one: elsewhere, or on another connection, is its successor.
-            self._is_broken = isinstance(error, redis.exceptions.ReadOnlyError)
+            # (Redis 6.2 says so within the error of a script.)
+            self._is_broken = "READONLY" in str(error) or isinstance(error, redis.exceptions.ReadOnlyError)
             raise
-        self._is_broken = False
+        self._is_broken = self.is_unanswered = False
         return reply
 
 
@@ -80,3 +85,7 @@ class Wires:
             self._wire = Wire(self._client)
             self._pid = os.getpid()
         return self._wire
+
+    def get_if_made(self) -> Wire | None:
+        """The wire, where this process has needed one."""
+        return self._wire if self._pid == os.getpid() else None

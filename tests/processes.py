@@ -56,7 +56,7 @@ prefix: {prefix}
 worker: workers:Scribe('{queues}')
 
 [redbike-redis]
-unix_socket_path: {socket}
+{connection}
 """
 
 
@@ -66,7 +66,9 @@ class Site:
     def __init__(self, folder: Path, server: Server, prefix: str, queues: str = "A") -> None:
         self.folder, self.prefix = folder, prefix
         (folder / "workers.py").write_text(WORKERS)
-        (folder / ".redbike.conf").write_text(CONF.format(prefix=prefix, queues=queues, socket=server.socket))
+        connection = "\n".join(f"{name}: {value}" for name, value in server.config.items())
+        conf = CONF.format(prefix=prefix, queues=queues, connection=connection)
+        (folder / ".redbike.conf").write_text(conf)
         self.redis = server.client()
         self._started: list[subprocess.Popen[str]] = []
 

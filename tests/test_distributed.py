@@ -433,7 +433,7 @@ def test_tls_with_an_unknown_authority(
 def acl_rules(prefix: str, more: str = "") -> list[str]:
     """The rules that docs/scaling.md gives for a user, for this prefix."""
     text = (ROOT / "docs" / "scaling.md").read_text("utf-8")
-    rules = re.search(r"^ACL SETUSER redbike on >secret (.*(?:\n    .*)*)", text, re.MULTILINE)
+    rules = re.search(r"^    ACL SETUSER redbike on >secret (.*(?:\n        .*)*)", text, re.MULTILINE)
     assert rules
     return [*rules[1].replace("{myapp}", prefix).split(), *more.split()]
 

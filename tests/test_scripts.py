@@ -11,7 +11,8 @@ from conftest import Server
 from state import bring_about, memos, state
 
 from redbike.keys import Keys
-from redbike.scripts import NO_PLACES, Ended, Ending, Placement, Places, Scripts, Turn, encode
+from redbike.scripts import Scripts
+from redbike.steps import NO_PLACES, Ended, Ending, Placement, Places, Turn, encode
 from redbike.wire import Wires
 
 NOW = 1_700_000_000.25

@@ -3,6 +3,7 @@
 Everything listens on unix sockets in one temporary folder, and is ended by its pid.
 """
 
+import contextlib
 import itertools
 import random
 import shutil
@@ -140,12 +141,13 @@ class Arena:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.zygote.close()
-        self.client.close()
-        self.notary.close()
-        self.server.kill()
-        self._notary.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.ExitStack() as stack:  # each of these, whatever becomes of the others
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            for server in (self.server, self._notary):
+                stack.callback(server.kill)
+            for client in (self.client, self.notary):
+                stack.callback(client.close)
+            stack.callback(self.zygote.close)
 
 
 class Round:

@@ -3,6 +3,8 @@
 Started as a program by `Zygote`. Has no threads, so forking is safe; ends its children when its input ends.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -19,6 +21,7 @@ import redbike
 import redbike.cli
 from benchmarks.chaos import clock
 
+_PR_SET_PDEATHSIG = 1  # prctl(2): when the parent ends, however, so does this process
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -118,6 +121,8 @@ def _become(request: dict[str, Any]) -> None:
     """In the child: be the command, and never return."""
     code = 70
     try:
+        with contextlib.suppress(AttributeError):  # Linux only
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.chdir(request["folder"])
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for number in (1, 2):

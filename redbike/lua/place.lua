@@ -67,7 +67,7 @@ if plan == 'queue' then
             redis.call('SADD', members, job)
         end
         if redis.call('EXISTS', bell) == 0 then
-            redis.call('LPUSH', bell, '1')
+            redis.pcall('LPUSH', bell, '1')
         end
         if register == 'yes' then
             redis.call('ZREM', timeline, job)
@@ -80,7 +80,7 @@ elseif plan == 'at' then
     local earliest = due < now + 1 and redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
     redis.call('ZADD', timeline, ARGV[5], job)
     if earliest and (not earliest[2] or due < tonumber(earliest[2])) then
-        redis.call('PUBLISH', channel, job)
+        redis.pcall('PUBLISH', channel, job)
     end
     event = 'TML'
 else

@@ -98,7 +98,7 @@ local function queue_up(number, due)
         redis.call('SADD', members, unpack(fresh))
         queued = queued + #fresh
         if redis.call('EXISTS', bell) == 0 then
-            redis.call('LPUSH', bell, '1')
+            redis.pcall('LPUSH', bell, '1')
         end
     end
 end

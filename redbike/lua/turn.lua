@@ -17,7 +17,8 @@
 --       then, to end a run:
 --         4 job id  5 run tag  6 key of the list that it was taken from
 --         7 the schedule text that the plan was made from
---         8 the plan: 'queue', 'at', 'stop', 'bad', 'die', 'quit' (the job stopped itself) or 'unset'
+--         8 the plan: 'queue', 'at', 'stop', 'bad', 'over' (its schedule was for one run), 'die', 'quit' (the job stopped
+--           itself) or 'unset'
 --         9 for 'at': the due time, Unix seconds
 --         10 how often the job is tried again before the plan is carried out; '' where that is not counted,
 --            0 where the run went well and earlier tries are to be forgotten
@@ -111,7 +112,7 @@ end
 
 -- Whether a run that outlived its timeout is still to be ended: nobody did, and the job is in no other place by now.
 local function is_abandoned(job, holder, mine, taken_from, members)
-    local known = redis.pcall('ZREM', running, entry(mine, taken_from, job)) == 1
+    local known = redis.call('ZREM', running, entry(mine, taken_from, job)) == 1
     return known
         and (not holder or holder == mine)
         and not redis.call('ZSCORE', timeline, job)
@@ -168,7 +169,7 @@ local function end_run()
         -- An earlier entry is a run that was asked for during this one: it comes first.
         redis.call('ZADD', timeline, 'LT', due, job)
         if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
-            redis.call('PUBLISH', ARGV[3], job)
+            redis.pcall('PUBLISH', ARGV[3], job)
         end
         set_status(job, 'TML')
     elseif plan == 'stop' then
@@ -178,7 +179,7 @@ local function end_run()
         set_status(job, 'BAD')
     elseif plan == 'die' then
         set_status(job, 'DIE')
-    elseif plan == 'quit' then
+    elseif plan == 'quit' or plan == 'over' then
         redis.call('HSET', schedules, job, 'STOP')
         stop(job, text, queue, members, bell)
     end
@@ -212,6 +213,9 @@ local function take(troubles)
         local queue, members, bell = unpack(KEYS, 5 + 3 * number, 7 + 3 * number)
         local job = redis.pcall('RPOP', queue)
         if type(job) == 'table' then
+            if string.sub(job.err, 1, 9) ~= 'WRONGTYPE' then
+                redis.call('RPOP', queue) -- A server that takes no writes: no queue is to blame, and the call fails.
+            end
             troubles[#troubles + 1] = word .. ' ' .. job.err
         elseif job then
             redis.pcall('SREM', members, job)
@@ -289,7 +293,7 @@ end
 for queue, bell in pairs(to_ring) do
     if length[queue] ~= 0 and redis.call('EXISTS', bell) == 0 then
         if length[queue] or redis.pcall('EXISTS', queue) == 1 then
-            redis.call('LPUSH', bell, '1')
+            redis.pcall('LPUSH', bell, '1')
         end
     end
 end

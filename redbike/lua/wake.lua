@@ -9,7 +9,7 @@ local halted = redis.pcall('GET', KEYS[1]) == 'HALT'
 for at = 2, #KEYS, 2 do
     local queue, bell = KEYS[at], KEYS[at + 1]
     if (halted or redis.call('EXISTS', queue) == 1) and redis.call('EXISTS', bell) == 0 then
-        redis.call('LPUSH', bell, '1')
+        redis.pcall('LPUSH', bell, '1')
     end
 end
 return halted and 1 or 0
