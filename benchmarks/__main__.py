@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks import fleet, idle, latency, round_trips, scale, script_times, setting, throughput
@@ -103,8 +102,8 @@ def table(comparisons: Sequence[Comparison]) -> str:
             (
                 one.figure.title,
                 one.figure.unit,
-                f"{median(one.yardstick):,.5g}" if one.yardstick else "-",
-                f"{median(one.checkout):,.5g}",
+                f"{one.figure.told(one.yardstick):,.5g}" if one.yardstick else "-",
+                f"{one.figure.told(one.checkout):,.5g}",
                 f"{times:,.3g}" if times is not None else "",
                 one.figure.aim,
                 {True: "met", False: "MISSED", None: ""}[one.is_met],

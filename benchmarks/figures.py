@@ -1,6 +1,6 @@
-"""What a figure is: a number with a unit, a better direction and perhaps an aim, taken in rounds, told as a median."""
+"""What a figure is: a number with a unit, a better direction and perhaps an aim, taken in rounds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
@@ -16,6 +16,11 @@ class Figure:
     wanted: float | None = None  # how many times better than the yardstick it is meant to be
     within: float | None = None  # for a cost: how many times that of the yardstick it may be
     limit: float | None = None  # what it is meant to stay within, in its unit
+    is_extreme: bool = False  # an interruption can only add to it: the least of the rounds is told, not the median
+
+    def told(self, rounds: Sequence[float]) -> float:
+        """The number that stands for all rounds."""
+        return min(rounds) if self.is_extreme else median(rounds)
 
     @property
     def aim(self) -> str:
@@ -52,7 +57,7 @@ class Comparison:
         """By how much the checkout's median beats the yardstick's; None where there is nothing to divide by."""
         if not self.yardstick:
             return None
-        before, after = median(self.yardstick), median(self.checkout)
+        before, after = self.figure.told(self.yardstick), self.figure.told(self.checkout)
         more, less = (after, before) if self.figure.better == "more" else (before, after)
         return more / less if less else None
 
@@ -61,6 +66,6 @@ class Comparison:
         """Whether the aim is reached; None where there is none, or no yardstick to hold it against."""
         figure, times = self.figure, self.times_better
         if figure.limit is not None:
-            return median(self.checkout) <= figure.limit
+            return figure.told(self.checkout) <= figure.limit
         wanted = figure.wanted if figure.within is None else 1 / figure.within
         return None if wanted is None or times is None else times >= wanted

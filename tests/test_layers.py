@@ -23,7 +23,8 @@ LAYERS = [
     {"recovery", "order", "registry", "watch"},
     {"ending", "loop", "connection"},
     {"scripts", "patience", "schedule", "embedded"},
-    {"wire", "cron"},
+    {"script", "cron"},
+    {"wire", "steps"},
     {"keys", "waiting", "worker", "timefile", "schedulefile", "recurrence"},
     {"errors", "trouble", "zones"},
 ]
@@ -36,6 +37,7 @@ USE_REDIS = {
     "patience",
     "recovery",
     "registry",
+    "script",
     "scripts",
     "waiting",
     "wire",

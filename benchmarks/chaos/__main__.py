@@ -4,6 +4,7 @@ import argparse
 import json
 import platform
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"{unknown[0]!r} is no fault; there are {', '.join(FAULTS)}")
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended
     totals: dict[str, Verdict] = {}
     with Arena() as arena:
         about = f"seed {seed}, {arena.describe()}, Python {platform.python_version()}"
