@@ -102,6 +102,15 @@ class Group:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        try:
+            self._start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def _start(self) -> None:
+        """Start the nodes, and wait until they know of each other."""
+        raise NotImplementedError
 
     def add(self, settings: str = "") -> Node:
         node = Node(settings)
@@ -122,8 +131,7 @@ class Group:
 class Watched(Group):
     """A primary and a replica, watched by one Sentinel whose word is enough."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def _start(self) -> None:
         self.primary, self.replica = self.add("repl-diskless-sync-delay 0"), self.add("repl-diskless-sync-delay 0")
         self.primary.ready()
         self.replica.ready().ask("REPLICAOF", "127.0.0.1", self.primary.port)
@@ -155,9 +163,13 @@ class Watched(Group):
 class Cluster(Group):
     """Primaries without replicas that share the slots evenly, and keep an append-only file."""
 
-    def __init__(self, size: int = 3, settings: str = "") -> None:
+    def __init__(self, size: int = 3) -> None:
+        self._size = size
         super().__init__()
-        settings += "\ncluster-enabled yes\ncluster-port {bus}\ncluster-node-timeout 1000\nappendonly yes"
+
+    def _start(self) -> None:
+        size = self._size
+        settings = "cluster-enabled yes\ncluster-port {bus}\ncluster-node-timeout 1000\nappendonly yes"
         for _ in range(size):
             self.add(settings)
         for number, node in enumerate(self.nodes):

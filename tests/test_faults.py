@@ -234,7 +234,7 @@ def test_loops_live_with_a_line_that_breaks_all_the_time(
         worker.acts |= dict.fromkeys([f"often{n}:A" for n in range(4)], lambda: 0.05)
         loops.work(worker, redis_config=config)
     loops.dispatch(redis_config=config)
-    bike = fleet(redis_config=config)
+    bike = fleet()
     proxy.cut(lambda n: (Loss.REPLY if n % 2 else Loss.COMMAND) if n % 9 == 8 else None)
     once = [f"once{n}:A" for n in range(60)]
     for n in range(4):
