@@ -71,7 +71,7 @@ class WakeCalls:
         return self._pubsub is not None or self._is_refused
 
     def subscribe(self) -> None:
-        """Listen from now on; where the server does not let us, there are no calls, and looking once a second remains."""
+        """Listen from now on; where the server refuses that, there are no calls, and looking once a second remains."""
         self._pubsub = self._client.pubsub()
         try:
             self._pubsub.subscribe(self._channel)

@@ -13,8 +13,8 @@ _OFFER_EVERY_S = 20.0
 _FIRST_OFFER_AFTER_S = 3.0
 _VALID_S = 45  # how long workers rely on it
 _MANY = 16
-"""From so many idle clients on, workers may rely on the watch. Should the dispatcher be killed, there are then enough of
-them, each looking by itself every few seconds, for one to look within a second."""
+"""From so many idle clients on, workers may rely on the watch. Should the dispatcher be killed, there are then enough
+of them, each looking by itself every few seconds, for one to look within a second."""
 
 
 class Watch:

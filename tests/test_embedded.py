@@ -415,7 +415,7 @@ def test_deleted_files_do_not_bring_a_second_server(
     for name in (SOCKET_NAME, PID_NAME, embedded.USERS_NAME):
         (folder / name).unlink()
     try:
-        with pytest.raises(ServerError, match="no answer for 0.2 s"):
+        with pytest.raises(ServerError, match=r"no answer for 0\.2 s"):
             EmbeddedServer(folder).join()
         assert server_pids(folder) == {pid}
     finally:
@@ -526,7 +526,7 @@ def test_a_loading_server_is_waited_for(server: EmbeddedServer, folder: Path) ->
 def test_a_wait_for_loading_is_bounded(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A load that takes longer than we wait is an error that says so."""
     monkeypatch.setattr(embedded, "LOADING_TIMEOUT_S", 0.01)
-    with pytest.raises(ServerError, match="still loading its data after 0.01 s: see"):
+    with pytest.raises(ServerError, match=r"still loading its data after 0\.01 s: see"):
         server.ensure_running()
 
 
