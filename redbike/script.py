@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import redis
 
@@ -60,12 +60,42 @@ class Script:
 
         def load() -> Any:
             # Over the wire as well: after a failover, the client's other connections may still lead to the old server.
-            return wire.call(Packed.of([b"SCRIPT", b"LOAD", self.source.encode()]))
+            return wire.call(self._loading())
 
         try:
             return self._loaded(load, call)
         finally:
             wire.free()
+
+    def run_many(
+        self, client: redis.Redis, wires: Wires, calls: Sequence[tuple[Part, list[bytes], list[bytes]]]
+    ) -> None:
+        """Run it for each of these keys, more keys and arguments, in one round trip; the replies are not told.
+
+        Raises NoScriptError where the server forgets it in the middle.
+        """
+        wire = wires.get()
+        if wire is None or not wire.claim():
+            self.sha = self.load(client)
+            pipeline = client.pipeline(transaction=False)
+            for keys, more_keys, args in calls:
+                all_keys = [*keys.arguments, *more_keys]
+                pipeline.execute_command("EVALSHA", self.sha, len(all_keys), *all_keys, *args)
+            pipeline.execute()
+            return
+        try:
+            self.sha = _text(cast(bytes | str, wire.call(self._loading())))
+            wire.call_many([self._packed_call(*call) for call in calls])
+        finally:
+            wire.free()
+
+    def _packed_call(self, keys: Part, more_keys: list[bytes], args: list[bytes]) -> list[Packed]:
+        count = keys.packed.arguments + len(more_keys)
+        head = Packed.of([b"EVALSHA", self.sha.encode(), b"%d" % count])
+        return [head, keys.packed, Packed.of([*more_keys, *args])]
+
+    def _loading(self) -> Packed:
+        return Packed.of([b"SCRIPT", b"LOAD", self.source.encode()])
 
     def load(self, client: redis.Redis) -> str:
         """Make the server know the script; its SHA-1, by which to call it."""

@@ -81,15 +81,13 @@ class Scripts:
         """
         done = self._placed(nonce) if resume else 0
         while done < len(placements):
-            self._place.sha = self._place.load(self._client)
-            pipeline = self._client.pipeline(transaction=False)
+            calls = []
             for index in range(done, len(placements)):
                 placement = placements[index]._replace(once=True)
                 keys, tag, args = self._place_call(placement, None, f"{nonce}:{index:08d}")
-                call = ("EVALSHA", self._place.sha, len(keys.arguments) + 1, *keys.arguments, tag, *args)
-                pipeline.execute_command(*call)
+                calls.append((keys, [tag], args))
             try:
-                pipeline.execute()
+                self._place.run_many(self._client, self._wires, calls)
                 return
             except redis.exceptions.NoScriptError:
                 done = self._placed(nonce)

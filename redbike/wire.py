@@ -6,7 +6,7 @@ are the same in every call, and the way to a pool and back. RESP: the Redis seri
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -49,25 +49,48 @@ class Wire:
 
     def call(self, *parts: Packed) -> object:
         """Send one command, made of these parts in order, and read its reply. For whoever has claimed the wire."""
+        self._send_all([parts])
+        try:
+            reply: object = self._read()
+        except redis.ResponseError as error:
+            self._answered(error)
+            raise
+        self._answered(None)
+        return reply
+
+    def call_many(self, commands: Sequence[Sequence[Packed]]) -> None:
+        """Send commands together and read all their replies; the first error among these is raised in the end."""
+        self._send_all(commands)
+        first_error: redis.ResponseError | None = None
+        for _ in commands:
+            try:
+                self._read()
+            except redis.ResponseError as error:
+                first_error = first_error or error
+        self._answered(first_error)
+        if first_error is not None:
+            raise first_error
+
+    def _send_all(self, commands: Sequence[Sequence[Packed]]) -> None:
         if self._is_broken:
             # Sending would connect by itself, but to where the primary was, without asking the Sentinels. And a reply
             # that came too late to be read must not be taken for the next one.
             self._connection.disconnect()
             self._connection.connect()
         self._is_broken = True
-        count = sum([part.arguments for part in parts])
-        self._send([b"*%d\r\n" % count + b"".join([part.raw for part in parts])])
+        self._send([b"".join([_command(parts) for parts in commands])])
         self.is_unanswered = True
-        try:
-            reply: object = self._read()
-        except redis.ResponseError as error:
-            self.is_unanswered = False
-            # A primary that has become a replica stays one: elsewhere, or on another connection, is its successor.
-            # (Redis 6.2 says so within the error of a script.)
-            self._is_broken = "READONLY" in str(error) or isinstance(error, redis.exceptions.ReadOnlyError)
-            raise
-        self._is_broken = self.is_unanswered = False
-        return reply
+
+    def _answered(self, error: redis.ResponseError | None) -> None:
+        self.is_unanswered = False
+        # A primary that has become a replica stays one: elsewhere, or on another connection, is its successor.
+        # (Redis 6.2 says so within the error of a script.)
+        self._is_broken = error is not None and "READONLY" in f"{type(error).__name__.upper()} {error}"
+
+
+def _command(parts: Sequence[Packed]) -> bytes:
+    count = sum([part.arguments for part in parts])
+    return b"*%d\r\n" % count + b"".join([part.raw for part in parts])
 
 
 class Wires:
