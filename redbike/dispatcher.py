@@ -12,9 +12,10 @@ from redbike.recovery import Recovery
 from redbike.scripts import Scripts
 from redbike.steps import Look, decode
 from redbike.timefile import TimeFile
-from redbike.waiting import WakeCalls
+from redbike.waiting import WakeCalls, pause
 from redbike.watch import Watch
 
+_LAST_STRETCH_S = 0.001
 _BATCH = 100  # jobs a call: half a millisecond or so of the server's time
 
 
@@ -99,7 +100,7 @@ class Dispatcher:
         """Wait for a wake-up call, for the first job to come due, or for a second; then look again."""
         wait_s = self._loop.longest_wait_s
         if look.first is not None:
-            wait_s = min(wait_s, look.first[1] - self._now())
+            wait_s = min(wait_s, look.first[1] - self._now() - _LAST_STRETCH_S)
         if self._recovery is not None:
             wait_s = min(wait_s, self._recovery.wait_s())
         if wait_s > 0:
@@ -108,6 +109,11 @@ class Dispatcher:
                 return look
             if called:
                 return self.sweep()
+        if look.first is not None:
+            last_s = look.first[1] - self._now()
+            if 0 < last_s <= 2 * _LAST_STRETCH_S:
+                # Waiting for a call counts in whole milliseconds; sleeping does not.
+                pause(self._loop.nap, last_s)
         if not self._is_due(look):
             look = self._loop.patience.outlast(lambda _: self._peek(), self._loop.stop)
             self._write_time()
