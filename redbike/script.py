@@ -52,11 +52,9 @@ class Script:
         wire = wires.get()
         if wire is None or not wire.claim():
             return self.run(client, [*keys.arguments, *more_keys], [*args.arguments, *more_args])
-        count = keys.packed.arguments + len(more_keys)
 
         def call() -> object:
-            head = Packed.of([b"EVALSHA", self.sha.encode(), b"%d" % count])
-            return wire.call(head, keys.packed, Packed.of(more_keys), args.packed, Packed.of(more_args))
+            return wire.call(*self._packed_call(keys, more_keys, args, more_args))
 
         def load() -> Any:
             # Over the wire as well: after a failover, the client's other connections may still lead to the old server.
@@ -85,14 +83,14 @@ class Script:
             return
         try:
             self.sha = _text(cast(bytes | str, wire.call(self._loading())))
-            wire.call_many([self._packed_call(*call) for call in calls])
+            wire.call_many([self._packed_call(keys, more_keys, NOTHING, args) for keys, more_keys, args in calls])
         finally:
             wire.free()
 
-    def _packed_call(self, keys: Part, more_keys: list[bytes], args: list[bytes]) -> list[Packed]:
+    def _packed_call(self, keys: Part, more_keys: list[bytes], args: Part, more_args: list[bytes]) -> list[Packed]:
         count = keys.packed.arguments + len(more_keys)
         head = Packed.of([b"EVALSHA", self.sha.encode(), b"%d" % count])
-        return [head, keys.packed, Packed.of([*more_keys, *args])]
+        return [head, keys.packed, Packed.of(more_keys), args.packed, Packed.of(more_args)]
 
     def _loading(self) -> Packed:
         return Packed.of([b"SCRIPT", b"LOAD", self.source.encode()])
