@@ -44,6 +44,10 @@ class Unsettled(Exception):
     """Something that had to come did not come within its time."""
 
 
+class LeftOut(Exception):
+    """This machine lacks what a fault needs; the message says what."""
+
+
 def wait_for(condition: Callable[[], object], within_s: float, what: str) -> None:
     """Return as soon as the condition holds."""
     give_up_at = time.monotonic() + within_s

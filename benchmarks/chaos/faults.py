@@ -2,11 +2,13 @@
 
 import contextlib
 import random
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 
-from benchmarks.chaos.arena import SECONDLY, Arena, Round, Unsettled, wait_for
+from benchmarks.chaos.arena import SECONDLY, Arena, LeftOut, Round, Unsettled, wait_for
 from benchmarks.chaos.clock import WrongClock
 from benchmarks.chaos.foreign import OldFleet
 from benchmarks.chaos.garbage import garbage
@@ -391,11 +393,39 @@ def _write_by_hand(game: Round, rng: random.Random) -> None:
     game.once.append(jobid)
 
 
+# All of it, in any order
+
+
+def model(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """A state machine drives the scripts and a model of them side by side; a fault is a step of it."""
+    try:
+        from benchmarks.chaos.model import Tally, play
+    except ModuleNotFoundError as error:
+        raise LeftOut(f"{error.name} is not installed: pip install redbike[test]") from error
+    verdict, tally, began_at = Verdict("model"), Tally(), time.monotonic()
+    while tally.steps < size.steps and verdict.is_sound:
+        runs = min(_MOST_RUNS, 1 + (size.steps - tally.steps) // _STEPS_WITH_NESTED)
+        seed = rng.randrange(10**9)
+        try:
+            play(arena.server.socket, arena.folder, tally, runs, _STEPS_OF_A_RUN, seed, is_long=True)
+        except Exception as error:  # whatever a step may raise
+            verdict.complaints.append(f"seed {seed}: {''.join(traceback.format_exception(error))}")
+        if size.steps > _TOLD_FROM:
+            print(f"model: {tally.steps:,} of {size.steps:,} steps", file=sys.stderr, flush=True)
+    verdict.faults, verdict.occurrences, verdict.took_s = tally.steps, tally.runs, time.monotonic() - began_at
+    return verdict
+
+
+_STEPS_OF_A_RUN = 50
+_STEPS_WITH_NESTED = 150  # about so many are those, with what is done while jobs run
+_MOST_RUNS = 100
+_TOLD_FROM = 10_000
+
 Fault = Callable[[Arena, random.Random, Size], Verdict]
 
 FAULTS: dict[str, Fault] = {
     one.__name__: one
-    for one in (crash, replies, late, flush, restart, down, frozen, refused, clock, many, foreign, garbage)
+    for one in (crash, replies, late, flush, restart, down, frozen, refused, clock, many, foreign, garbage, model)
 }
 """By name, in the order in which a soak begins."""
 
@@ -404,5 +434,7 @@ def play(arena: Arena, name: str, seed: int, number: int, size: Size) -> Verdict
     """The round of this fault with this number, from 0: the same chance each time."""
     try:
         return FAULTS[name](arena, random.Random(f"{seed}/{name}/{number}"), size)
+    except LeftOut as error:
+        return Verdict(name, left_out=str(error))
     except (Unsettled, ServerError) as error:
         return Verdict(name, complaints=[f"round {number} broke off: {error}", *arena.clear_up()])

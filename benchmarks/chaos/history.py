@@ -67,6 +67,8 @@ class Verdict:
     complaints: list[str] = field(default_factory=list)
     lateness_s: list[float] = field(default_factory=list)
     took_s: float = 0.0
+    left_out: str = ""
+    """Why the round was not played; empty where it was."""
 
     @property
     def is_sound(self) -> bool:
@@ -77,6 +79,7 @@ class Verdict:
         self.faults += other.faults
         self.occurrences += other.occurrences
         self.took_s += other.took_s
+        self.left_out = self.left_out or other.left_out
         for name in ("lost", "doubled", "stalled", "complaints", "lateness_s"):
             getattr(self, name).extend(getattr(other, name))
 

@@ -20,6 +20,7 @@ class Size:
     answers: int  # with how many different errors
     garbage: int  # how many kinds of garbage for each key
     keys: int  # how many keys hold garbage
+    steps: int  # of the model
 
 
 SUITE = Size(
@@ -36,6 +37,7 @@ SUITE = Size(
     answers=2,
     garbage=1,
     keys=4,
+    steps=400,
 )
 QUICK = Size(
     boundaries=12,
@@ -51,6 +53,7 @@ QUICK = Size(
     answers=7,
     garbage=2,
     keys=99,
+    steps=4_000,
 )
 SOAK = Size(
     boundaries=24,
@@ -66,4 +69,5 @@ SOAK = Size(
     answers=7,
     garbage=6,
     keys=99,
+    steps=100_000,
 )
