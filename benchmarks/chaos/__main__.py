@@ -66,6 +66,9 @@ def tell(verdict: Verdict, number: int) -> None:
     """What is wrong, as soon as it is known."""
     state = "sound" if verdict.is_sound else "NOT SOUND"
     print(f"{verdict.fault} {number}: {state}, {verdict.took_s:.1f} s", file=sys.stderr, flush=True)
+    if verdict.kinds:
+        kinds = sorted(verdict.kinds.items(), key=lambda kind: -kind[1])
+        print(f"  of {', '.join(f'{kind} {count:,}' for kind, count in kinds)}", file=sys.stderr, flush=True)
     for kind in ("lost", "doubled", "stalled", "complaints"):
         for one in getattr(verdict, kind)[:5]:
             print(f"  {kind}: {one}", file=sys.stderr, flush=True)

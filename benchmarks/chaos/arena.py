@@ -292,15 +292,24 @@ class Round:
             if actor.pid not in self.killed:
                 actor.send(signal.SIGTERM)
         for actor in self.actors:
-            code = actor.wait(15)
-            expected = -signal.SIGKILL if actor.pid in self.killed else 0
-            if code != expected:
-                self.complain(f"exit {code}: {' / '.join(actor.lines('')[-3:])}")
-                if code is None:
-                    self.kill(actor)
-            tracebacks = actor.lines("Traceback")
-            if tracebacks:
-                self.complain(f"traceback in {actor.log.name}: {actor.lines('Error')[-1:]}")
+            self._check_end(actor)
+
+    def retire(self, actor: Actor) -> None:
+        """End one of the fleet as an operator would, while the others go on."""
+        self.actors.remove(actor)
+        actor.send(signal.SIGTERM)
+        self._check_end(actor)
+
+    def _check_end(self, actor: Actor) -> None:
+        code = actor.wait(15)
+        expected = -signal.SIGKILL if actor.pid in self.killed else 0
+        if code != expected:
+            self.complain(f"exit {code}: {' / '.join(actor.lines('')[-3:])}")
+            if code is None:
+                self.kill(actor)
+        tracebacks = actor.lines("Traceback")
+        if tracebacks:
+            self.complain(f"traceback in {actor.log.name}: {actor.lines('Error')[-1:]}")
 
     def finish(self, within_s: float = 30.0, *, dropped_is_lost: bool = True) -> Verdict:
         """Let the fleet come to rest, stop it, and judge."""

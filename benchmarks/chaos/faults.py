@@ -1,18 +1,21 @@
 """The faults, one function each: a round with a fleet, the fault, and the verdict. Chance comes from the seed alone."""
 
 import contextlib
+import itertools
 import random
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from benchmarks.chaos.arena import SECONDLY, Arena, LeftOut, Round, Unsettled, wait_for
 from benchmarks.chaos.clock import WrongClock
 from benchmarks.chaos.foreign import OldFleet
 from benchmarks.chaos.garbage import garbage
 from benchmarks.chaos.history import Verdict, missing_seconds
+from benchmarks.chaos.losses import Losses
 from benchmarks.chaos.proxy import Fate, FaultProxy
 from benchmarks.chaos.recorder import Recorder
 from benchmarks.chaos.sizes import Size
@@ -60,7 +63,7 @@ def _kill_at(game: Round, role: str, number: int, fate: Fate, rng: random.Random
     game.set_now(3)
     game.set_at(3, rng, 0.3)
     with _proxy(game.arena) as proxy:
-        proxy.judge = lambda n, _name: fate if n == number else Fate.PASS
+        proxy.judge = lambda n, _kind: fate if n == number else Fate.PASS
         proxy.before_cut = strike
         jobid = game.new_id("set")
         arguments = ("set", jobid, "NOW") if role == "set" else (role,)
@@ -86,23 +89,90 @@ def _kill_at(game: Round, role: str, number: int, fate: Fate, rng: random.Random
 
 
 def replies(arena: Arena, rng: random.Random, size: Size) -> Verdict:
-    """Commands and replies are lost or torn: one in six for the loops, one in seven for whoever sets jobs."""
-    game = Round(arena, "replies")
-    fates = [Fate.LOSE_REPLY, Fate.LOSE_REPLY, Fate.TEAR_REPLY, Fate.LOSE_COMMAND]
+    """Commands are carried out and their replies lost, of every kind that is sent: one in six at the most.
+
+    Those who set jobs are under the same fault, and so are processes that come and go.
+    """
+    game, losses, over = Round(arena, "replies"), Losses(rng, 1 / 6), threading.Event()
+    roles = ["dispatch"] * 2 + ["work"] * 3
+    with contextlib.ExitStack() as stack:
+        # One for each process, for it is one process that has to bear losses in a row.
+        proxies = [stack.enter_context(_proxy(arena)) for _ in range(len(roles) + _SETTERS)]
+        for number, proxy in enumerate(proxies):
+            proxy.judge = losses.judge(_REST if number < len(roles) else _REST_OF_A_SETTER)
+        confs = [game.conf(proxy.socket) for proxy in proxies]
+        game.actors += map(game.run, confs, roles)
+        game.set_often(12)
+        game.set_ticks(3)
+        game.circulates(20)
+        losses.are_on = True
+        pool = stack.enter_context(ThreadPoolExecutor(_SETTERS))
+        stack.callback(over.set)
+        is_over = [over.is_set, lambda: losses.lost.total() >= size.losses]
+        setters = [
+            pool.submit(_set_all_sorts, game, proxy, random.Random(rng.random()), lambda: any(one() for one in is_over))
+            for proxy in proxies[len(roles) :]
+        ]
+        for number in itertools.cycle(range(len(roles))):
+            game.retire(game.actors[0])
+            game.actors.append(game.run(confs[number], roles[number]))
+            if not wait(setters, timeout=1).not_done:
+                break
+        unset = [jobid for setter in setters for jobid in setter.result()]
+        losses.are_on = False
+        game.verdict.faults, game.verdict.kinds = losses.lost.total(), dict(losses.lost)
+        game.verdict.complaints += losses.faults()
+        left = [jobid for jobid in unset if set(game.bike.tell(jobid).values()) != {None, False}]
+        game.verdict.complaints += [f"{jobid} was unset, and left something" for jobid in left]
+        verdict = game.finish()
+        verdict.doubled += [f"{jobid}, which was unset" for jobid in unset if jobid in game.history.runs]
+        return verdict
+
+
+_SETTERS = 4
+_REST = 3  # commands: two that open a connection, and the one that is repeated on it
+_REST_OF_A_SETTER = 12  # a verb gives up after four tries, of so many commands at the most
+
+
+def _set_all_sorts(game: Round, proxy: FaultProxy, rng: random.Random, is_over: Callable[[], bool]) -> list[str]:
+    """Every verb that changes a job, again and again. Jobs that were unset before they were due, and must not run."""
+    unset = []
+    rows = game.folder / game.new_id("rows")
+    with _bike(game, proxy) as bike:
+        while not is_over():
+            game.set_now(3, bike)
+            game.set_at(3, rng, 0.5, bike)
+            unset.append(jobid := game.new_id("unset"))
+            bike.set(jobid, "AT:4000000000")
+            bike.unset(jobid)
+            jobid, *jobids = [game.new_id("once") for _ in range(5)]
+            bike.set(jobid, "STOP")
+            bike.enqueue(jobid)
+            rows.write_text("".join(f"{one},{rng.choice(['NOW', 'AT:1'])}\n" for one in jobids))
+            bike.load_csv(rows)
+            game.once += (jobid, *jobids)
+            bike.tell(jobid)
+    return unset
+
+
+def torn(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """Replies are torn, and commands lost: one in six for the loops, one in seven for whoever sets jobs."""
+    game = Round(arena, "torn")
+    fates = [Fate.TEAR_REPLY, Fate.LOSE_COMMAND]
     with _proxy(arena) as proxy, _proxy(arena) as setters:
         game.fleet(2, 3, game.conf(proxy.socket))
         game.set_often(6)
         game.set_ticks(3)
         game.circulates(20)
-        proxy.judge = lambda _n, _name: rng.choice(fates) if rng.random() < 1 / 6 else Fate.PASS
+        proxy.judge = lambda _n, _kind: rng.choice(fates) if rng.random() < 1 / 6 else Fate.PASS
         # A verb gives up after four tries, of three commands each: not all of them may fail.
-        setters.judge = lambda n, _name: rng.choice(fates) if n % 7 == 6 else Fate.PASS
+        setters.judge = lambda n, _kind: rng.choice(fates) if n % 7 == 6 else Fate.PASS
         with _bike(game, setters) as bike:
-            while proxy.faults + setters.faults < size.losses:
+            while proxy.faults + setters.faults < size.losses // 5:
                 game.set_now(4, bike)
                 game.set_at(2, rng, 0.5, bike)
         game.verdict.faults = proxy.faults + setters.faults
-        proxy.judge = lambda _n, _name: Fate.PASS
+        proxy.judge = lambda _n, _kind: Fate.PASS
         return game.finish()
 
 
@@ -113,14 +183,14 @@ def late(arena: Arena, rng: random.Random, size: Size) -> Verdict:
         game.fleet(2, 3, game.conf(proxy.socket))
         game.set_often(6)
         game.circulates(20)
-        proxy.judge = lambda _n, name: Fate.DELAY if name != "SUBSCRIBE" and rng.random() < 1 / 12 else Fate.PASS
-        setters.judge = lambda n, _name: Fate.DELAY if n % 7 == 6 else Fate.PASS
+        proxy.judge = lambda _n, kind: Fate.DELAY if kind != "SUBSCRIBE" and rng.random() < 1 / 12 else Fate.PASS
+        setters.judge = lambda n, _kind: Fate.DELAY if n % 7 == 6 else Fate.PASS
         with _bike(game, setters) as bike:
             while proxy.faults + setters.faults < size.losses // 5:
                 game.set_now(4, bike)
                 game.set_at(2, rng, 0.5, bike)
         game.verdict.faults = proxy.faults + setters.faults
-        proxy.judge = lambda _n, _name: Fate.PASS
+        proxy.judge = lambda _n, _kind: Fate.PASS
         return game.finish()
 
 
@@ -425,7 +495,7 @@ Fault = Callable[[Arena, random.Random, Size], Verdict]
 
 FAULTS: dict[str, Fault] = {
     one.__name__: one
-    for one in (crash, replies, late, flush, restart, down, frozen, refused, clock, many, foreign, garbage, model)
+    for one in (crash, replies, torn, late, flush, restart, down, frozen, refused, clock, many, foreign, garbage, model)
 }
 """By name, in the order in which a soak begins."""
 

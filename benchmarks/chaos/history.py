@@ -4,7 +4,7 @@ Knows nothing of Redbike's state.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +67,8 @@ class Verdict:
     complaints: list[str] = field(default_factory=list)
     lateness_s: list[float] = field(default_factory=list)
     took_s: float = 0.0
+    kinds: dict[str, int] = field(default_factory=dict)
+    """Where replies were lost: how many, by the kind of the command."""
     left_out: str = ""
     """Why the round was not played; empty where it was."""
 
@@ -79,6 +81,7 @@ class Verdict:
         self.faults += other.faults
         self.occurrences += other.occurrences
         self.took_s += other.took_s
+        self.kinds = dict(Counter(self.kinds) + Counter(other.kinds))
         self.left_out = self.left_out or other.left_out
         for name in ("lost", "doubled", "stalled", "complaints", "lateness_s"):
             getattr(self, name).extend(getattr(other, name))

@@ -37,7 +37,7 @@ SUITE = Size(
     answers=2,
     garbage=1,
     keys=4,
-    steps=400,
+    steps=1_000,
 )
 QUICK = Size(
     boundaries=12,
