@@ -65,7 +65,11 @@ def rounds(
 def tell(verdict: Verdict, number: int) -> None:
     """What is wrong, as soon as it is known."""
     state = "sound" if verdict.is_sound else "NOT SOUND"
+    if verdict.left_out:
+        state = f"left out, {verdict.left_out}"
     print(f"{verdict.fault} {number}: {state}, {verdict.took_s:.1f} s", file=sys.stderr, flush=True)
+    if verdict.spared:
+        print(f"  not judged: {', '.join(verdict.spared)}", file=sys.stderr, flush=True)
     if verdict.kinds:
         kinds = sorted(verdict.kinds.items(), key=lambda kind: -kind[1])
         print(f"  of {', '.join(f'{kind} {count:,}' for kind, count in kinds)}", file=sys.stderr, flush=True)

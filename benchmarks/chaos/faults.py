@@ -12,18 +12,18 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from benchmarks.chaos.arena import SECONDLY, Arena, LeftOut, Round, Unsettled, wait_for
 from benchmarks.chaos.clock import WrongClock
+from benchmarks.chaos.failover import failover
 from benchmarks.chaos.foreign import OldFleet
 from benchmarks.chaos.garbage import garbage
 from benchmarks.chaos.history import Verdict, missing_seconds
 from benchmarks.chaos.losses import Losses
+from benchmarks.chaos.outage import GONE, outage
 from benchmarks.chaos.proxy import Fate, FaultProxy
 from benchmarks.chaos.recorder import Recorder
 from benchmarks.chaos.sizes import Size
 from benchmarks.chaos.zygote import Actor, Zygote
 from redbike import Redbike, RoundRobin
 from redbike.errors import ServerError
-
-GONE, BACK = "trying until it is back", "is back after"
 
 
 @contextlib.contextmanager
@@ -240,7 +240,7 @@ def restart(arena: Arena, rng: random.Random, size: Size) -> Verdict:
         game.set_now(5)
         game.set_at(30, rng, 1.0)
         time.sleep(rng.uniform(0.1, 0.5))
-        _outage(game, arena.server.kill, arena.server.start, 0.0, must_speak=False)
+        outage(game, arena.server.kill, arena.server.start, 0.0, must_speak=False)
     return game.finish()
 
 
@@ -253,7 +253,7 @@ def down(arena: Arena, rng: random.Random, size: Size) -> Verdict:
     game.circulates(20)
     game.set_now(10)
     game.set_at(30, rng, size.down_s + 1)
-    _outage(game, arena.server.kill, arena.server.start, size.down_s)
+    outage(game, arena.server.kill, arena.server.start, size.down_s)
     return game.finish()
 
 
@@ -267,7 +267,7 @@ def frozen(arena: Arena, rng: random.Random, size: Size) -> Verdict:
     game.circulates(20)
     game.set_now(10)
     game.set_at(30, rng, size.frozen_s + 1)
-    _outage(game, arena.server.freeze, arena.server.thaw, size.frozen_s, limited)
+    outage(game, arena.server.freeze, arena.server.thaw, size.frozen_s, limited)
     return game.finish()
 
 
@@ -300,7 +300,7 @@ def refused(arena: Arena, rng: random.Random, size: Size) -> Verdict:
             def relent() -> None:
                 proxy.answer = None
 
-            _outage(game, refuse, relent, size.refused_s)
+            outage(game, refuse, relent, size.refused_s)
         verdict = game.finish()
         proxy.answer = b"-NOAUTH Authentication required.\r\n"
         for role in ("dispatch", "work"):
@@ -308,34 +308,6 @@ def refused(arena: Arena, rng: random.Random, size: Size) -> Verdict:
             if actor.wait(10) != 1 or len(actor.lines("")) != 1:
                 verdict.complaints.append(f"{role} at a server that refuses it: exit {actor.code()}, {actor.lines('')}")
         return verdict
-
-
-def _outage(
-    game: Round,
-    begin: Callable[[], object],
-    end: Callable[[], object],
-    lasts_s: float,
-    concerned: list[Actor] | None = None,
-    *,
-    must_speak: bool = True,
-) -> None:
-    """An outage; each process concerned says one line when the server goes, and one when it is back."""
-    actors = game.actors if concerned is None else concerned
-    gone, back = ({a.pid: len(a.lines(part)) for a in actors} for part in (GONE, BACK))
-    begin()
-    time.sleep(lasts_s)
-    if must_speak:
-        with contextlib.suppress(Unsettled):
-            wait_for(lambda: all(len(a.lines(GONE)) > gone[a.pid] for a in actors), 8, "word of the outage")
-    end()
-    game.verdict.faults += 1
-    game.circulates(25)
-    with contextlib.suppress(Unsettled):
-        wait_for(lambda: all(len(a.lines(GONE)) == len(a.lines(BACK)) for a in actors), 8, "word of the end")
-    for actor in actors:
-        lines = (len(actor.lines(GONE)) - gone[actor.pid], len(actor.lines(BACK)) - back[actor.pid])
-        if lines != (1, 1) and (must_speak or lines != (0, 0)):
-            game.complain(f"{lines} lines of the outage's begin and end: {actor.lines('')[-4:]}")
 
 
 # Clocks and crowds
@@ -493,10 +465,10 @@ _TOLD_FROM = 10_000
 
 Fault = Callable[[Arena, random.Random, Size], Verdict]
 
-FAULTS: dict[str, Fault] = {
-    one.__name__: one
-    for one in (crash, replies, torn, late, flush, restart, down, frozen, refused, clock, many, foreign, garbage, model)
-}
+_IN_ORDER: list[Fault] = [crash, replies, torn, late, flush]
+_IN_ORDER += [restart, down, frozen, refused, failover, clock, many, foreign, garbage, model]
+
+FAULTS = {one.__name__: one for one in _IN_ORDER}
 """By name, in the order in which a soak begins."""
 
 
@@ -506,5 +478,5 @@ def play(arena: Arena, name: str, seed: int, number: int, size: Size) -> Verdict
         return FAULTS[name](arena, random.Random(f"{seed}/{name}/{number}"), size)
     except LeftOut as error:
         return Verdict(name, left_out=str(error))
-    except (Unsettled, ServerError) as error:
+    except (Unsettled, ServerError, AssertionError) as error:
         return Verdict(name, complaints=[f"round {number} broke off: {error}", *arena.clear_up()])

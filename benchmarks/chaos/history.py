@@ -69,6 +69,8 @@ class Verdict:
     took_s: float = 0.0
     kinds: dict[str, int] = field(default_factory=dict)
     """Where replies were lost: how many, by the kind of the command."""
+    spared: list[str] = field(default_factory=list)
+    """Lost and doubled jobs that the server itself may have lost: they do not count."""
     left_out: str = ""
     """Why the round was not played; empty where it was."""
 
@@ -83,7 +85,7 @@ class Verdict:
         self.took_s += other.took_s
         self.kinds = dict(Counter(self.kinds) + Counter(other.kinds))
         self.left_out = self.left_out or other.left_out
-        for name in ("lost", "doubled", "stalled", "complaints", "lateness_s"):
+        for name in ("lost", "doubled", "stalled", "complaints", "lateness_s", "spared"):
             getattr(self, name).extend(getattr(other, name))
 
     def lateness_ms(self, share: float) -> float:
@@ -92,6 +94,13 @@ class Verdict:
             return math.nan
         ordered = sorted(self.lateness_s)
         return 1000 * ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
+
+
+def touched(history: History, jobid: str, since: float, until: float) -> bool:
+    """Whether a run of the job began or ended in this stretch of time, Unix seconds."""
+    return any(
+        since <= at <= until for run in history.runs.get(jobid, []) for at in (run.began_at, run.ended_at or until)
+    )
 
 
 def lost_and_doubled(

@@ -21,6 +21,7 @@ class Size:
     garbage: int  # how many kinds of garbage for each key
     keys: int  # how many keys hold garbage
     steps: int  # of the model
+    failovers: int
 
 
 SUITE = Size(
@@ -38,6 +39,7 @@ SUITE = Size(
     garbage=1,
     keys=4,
     steps=1_000,
+    failovers=1,
 )
 QUICK = Size(
     boundaries=12,
@@ -54,6 +56,7 @@ QUICK = Size(
     garbage=2,
     keys=99,
     steps=4_000,
+    failovers=3,
 )
 SOAK = Size(
     boundaries=24,
@@ -70,4 +73,5 @@ SOAK = Size(
     garbage=6,
     keys=99,
     steps=100_000,
+    failovers=12,
 )
