@@ -211,6 +211,7 @@ class Watched(Group):
         self.primary, self.replica = self.replica, self.primary
         self.replica.revive()
         self._replicate()
+        self.replica.ask("CLIENT", "UNPAUSE")  # what was held up finds a replica
         eventually(lambda: self._knows_a_sound_replica(), 20)
 
     def _replicate(self) -> None:
