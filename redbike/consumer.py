@@ -11,8 +11,9 @@ from redbike.ending import Endings, Outcome, Run, Verdict, is_number
 from redbike.errors import ServerError, WorkerError
 from redbike.keys import Keys
 from redbike.loop import Loop
+from redbike.nonces import Nonces
 from redbike.order import Order
-from redbike.patience import Nonces, Stopped
+from redbike.patience import Stopped
 from redbike.scripts import Scripts
 from redbike.steps import NO_PLACES, Ended, Ending, Places, Turn, decode
 from redbike.waiting import Bells
@@ -86,7 +87,7 @@ class Consumer:
                     self._wait(order)
                     if not self._loop.stop():
                         run, halted = self._turn(order, order.all())
-            self._scripts.forget_memo()
+            self._scripts.forget_memo(self._nonces.new())
         except Stopped:
             pass
 

@@ -3,6 +3,7 @@
 No key is spelled anywhere else. `P` is the prefix, `Q` the name of a queue as the worker's `queue_for` gives it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
@@ -66,6 +67,7 @@ ADDED_STATE = (
 WAKE_CHANNEL = "P-wake"
 """Published to when a job becomes due earlier than a sleeping dispatcher expects."""
 
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _RESERVED_QUEUES = frozenset({"schedules", "statuses", "timeline", "control"})
 
 
@@ -81,6 +83,8 @@ class Keys:
         self.wake = f"{prefix}-wake"
         self.running = f"{prefix}:running"
         self.retries = f"{prefix}:retries"
+        self._latest_names: tuple[str, ...] | None = None
+        self._latest_lists: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
 
     def queue(self, name: str) -> str:
         """The list of the queue that the worker calls `name`."""
@@ -129,12 +133,12 @@ class Keys:
         A run tag `P-Q-JOBID` can spell the members or the list of a queue, or the tag of a job in a queue whose name
         begins like this one's: `work` and `work-A` make `P-work-A-x` twice. One such job breaks the other for everyone.
         """
-        tag = self.tag(queue_key, jobid)
-        for known in {self.queue(name) for name in names} | {queue_key}:
-            if tag in (known, self.members(known)):
-                return tag
-            if queue_key == self.members(known) or self.members(queue_key) == known:
-                return queue_key
+        tag, own_members = self.tag(queue_key, jobid), self.members(queue_key)
+        lists, members = self._of_queues(tuple(names))
+        if tag == own_members or tag in lists or tag in members:
+            return tag
+        if queue_key in members or own_members in lists:
+            return queue_key
         namesake = queue_key.removesuffix("-members")
         if namesake != queue_key and any(
             self._belongs(jobid, namesake, queue_for) for _, jobid in self._readings_as_a_tag(namesake)
@@ -142,18 +146,25 @@ class Keys:
             return queue_key
         for key in (queue_key, tag):
             for other_queue, other_jobid in self._readings_as_a_tag(key):
-                is_this_one = (other_queue, other_jobid) == (queue_key, jobid)
+                is_this_one = other_queue == queue_key and other_jobid == jobid
                 if not is_this_one and self._belongs(other_jobid, other_queue, queue_for):
                     return key
         return None
 
+    def _of_queues(self, names: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+        """The keys of the lists of these queues, and of the sets of their members."""
+        if names != self._latest_names:
+            lists = frozenset(map(self.queue, names))
+            self._latest_lists = lists, frozenset(map(self.members, lists))
+            self._latest_names = names
+        return self._latest_lists
+
     def _readings_as_a_tag(self, key: str) -> Iterator[tuple[str, str]]:
         """Each queue key and job id that make this key, were it a run tag."""
-        words = key.removeprefix(f"{self.prefix}-").split("-")
-        for at in range(1, len(words)):
-            jobid = "-".join(words[at:])
-            if jobid:
-                yield self.queue("-".join(words[:at])), jobid
+        dash = key.find("-", len(self.prefix) + 1)
+        while 0 <= dash < len(key) - 1:
+            yield key[:dash], key[dash + 1 :]
+            dash = key.find("-", dash + 1)
 
     def _belongs(self, jobid: str, queue_key: str, queue_for: Callable[[str], str]) -> bool:
         try:
@@ -168,13 +179,16 @@ def jobid_fault(jobid: object) -> str | None:
         return f"job id {jobid!r} is not text"
     if not jobid:
         return "job id '' is empty: give the job a name"
-    shown = jobid if len(jobid) <= 60 else f"{jobid[:60]}…"
     try:
         size = len(jobid.encode())
     except UnicodeEncodeError:
-        return f"job id {shown!r} is not valid UTF-8"
+        return f"job id {_shown(jobid)!r} is not valid UTF-8"
     if size > MAX_JOBID_BYTES:
-        return f"job id {shown!r} is {size} bytes long: at most {MAX_JOBID_BYTES} are allowed"
-    if any(ord(char) < 32 or ord(char) == 127 for char in jobid):
-        return f"job id {shown!r} has a line break or another control character: leave it out"
+        return f"job id {_shown(jobid)!r} is {size} bytes long: at most {MAX_JOBID_BYTES} are allowed"
+    if _CONTROL_CHARACTER.search(jobid):
+        return f"job id {_shown(jobid)!r} has a line break or another control character: leave it out"
     return None
+
+
+def _shown(jobid: str) -> str:
+    return jobid if len(jobid) <= 60 else f"{jobid[:60]}…"

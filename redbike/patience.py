@@ -4,11 +4,8 @@ it is back.
 Decides only whether and when to call again; that a call may be repeated is the scripts' promise.
 """
 
-import itertools
 import logging
-import os
 import random
-import secrets
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -34,19 +31,6 @@ Attempt = Callable[[bool], T]
 
 class Stopped(Exception):
     """The process was told to stop while it waited for Redis."""
-
-
-class Nonces:
-    """Names for the calls of one caller, which grow: so a call that was held up can be told from a later one."""
-
-    def __init__(self) -> None:
-        self._pid = 0
-
-    def new(self) -> str:
-        """A name that no other call has, above all that were given before. A forked child begins anew."""
-        if self._pid != os.getpid():
-            self._pid, self._random, self._count = os.getpid(), secrets.token_hex(8), itertools.count()
-        return f"{self._random}{next(self._count):012x}"
 
 
 class Patience:

@@ -5,12 +5,12 @@ The dispatcher does it between its passes. Among several, the index of running j
 
 import logging
 import math
-import secrets
 import time
 
 import redis
 
 from redbike.ending import Endings
+from redbike.nonces import Nonces
 from redbike.scripts import Scripts
 from redbike.steps import Ended, Overdue
 from redbike.trouble import Troubles
@@ -28,6 +28,7 @@ class Recovery:
         self._endings = endings
         self._troubles = troubles
         self._log = log
+        self._nonces = Nonces()
         self._looked_at = -math.inf  # monotonic
 
     def look(self) -> None:
@@ -54,7 +55,7 @@ class Recovery:
     def _end(self, run: Overdue) -> bool:
         while True:
             ending = self._endings.of_lost(run, self._scripts.now())
-            turn = self._scripts.turn(secrets.token_hex(12), ending=ending)
+            turn = self._scripts.turn(self._nonces.new(), ending=ending)
             if turn.ended is not Ended.CHANGED:
                 break
             run = run._replace(text=turn.changed_text)

@@ -1,115 +1,68 @@
-"""One Lua script: its source out of lua/, and the ways to have a server run it, loaded and by its SHA-1."""
+"""One Lua script: its source out of lua/, and the ways to have a server run it, by its SHA-1."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import redis
 
-from redbike.wire import Packed, Wires
+from redbike.wire import Template, Wires, pack
 
-Text = str | bytes | float
-
-
-class Part(NamedTuple):
-    """Arguments of a command, as they are and packed."""
-
-    arguments: list[bytes]
-    packed: Packed
-
-    @classmethod
-    def of(cls, arguments: list[bytes]) -> "Part":
-        return cls(arguments, Packed.of(arguments))
-
-
-NOTHING = Part.of([])
+_TRIES = 3  # a server may be flushed between loading and calling
 
 
 class Script:
-    """One file of lua/, and what a server calls it."""
+    """One file of lua/."""
 
     def __init__(self, name: str) -> None:
-        self.source = resources.files("redbike").joinpath("lua", f"{name}.lua").read_text("utf-8")
-        self.sha = ""
+        self.source = resources.files("redbike").joinpath("lua", f"{name}.lua").read_bytes()
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
-    def run(self, client: redis.Redis, keys: Sequence[bytes], args: Sequence[Text]) -> Any:
+    def run(self, client: redis.Redis, wires: Wires, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
         """The script's reply, as redis-py gives it."""
-        return self._loaded(
-            lambda: client.script_load(self.source),
-            lambda: client.execute_command("EVALSHA", self.sha, len(keys), *keys, *args),
-        )
+        command = [b"EVALSHA", self.sha, b"%d" % len(keys), *keys, *args]
+        return self._run(client, wires, lambda: pack(command), lambda: command)
 
-    def run_prepared(
+    def prepare(self, keys: Sequence[bytes | None], args: Sequence[bytes | None]) -> "PreparedCall":
+        """A call for many times, of which only those keys and arguments change that are None here."""
+        return PreparedCall(self, Template([b"EVALSHA", self.sha, b"%d" % len(keys), *keys, *args]))
+
+    def _run(
         self,
         client: redis.Redis,
         wires: Wires,
-        keys: Part,
-        more_keys: list[bytes],
-        args: Part,
-        more_args: list[bytes],
+        packed: Callable[[], bytes],
+        arguments: Callable[[], Sequence[bytes]],
     ) -> Any:
-        """The same, with what is packed already left as it is."""
+        """Over the wire, where there is one and nobody else is using it; else by the client, which packs by itself."""
         wire = wires.get()
         if wire is None or not wire.claim():
-            return self.run(client, [*keys.arguments, *more_keys], [*args.arguments, *more_args])
-
-        def call() -> object:
-            return wire.call(*self._packed_call(keys, more_keys, args, more_args))
-
-        def load() -> Any:
-            # Over the wire as well: after a failover, the client's other connections may still lead to the old server.
-            return wire.call(self._loading())
-
+            command = ("EVALSHA", *arguments()[1:])  # by its name as text a Cluster's client knows what it does
+            return self._loading(lambda: client.execute_command(*command), lambda: client.script_load(self.source))
         try:
-            return self._loaded(load, call)
+            sent = packed()
+            # Loaded over the wire as well: after a failover, other connections may still lead to the old server.
+            return self._loading(lambda: wire.call(sent), lambda: wire.call(pack([b"SCRIPT", b"LOAD", self.source])))
         finally:
             wire.free()
 
-    def run_many(
-        self, client: redis.Redis, wires: Wires, calls: Sequence[tuple[Part, list[bytes], list[bytes]]]
-    ) -> None:
-        """Run it for each of these keys, more keys and arguments, in one round trip; the replies are not told.
-
-        Raises NoScriptError where the server forgets it in the middle.
-        """
-        wire = wires.get()
-        if wire is None or not wire.claim():
-            self.sha = self.load(client)
-            pipeline = client.pipeline(transaction=False)
-            for keys, more_keys, args in calls:
-                all_keys = [*keys.arguments, *more_keys]
-                pipeline.execute_command("EVALSHA", self.sha, len(all_keys), *all_keys, *args)
-            pipeline.execute()
-            return
-        try:
-            self.sha = _text(cast(bytes | str, wire.call(self._loading())))
-            wire.call_many([self._packed_call(keys, more_keys, NOTHING, args) for keys, more_keys, args in calls])
-        finally:
-            wire.free()
-
-    def _packed_call(self, keys: Part, more_keys: list[bytes], args: Part, more_args: list[bytes]) -> list[Packed]:
-        count = keys.packed.arguments + len(more_keys)
-        head = Packed.of([b"EVALSHA", self.sha.encode(), b"%d" % count])
-        return [head, keys.packed, Packed.of(more_keys), args.packed, Packed.of(more_args)]
-
-    def _loading(self) -> Packed:
-        return Packed.of([b"SCRIPT", b"LOAD", self.source.encode()])
-
-    def load(self, client: redis.Redis) -> str:
-        """Make the server know the script; its SHA-1, by which to call it."""
-        return _text(client.script_load(self.source))
-
-    def _loaded(self, load: Callable[[], bytes | str], call: Callable[[], object]) -> object:
-        for _ in range(3):
-            if self.sha:
-                try:
-                    return call()
-                except redis.exceptions.NoScriptError:
-                    pass
-            # A restarted or flushed server has forgotten it.
-            self.sha = _text(load())
+    def _loading(self, call: Callable[[], object], load: Callable[[], object]) -> object:
+        for _ in range(_TRIES):
+            try:
+                return call()
+            except redis.exceptions.NoScriptError:
+                load()  # a new, restarted or flushed server does not know it
         return call()
 
 
-def _text(reply: bytes | str) -> str:
-    return reply if isinstance(reply, str) else reply.decode()
+class PreparedCall:
+    """A call of a script that is packed but for what changes."""
+
+    def __init__(self, script: Script, template: Template) -> None:
+        self._script, self._template = script, template
+
+    def run(self, client: redis.Redis, wires: Wires, changing: Sequence[bytes]) -> Any:
+        """The script's reply to a call with these keys and arguments, in the order in which they stand in it."""
+        template = self._template
+        return self._script._run(client, wires, lambda: template.packed(changing), lambda: template.arguments(changing))

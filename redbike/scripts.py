@@ -1,35 +1,27 @@
 """The atomic steps: one typed method for each file in lua/, and nothing else changes the state of a job.
 
-Replies become words and tuples here and go no further. Every call may be repeated after its reply was lost.
+Replies become words and tuples (steps) and go no further. Every call may be repeated after its reply was lost.
 """
 
-import os
 import random
-import secrets
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import redis
 
 from redbike.keys import Keys
-from redbike.script import NOTHING, Part, Script, Text
-from redbike.steps import ENDED, NO_PLACES, Ending, Look, Overdue, Placement, Places, Turn, decode, encode
+from redbike.nonces import CALLER_LENGTH
+from redbike.script import PreparedCall, Script
+from redbike.steps import NO_PLACES, Ending, Look, Overdue, Placement, Places, Turn, decode, encode
 from redbike.wire import Wires
 
 _CLOCK_GOOD_FOR_S = 20.0
-_SAME_KEPT = 1024
+_MOST_PREPARED = 1024  # calls
 _QUEUES_TO_WATCH = 16  # the one look at both takes keys in the square of this
 
-
-class _Same(NamedTuple):
-    """What is the same in every turn that looks at these places."""
-
-    places: Places
-    keys: Part
-    args: Part
+K = TypeVar("K")
 
 
 class Scripts:
@@ -39,14 +31,13 @@ class Scripts:
         """`index_running`: keep the index by which a dispatcher finds runs that outlive their timeout."""
         self._client = client
         self._wires = wires
-        self._same: dict[tuple[int, bool, int], _Same] = {}
-        self._same_places: dict[tuple[str, str], Part] = {}
-        self._index_running = index_running
         self._keys = keys
-        self._name = secrets.token_hex(8)
-        self._place, self._promote = Script("place"), Script("promote")
+        self._index_running = index_running
+        self._place, self._promote, self._turn = Script("place"), Script("promote"), Script("turn")
+        self._unset, self._lost = Script("unset"), Script("lost")
         self._now, self._wake = Script("now"), Script("wake")
-        self._turn, self._unset, self._lost = Script("turn"), Script("unset"), Script("lost")
+        self._places_prepared: dict[str, PreparedCall] = {}
+        self._turns_prepared: dict[tuple[Places, str, bool], PreparedCall] = {}
         self._clock: tuple[float, float] | None = None
 
     @property
@@ -63,39 +54,59 @@ class Scripts:
             if elapsed < _CLOCK_GOOD_FOR_S:
                 return clock[0] + elapsed
         # A script and not the command TIME, because its key tells a Cluster which node is meant.
-        return self._told(float(self._now.run(self._client, _encoded([self._keys.timeline]), ())))
+        return self._told(float(self._run(self._now, [self._keys.timeline], ())))
 
-    def place(self, placement: Placement, now: float | None = None, nonce: str = "", only_lost: bool = False) -> bool:
+    def place(
+        self,
+        placement: Placement,
+        now: float | None = None,
+        nonce: str = "",
+        only_lost: bool = False,
+    ) -> bool:
         """Register a schedule and carry out its plan; `only_lost`: if the job is in no place. Whether it was done."""
-        keys, tag, args = self._place_call(placement, now, nonce, only_lost)
-        reply = self._place.run_prepared(self._client, self._wires, keys, [tag], NOTHING, args)
-        if reply is not None:
-            self._told(float(reply))
+        purpose = b"run" if placement.text is None else b"reset" if only_lost else b"register"
+        queue_key = placement.queue_key if placement.step == "queue" or only_lost else ""
+        prepared = self._places_prepared.get(queue_key) or self._prepare_place(queue_key)
+        changing = [self._memo(nonce)]
+        if queue_key:
+            changing.append(encode(self._keys.tag(queue_key, placement.jobid)))
+        changing += (_optional(now), nonce.encode(), _yes(placement.once), purpose, *_of_a_job(placement))
+        reply = prepared.run(self._client, self._wires, changing)
+        return self._is_placed(reply, now)
+
+    def _prepare_place(self, queue_key: str) -> PreparedCall:
+        """A call of `place` for one job that may enter this queue; '' for one that does not."""
+        keys, triple = self._keys, self.queue_triple(queue_key) if queue_key else ()
+        fixed = (keys.schedules, keys.statuses, keys.timeline, keys.retries)
+        call_keys = [*_encoded(fixed), None, *_encoded(triple), *([None] if queue_key else [])]
+        number = b"1" if queue_key else b""
+        args = [None, encode(keys.wake), None, None, None, number or b"0", None, None, None, None, number]
+        return _remember(self._places_prepared, queue_key, self._place.prepare(call_keys, args))
+
+    def place_many(self, placements: Sequence[Placement], nonce: str, now: float | None = None) -> None:
+        """Register schedules of several jobs, of which none is there twice, in one step: all or, on an error, none."""
+        keys = self._keys
+        queue_keys = list(dict.fromkeys(one.queue_key for one in placements if one.step == "queue"))
+        number_of = {queue_key: b"%d" % number for number, queue_key in enumerate(queue_keys, 1)}
+        call_keys = _encoded((keys.schedules, keys.statuses, keys.timeline, keys.retries))
+        call_keys.append(self._memo(nonce))
+        for queue_key in queue_keys:
+            call_keys += _encoded(self.queue_triple(queue_key))
+        args = [_optional(now), encode(keys.wake), nonce.encode(), b"yes", b"register", b"%d" % len(queue_keys)]
+        for one in placements:
+            args += _of_a_job(one)
+            if one.step == "queue":
+                call_keys.append(encode(keys.tag(one.queue_key, one.jobid)))
+                args.append(number_of[one.queue_key])
+            else:
+                args.append(b"")
+        self._is_placed(self._place.run(self._client, self._wires, call_keys, args), now)
+
+    def _is_placed(self, reply: bytes | None, now: float | None) -> bool:
+        if reply is not None and now is None:
+            second, microsecond = reply.split()
+            self._told(int(second) + int(microsecond) / 1_000_000)
         return reply is not None
-
-    def place_many(self, placements: Sequence[Placement], nonce: str, resume: bool = False) -> None:
-        """Carry out many placements in order, in one round trip.
-
-        Where an earlier call with the same nonce may have been cut short, `resume` goes on behind the last one that
-        was carried out: each leaves the nonce and its index in the memo.
-        """
-        done = self._placed(nonce) if resume else 0
-        while done < len(placements):
-            calls = []
-            for index in range(done, len(placements)):
-                placement = placements[index]._replace(once=True)
-                keys, tag, args = self._place_call(placement, None, f"{nonce}:{index:08d}")
-                calls.append((keys, [tag], args))
-            try:
-                self._place.run_many(self._client, self._wires, calls)
-                return
-            except redis.exceptions.NoScriptError:
-                done = self._placed(nonce)
-
-    def _placed(self, nonce: str) -> int:
-        memo: Any = self._client.get(self._keys.memo(self._client_name()))
-        whose, _, index = decode(memo or b"").rpartition(":")
-        return int(index) + 1 if whose == nonce else 0
 
     def promote(
         self, due: Mapping[str, Sequence[bytes]], limit: int, now: float | None = None, bad: Sequence[bytes] = ()
@@ -111,28 +122,13 @@ class Scripts:
         for queue_key, jobids in due.items():
             prefix = encode(keys.tag(queue_key, ""))
             call_keys += [prefix + jobid for jobid in jobids]
-        args = [_optional(now).encode(), b"%d" % limit, b"%d" % len(due)]
+        args = [_optional(now), b"%d" % limit, b"%d" % len(due)]
         args += [b"%d" % len(jobids) for jobids in due.values()]
         args += bad
-        reply = self._promote.run_prepared(self._client, self._wires, NOTHING, call_keys, NOTHING, args)
-        return self._read_look(reply, now, list(due))
-
-    def _read_look(self, reply: bytes, now: float | None, queue_keys: list[str]) -> Look:
-        head, lengths, first_due, rest = reply.split(b"\n", 3)
-        clock, halted, queued, trouble_count = head.split()
-        *trouble_lines, rest = rest.split(b"\n", int(trouble_count))
-        ids, at = [], 0
-        for length in map(int, lengths.split()):
-            ids.append(rest[at : at + length])
-            at += length
-        return Look(
-            now=self._told(float(clock)) if now is None else now,
-            halted=halted == b"1",
-            due=[] if first_due else ids,
-            first=(ids[0], float(first_due)) if first_due else None,
-            queued=int(queued),
-            troubles=_troubles(trouble_lines, queue_keys),
-        )
+        look = Look.of(self._promote.run(self._client, self._wires, call_keys, args), list(due))
+        if now is None:
+            self._told(look.now)
+        return look
 
     def peek(self, queue_keys: Sequence[str]) -> tuple[Look, bool]:
         """What promote would see with nothing to do, for the price of two plain commands: for an idle dispatcher.
@@ -151,7 +147,7 @@ class Scripts:
         call_keys = [self._keys.control]
         for queue_key in queue_keys:
             call_keys += (queue_key, self._keys.bell(queue_key))
-        return bool(self._wake.run(self._client, _encoded(call_keys), ()))
+        return bool(self._run(self._wake, call_keys, ()))
 
     def idle_clients(self) -> int:
         """How many clients of the server wait in a blocking call, as idle workers do; 0 where we may not know."""
@@ -206,54 +202,36 @@ class Scripts:
 
         `repeated`: an earlier call with this nonce may have been carried out without its reply being seen.
         """
-        changing = [_optional(now).encode(), nonce.encode(), _yes(repeated)]
-        end_keys: list[bytes] = []
+        goes_to = "" if ending is None else ending.goes_to
+        prepared = self._turns_prepared.get((places, goes_to, heed_halt))
+        if prepared is None:
+            prepared = self._prepare_turn(places, goes_to, heed_halt)
+        changing = [self._memo(nonce)]
         if ending is not None:
-            tag = encode(self._keys.tag(ending.taken_from, ending.jobid))
-            end_keys = [tag, *_encoded(self.queue_triple(ending.goes_to))]
-            changing += (encode(ending.jobid), encode(ending.tag), encode(ending.taken_from))
-            changing += (ending.known_text or b"", ending.step.encode(), _optional(ending.due_at).encode())
+            changing.append(encode(self._keys.tag(ending.taken_from, ending.jobid)))
+        changing += (_optional(now), nonce.encode(), _yes(repeated))
+        if ending is not None:
             tries = b"" if ending.tries is None else b"%d" % ending.tries
+            changing += (encode(ending.jobid), encode(ending.tag), encode(ending.taken_from))
+            changing += (ending.known_text or b"", ending.step.encode(), _optional(ending.due_at))
             changing += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"", _yes(ending.overdue))
-        same = self._same_in_every_turn(places, heed_halt)
-        reply = self._turn.run_prepared(self._client, self._wires, same.keys, end_keys, same.args, changing)
-        return self._read_turn(reply, now, places)
+        turn = Turn.of(prepared.run(self._client, self._wires, changing), places)
+        if now is not None:
+            return turn._replace(now=now)
+        self._told(turn.now)
+        return turn
 
-    def _same_in_every_turn(self, places: Places, heed_halt: bool) -> "_Same":
-        known = self._same.get((id(places), heed_halt, os.getpid()))
-        if known is not None and known.places is places:
-            return known
+    def _prepare_turn(self, places: Places, goes_to: str, heed_halt: bool) -> PreparedCall:
         keys = self._keys
-        first = [keys.schedules, keys.statuses, keys.timeline, keys.control, keys.memo(self._client_name())]
-        args: list[Text] = [_yes(self._index_running), _yes(heed_halt), keys.wake, places.spec]
-        args += (len(places.timeouts_ms), *places.timeouts_ms)
-        same = _Same(
-            places,
-            Part.of(_encoded([*first, keys.running, keys.retries, *places.keys])),
-            Part.of([argument if isinstance(argument, bytes) else str(argument).encode() for argument in args]),
-        )
-        if len(self._same) >= _SAME_KEPT:
-            self._same.clear()
-        self._same[id(places), heed_halt, os.getpid()] = same
-        return same
-
-    def _read_turn(self, reply: bytes, now: float | None, places: Places) -> Turn:
-        head, _, rest = reply.partition(b"\n")
-        clock, ended, halted, place, job_length, text_length = head.split()
-        job_end = int(job_length)
-        text_end = job_end + max(0, int(text_length))
-        text = None if text_length == b"-1" else rest[job_end:text_end]
-        changed = ended == b"changed"
-        return Turn(
-            now=self._told(float(clock)) if now is None else now,
-            ended=ENDED[ended],
-            changed_text=text if changed else None,
-            halted=halted == b"1",
-            place=int(place) - 1 if place != b"0" else None,
-            jobid=rest[:job_end] if place != b"0" else None,
-            text=None if changed else text,
-            troubles=_troubles(rest[text_end:].split(b"\n"), places.keys[::3]) if len(rest) > text_end else (),
-        )
+        call_keys: list[bytes | None] = [encode(key) for key in (keys.schedules, keys.statuses, keys.timeline)]
+        call_keys += (encode(keys.control), None, encode(keys.running), encode(keys.retries), *_encoded(places.keys))
+        args: list[bytes | None] = [_yes(self._index_running), _yes(heed_halt), encode(keys.wake)]
+        args += (places.spec.encode(), b"%d" % len(places.timeouts_ms), *(b"%d" % ms for ms in places.timeouts_ms))
+        args += [None] * 3
+        if goes_to:
+            call_keys += (None, *_encoded(self.queue_triple(goes_to)))
+            args += [None] * 9
+        return _remember(self._turns_prepared, (places, goes_to, heed_halt), self._turn.prepare(call_keys, args))
 
     def overdue(self, limit: int) -> list[Overdue]:
         """Runs whose timeout has passed and which nobody has ended, the longest overdue first."""
@@ -282,57 +260,61 @@ class Scripts:
         call_keys = [keys.timeline, keys.schedules, keys.statuses]
         for queue_key in queue_keys:
             call_keys += (queue_key, keys.members(queue_key))
-        args: list[Text] = [len(queue_keys)]
+        args = [b"%d" % len(queue_keys)]
         for jobid, queue_key in jobs:
             call_keys.append(keys.tag(queue_key, jobid))
-            args += (encode(jobid), number_of[queue_key])
-        flat = _list(self._lost.run(self._client, _encoded(call_keys), args))
+            args += (encode(jobid), b"%d" % number_of[queue_key])
+        flat: list[bytes] = self._run(self._lost, call_keys, args)
         return [(decode(flat[i]), flat[i + 1]) for i in range(0, len(flat), 2)]
 
     def unset(self, jobid: str, queue_key: str, nonce: str = "", repeated: bool = False) -> bool:
         """Forget a job; a run under way keeps its tag. True where the job was known. `repeated`: as for turn."""
         keys = self._keys
         call_keys = [keys.schedules, keys.statuses, keys.timeline, queue_key, keys.members(queue_key), keys.retries]
-        call_keys.append(keys.memo(self._client_name()))
-        args: list[Text] = [encode(jobid), nonce, _yes(repeated)]
-        known: Any = self._unset.run(self._client, _encoded(call_keys), [*args, ""])
+        args = [encode(jobid), nonce.encode(), _yes(repeated)]
+
+        def call(look_at: bytes) -> int:
+            known: int = self._unset.run(self._client, self._wires, all_keys, [*args, look_at])
+            return known
+
+        all_keys = [*_encoded(call_keys), self._memo(nonce)]
+        known = call(b"")
         while known < 0:  # a long queue is looked through piece by piece
-            known = self._unset.run(self._client, _encoded(call_keys), [*args, -known])
+            known = call(b"%d" % -known)
         return bool(known)
 
-    def forget_memo(self) -> None:
-        """Remove what this client left in Redis against lost replies: it asks no more."""
+    def forget_memo(self, nonce: str) -> None:
+        """Remove what the caller with this nonce left in Redis against lost replies: it asks no more."""
         with suppress(redis.RedisError):  # it is no loss: the memo goes by itself
-            self._client.delete(self._keys.memo(self._client_name()))
+            self._client.delete(self._memo(nonce))
 
     def queue_triple(self, queue_key: str) -> tuple[str, str, str]:
         """List, members and bell of a queue, as the scripts want them."""
         return queue_key, self._keys.members(queue_key), self._keys.bell(queue_key)
 
-    def _place_call(
-        self, placement: Placement, now: float | None, nonce: str, only_lost: bool = False
-    ) -> tuple[Part, bytes, list[bytes]]:
-        """The keys that are the same for every job of the queue, the run tag, and the arguments."""
-        keys, queue_key, client_name = self._keys, placement.queue_key, self._client_name()
-        same = self._same_places.get((queue_key, client_name))
-        if same is None:
-            first = (keys.schedules, keys.statuses, keys.timeline, keys.retries, keys.memo(client_name))
-            same = Part.of(_encoded([*first, *self.queue_triple(queue_key)]))
-            if len(self._same_places) >= _SAME_KEPT:
-                self._same_places.clear()
-            self._same_places[queue_key, client_name] = same
-        args = [encode(placement.jobid), encode(placement.text or ""), _yes(placement.text is not None)]
-        args += (placement.step.encode(), _optional(placement.due_at).encode(), _optional(now).encode())
-        args += (encode(keys.wake), nonce.encode(), _yes(only_lost), _yes(placement.once))
-        return same, encode(keys.tag(queue_key, placement.jobid)), args
+    def _memo(self, nonce: str) -> bytes:
+        """Where a caller's nonce is noted."""
+        return encode(self._keys.memo(nonce[:CALLER_LENGTH]))
 
-    def _client_name(self) -> str:
-        # A memo belongs to one thread of one process: others would overwrite it before it is read.
-        return f"{self._name}.{os.getpid()}.{threading.get_ident()}"
+    def _run(self, script: Script, keys: Iterable[str], args: Sequence[bytes]) -> Any:
+        return script.run(self._client, self._wires, _encoded(keys), args)
 
     def _told(self, server_time: float) -> float:
         self._clock = (server_time, time.monotonic())
         return server_time
+
+
+def _of_a_job(placement: Placement) -> tuple[bytes, ...]:
+    """What `place` is told of a job, but for the number of its queue."""
+    text = encode(placement.text or "")
+    return encode(placement.jobid), text, placement.step.encode(), _optional(placement.due_at)
+
+
+def _remember(known: dict[K, PreparedCall], key: K, prepared: PreparedCall) -> PreparedCall:
+    if len(known) >= _MOST_PREPARED:
+        known.clear()
+    known[key] = prepared
+    return prepared
 
 
 def _encoded(keys: Iterable[str]) -> list[bytes]:
@@ -343,16 +325,5 @@ def _yes(flag: bool) -> bytes:
     return b"yes" if flag else b"no"
 
 
-def _optional(number: float | None) -> str:
-    return "" if number is None else repr(float(number))
-
-
-def _list(reply: object) -> list[Any]:
-    assert isinstance(reply, list), reply
-    return reply
-
-
-def _troubles(lines: Iterable[bytes], queue_keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Queue keys and errors, from lines of queue number and error."""
-    numbers_and_errors = (line.partition(b" ") for line in lines)
-    return tuple((queue_keys[int(number) - 1], decode(error)) for number, _, error in numbers_and_errors)
+def _optional(number: float | None) -> bytes:
+    return b"" if number is None else repr(float(number)).encode()

@@ -1,5 +1,7 @@
 """The words of the atomic steps: what they are told and what they answer, as typed tuples. Knows no Redis."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -28,7 +30,7 @@ class Placement(NamedTuple):
 
     jobid: str
     queue_key: str
-    text: str | None  # schedule to register; None: leave schedule and timeline as they are
+    text: str | None  # schedule to register; None: leave schedule and timeline as they are (a run by hand)
     step: str  # 'queue', 'at', 'stop' or 'bad'
     due_at: float | None = None
     once: bool = False  # doing it twice would run the job twice, or it may be under way already: its nonce is noted
@@ -44,9 +46,24 @@ class Look(NamedTuple):
     queued: int = 0
     troubles: tuple[tuple[str, str], ...] = ()  # queue key, error text
 
+    @classmethod
+    def of(cls, reply: bytes, queue_keys: Sequence[str]) -> "Look":
+        """What a reply of `promote` tells."""
+        head, lengths, first_due, rest = reply.split(b"\n", 3)
+        clock, halted, queued, trouble_count = head.split()
+        *trouble_lines, rest = rest.split(b"\n", int(trouble_count))
+        ids, at = [], 0
+        for length in map(int, lengths.split()):
+            ids.append(rest[at : at + length])
+            at += length
+        first = (ids[0], float(first_due)) if first_due else None
+        troubles = _troubles(trouble_lines, queue_keys)
+        return cls(float(clock), halted == b"1", [] if first_due else ids, first, int(queued), troubles)
 
-class Places(NamedTuple):
-    """The queues that a turn may look at; made once and used for many turns."""
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Places:
+    """The queues that a turn may look at; made once and used for many turns, and so told apart by identity."""
 
     spec: str  # numbers of the queues in the order to look, parted by blanks
     keys: tuple[str, ...]  # list, members, bell of each queue
@@ -92,5 +109,31 @@ class Turn(NamedTuple):
     text: bytes | None
     troubles: tuple[tuple[str, str], ...]  # queue key, error text
 
+    @classmethod
+    def of(cls, reply: bytes, places: Places) -> "Turn":
+        """What a reply of `turn` tells that looked at these places."""
+        head, _, rest = reply.partition(b"\n")
+        second, microsecond, how, halted, place, job_length, text_length = head.split()
+        job_end = int(job_length)
+        text_end = job_end + max(0, int(text_length))
+        text = None if text_length == b"-1" else rest[job_end:text_end]
+        ended = _ENDED[how]
+        return cls(
+            int(second) + int(microsecond) / 1_000_000,
+            ended,
+            text if ended is Ended.CHANGED else None,
+            halted == b"1",
+            int(place) - 1 if place != b"0" else None,
+            rest[:job_end] if place != b"0" else None,
+            None if ended is Ended.CHANGED else text,
+            _troubles(rest[text_end:].split(b"\n"), places.keys[::3]) if len(rest) > text_end else (),
+        )
 
-ENDED = {ended.encode(): ended for ended in Ended}
+
+def _troubles(lines: Iterable[bytes], queue_keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Queue keys and errors, from lines of queue number and error."""
+    numbers_and_errors = (line.partition(b" ") for line in lines)
+    return tuple((queue_keys[int(number) - 1], decode(error)) for number, _, error in numbers_and_errors)
+
+
+_ENDED = {ended.encode(): ended for ended in Ended}

@@ -6,23 +6,38 @@ are the same in every call, and the way to a pool and back. RESP: the Redis seri
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import redis
 
 
-class Packed(NamedTuple):
-    """Arguments of a command, ready to be sent."""
+def pack(arguments: Sequence[bytes]) -> bytes:
+    """A command as it is sent."""
+    return b"*%d\r\n" % len(arguments) + b"".join([b"$%d\r\n%b\r\n" % (len(one), one) for one in arguments])
 
-    arguments: int  # how many
-    raw: bytes
 
-    @classmethod
-    def of(cls, arguments: Iterable[bytes]) -> "Packed":
-        """These arguments, packed."""
-        parts = [b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments]
-        return cls(len(parts), b"".join(parts))
+class Template:
+    """A command of which only some arguments change: the others are packed once."""
+
+    def __init__(self, arguments: Sequence[bytes | None]) -> None:
+        """None stands for an argument that changes."""
+        self._arguments = list(arguments)
+        fixed = [None if one is None else b"$%d\r\n%b\r\n" % (len(one), one) for one in arguments]
+        packed = b"".join([b"$%d\r\n%b\r\n" if one is None else one.replace(b"%", b"%%") for one in fixed])
+        self._format = b"*%d\r\n" % len(arguments) + packed
+
+    def packed(self, changing: Sequence[bytes]) -> bytes:
+        """The command as it is sent, with these arguments in the places of those that change."""
+        lengths_and_arguments: list[int | bytes] = []
+        for one in changing:
+            lengths_and_arguments += (len(one), one)
+        return self._format % tuple(lengths_and_arguments)
+
+    def arguments(self, changing: Sequence[bytes]) -> list[bytes]:
+        """The same as a list, for a client that packs it itself."""
+        those = iter(changing)
+        return [next(those) if one is None else one for one in self._arguments]
 
 
 class Wire:
@@ -47,50 +62,26 @@ class Wire:
         """Let others use the wire."""
         self._lock.release()
 
-    def call(self, *parts: Packed) -> object:
-        """Send one command, made of these parts in order, and read its reply. For whoever has claimed the wire."""
-        self._send_all([parts])
-        try:
-            reply: object = self._read()
-        except redis.ResponseError as error:
-            self._answered(error)
-            raise
-        self._answered(None)
-        return reply
-
-    def call_many(self, commands: Sequence[Sequence[Packed]]) -> None:
-        """Send commands together and read all their replies; the first error among these is raised in the end."""
-        self._send_all(commands)
-        first_error: redis.ResponseError | None = None
-        for _ in commands:
-            try:
-                self._read()
-            except redis.ResponseError as error:
-                first_error = first_error or error
-        self._answered(first_error)
-        if first_error is not None:
-            raise first_error
-
-    def _send_all(self, commands: Sequence[Sequence[Packed]]) -> None:
+    def call(self, command: bytes) -> object:
+        """Send one packed command and read its reply. For whoever has claimed the wire."""
         if self._is_broken:
             # Sending would connect by itself, but to where the primary was, without asking the Sentinels. And a reply
             # that came too late to be read must not be taken for the next one.
             self._connection.disconnect()
             self._connection.connect()
         self._is_broken = True
-        self._send([b"".join([_command(parts) for parts in commands])])
+        self._send([command])
         self.is_unanswered = True
-
-    def _answered(self, error: redis.ResponseError | None) -> None:
-        self.is_unanswered = False
-        # A primary that has become a replica stays one: elsewhere, or on another connection, is its successor.
-        # (Redis 6.2 says so within the error of a script.)
-        self._is_broken = error is not None and "READONLY" in f"{type(error).__name__.upper()} {error}"
-
-
-def _command(parts: Sequence[Packed]) -> bytes:
-    count = sum([part.arguments for part in parts])
-    return b"*%d\r\n" % count + b"".join([part.raw for part in parts])
+        try:
+            reply: object = self._read()
+        except redis.ResponseError as error:
+            self.is_unanswered = False
+            # A primary that has become a replica stays one: elsewhere, or on another connection, is its successor.
+            # (Redis 6.2 says so within the error of a script.)
+            self._is_broken = "READONLY" in f"{type(error).__name__.upper()} {error}"
+            raise
+        self.is_unanswered = self._is_broken = False
+        return reply
 
 
 class Wires:

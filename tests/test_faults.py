@@ -204,19 +204,12 @@ def test_a_job_whose_handing_out_was_lost_is_handed_out_again(proxy: Proxy, flee
     for jobid in ("1:A", "2:A", "3:A"):
         other.set(jobid, "CONTINUE")
     proxy_worker = bike.consumer
-    next(fleet().consumer)  # 1:A
+    assert next(proxy_worker)[0] == "1:A"  # from here on, each turn is one command
     seen: list[object] = []
-    other.set("0:A", "STOP")
-    bike.redis.ping()
-    proxy.cut(lambda n: Loss.REPLY if proxy_is_turn(proxy, n) and not seen else None, lambda: seen.append(take(other)))
+    proxy.cut_once(0, Loss.REPLY, lambda: seen.append(take(other)))
     jobid, tag = next(proxy_worker)
     assert (jobid, seen) == ("2:A", ["3:A"])
     assert other.redis.get(f"{other.prefix}-work-A-2:A") == tag.encode()
-
-
-def proxy_is_turn(proxy: Proxy, number: int) -> bool:
-    """Whether the command before this one was a script: a turn's first call finds its script not loaded yet."""
-    return number > 0 and proxy.commands[number - 1] == "SCRIPT"
 
 
 def take(bike: Redbike) -> str | None:

@@ -26,7 +26,7 @@ LAYERS = [
     {"script", "cron"},
     {"wire", "steps"},
     {"keys", "waiting", "worker", "timefile", "schedulefile", "recurrence"},
-    {"errors", "trouble", "zones"},
+    {"errors", "trouble", "zones", "nonces"},
 ]
 """From top to bottom: a module imports from lower layers only."""
 

@@ -25,73 +25,68 @@
 --         11 what the delay before such a try, seconds, is multiplied with
 --         12 'yes' where the run has outlived its timeout, and the index, not the tag, tells whether it is still to be ended
 -- Returns one text, for a reply of many parts is slow to read. Its first line, parted by blanks:
---          1 the time of the call, Unix seconds
---          2 how the ending went: '-' none asked for; 'ended'; 'late': the run is another's or over, nothing was changed;
+--          1 the time of the call, whole Unix seconds  2 and microseconds (0 where ARGV gives the time)
+--          3 how the ending went: '-' none asked for; 'ended'; 'late': the run is another's or over, nothing was changed;
 --            'changed': the schedule is another now, nothing was changed and nothing taken, plan again and call again
---          3 1 where the prefix is halted (and ARGV 2 asks for it), else 0
---          4 which of the places in ARGV 4 gave the job, 1 upwards; 0: nothing was taken
---          5 length of the id of the job taken, bytes
---          6 length of its schedule text, or of the changed one, bytes; -1: there is none
+--          4 1 where the prefix is halted (and ARGV 2 asks for it), else 0
+--          5 which of the places in ARGV 4 gave the job, 1 upwards; 0: nothing was taken
+--          6 length of the id of the job taken, bytes
+--          7 length of its schedule text, or of the changed one, bytes; -1: there is none
 --       Then the id, the text, and a line for each queue that could not be looked at: its number and the error.
+--
+-- Every job costs one call of this script, so the way that most of them take is kept short: what is seldom needed is made
+-- where it is needed, and numbers stay the words that they came as.
 
 local schedules, statuses, timeline, control, memo, running, retries = unpack(KEYS, 1, 7)
-local places, queues = ARGV[4], tonumber(ARGV[5])
+local places, queues = ARGV[4], ARGV[5]
 local end_keys, rest = 7 + 3 * queues, 5 + queues
-local indexed, nonce = ARGV[1] == 'yes', ARGV[rest + 2]
+local given_now, nonce = ARGV[rest + 1], ARGV[rest + 2]
+local is_indexed = ARGV[1] == 'yes'
+local call, try = redis.call, redis.pcall
 local LONGEST_DELAY = 300 -- seconds between two tries
 
-local now, second, clock = tonumber(ARGV[rest + 1]), nil, ARGV[rest + 1]
-if now then
-    second = string.format('%d', math.floor(now))
+-- The time of the call: whole Unix seconds, and microseconds.
+local second, microsecond
+if given_now == '' then
+    local time = call('TIME')
+    second, microsecond = time[1], time[2]
 else
-    local time = redis.call('TIME')
-    now, second = time[1] + time[2] / 1000000, time[1]
-    clock = second .. '.' .. string.sub(1000000 + time[2], 2, 7)
+    second, microsecond = string.format('%d', math.floor(given_now)), '0'
+end
+
+local function now()
+    return given_now == '' and second + microsecond / 1000000 or tonumber(given_now)
 end
 
 local status = {} -- job, status, job, status …: written at the end, in one go
 local function set_status(job, event)
-    status[#status + 1] = job
-    status[#status + 1] = event .. ':' .. second
+    local count = #status
+    status[count + 1], status[count + 2] = job, event .. second
 end
 
 local length = {} -- list key -> how many jobs are in it, where we know
 local to_ring = {} -- list key -> bell key
 
 local function enqueue(job, queue, members, bell)
-    local added = redis.pcall('SADD', members, job)
+    local added = try('SADD', members, job)
     if added == 0 then
         -- Others may have left a job in the set that is not in the list; a short list is looked through.
-        local known_length = redis.pcall('LLEN', queue)
-        if type(known_length) == 'number' and known_length <= 100 and not redis.call('LPOS', queue, job) then
+        local known_length = try('LLEN', queue)
+        if type(known_length) == 'number' and known_length <= 100 and not call('LPOS', queue, job) then
             added = 1
         end
     end
-    local pushed = added == 1 and redis.pcall('LPUSH', queue, job)
+    local pushed = added == 1 and try('LPUSH', queue, job)
     if type(added) == 'table' or type(pushed) == 'table' then
         -- A key of a wrong type takes nothing: the dispatcher tries again, and reports it.
-        redis.pcall('SREM', members, job)
-        redis.call('ZADD', timeline, second, job)
-        set_status(job, 'TML')
+        try('SREM', members, job)
+        call('ZADD', timeline, second, job)
+        set_status(job, 'TML:')
         return
     end
     length[queue] = pushed or nil
     to_ring[queue] = bell
-    set_status(job, 'ENQ')
-end
-
--- Stops a job, unless it was set to run once more while it ran: then that run is still to come.
-local function stop(job, text, queue, members, bell)
-    local due = text == 'STOP' and redis.call('ZSCORE', timeline, job)
-    if not due then
-        redis.call('ZREM', timeline, job)
-        set_status(job, 'STP')
-    elseif tonumber(due) <= now then
-        redis.call('ZREM', timeline, job)
-        enqueue(job, queue, members, bell)
-    else
-        set_status(job, 'TML')
-    end
+    set_status(job, 'ENQ:')
 end
 
 -- An entry of the index of running jobs: run tag, list key and job id, a line each.
@@ -99,209 +94,201 @@ local function entry(tag_value, queue, job)
     return tag_value .. '\n' .. queue .. '\n' .. job
 end
 
--- The due time of the next try, or nil where the tries are used up or whoever set the job meanwhile decides.
-local function due_again(job, tries, factor)
-    local latest = redis.pcall('HGET', statuses, job)
-    local count = redis.pcall('HINCRBY', retries, job, 1)
-    if type(count) == 'table' or count > tries or type(latest) ~= 'string' or string.sub(latest, 1, 4) ~= 'WRK:' then
-        redis.pcall('HDEL', retries, job)
-        return nil
-    end
-    return string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
-end
-
--- Whether a run that outlived its timeout is still to be ended: nobody did, and the job is in no other place by now.
-local function is_abandoned(job, holder, mine, taken_from, members)
-    local known = redis.call('ZREM', running, entry(mine, taken_from, job)) == 1
-    return known
-        and (not holder or holder == mine)
-        and not redis.call('ZSCORE', timeline, job)
-        and redis.pcall('SISMEMBER', members, job) ~= 1
-end
-
 local function end_run()
     local tag, queue, members, bell = unpack(KEYS, end_keys + 1, end_keys + 4)
     local job, mine, taken_from, known_text, plan, due, tries, factor, overdue = unpack(ARGV, rest + 4, rest + 12)
-    overdue, tries = overdue == 'yes', tonumber(tries)
-    local holder = redis.pcall('GET', tag)
+    overdue = overdue == 'yes'
+    local holder = try('GET', tag)
     if holder ~= mine and not overdue then
         return 'late', false
     end
-    local text = redis.call('HGET', schedules, job)
+    local text = call('HGET', schedules, job)
     if text and text ~= known_text and plan ~= 'die' and plan ~= 'quit' and plan ~= 'unset' then
         return 'changed', text
     end
     if overdue then
-        if not is_abandoned(job, holder, mine, taken_from, members) then
+        -- Nobody has ended it, and the job is in no other place by now.
+        local is_abandoned = call('ZREM', running, entry(mine, taken_from, job)) == 1
+            and (not holder or holder == mine)
+            and not call('ZSCORE', timeline, job)
+            and try('SISMEMBER', members, job) ~= 1
+        if not is_abandoned then
             return 'late', false
         end
-    elseif indexed then
-        redis.pcall('ZREM', running, entry(mine, taken_from, job))
+    elseif is_indexed then
+        try('ZREM', running, entry(mine, taken_from, job))
     end
     -- A timeline of a wrong type fails the call here, while the run can still be ended later.
     if plan == 'queue' then
-        redis.call('ZREM', timeline, job)
+        call('ZREM', timeline, job)
     else
-        redis.call('ZCARD', timeline)
+        call('ZCARD', timeline)
     end
-    redis.call('DEL', tag)
-    if tries == 0 then
-        redis.pcall('HDEL', retries, job)
-    elseif tries and text then
-        local again = due_again(job, tries, tonumber(factor))
-        if again then
-            plan, due = 'at', again
+    call('DEL', tag)
+    if tries == '0' then
+        try('HDEL', retries, job)
+    elseif tries ~= '' and text then
+        -- Tried again, unless the tries are used up, or whoever set the job meanwhile decides.
+        local latest, count = try('HGET', statuses, job), try('HINCRBY', retries, job, 1)
+        local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
+        if is_the_latest and type(count) == 'number' and count <= tonumber(tries) then
+            plan = 'at'
+            due = string.format('%.3f', now() + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
+        else
+            try('HDEL', retries, job)
         end
     end
     if not text or plan == 'unset' then
-        redis.call('HDEL', schedules, job)
-        redis.pcall('HDEL', statuses, job)
-        redis.pcall('HDEL', retries, job)
-        redis.call('ZREM', timeline, job)
-        if redis.pcall('SREM', members, job) == 1 then
-            redis.pcall('LREM', queue, 0, job)
+        call('HDEL', schedules, job)
+        try('HDEL', statuses, job)
+        try('HDEL', retries, job)
+        call('ZREM', timeline, job)
+        if try('SREM', members, job) == 1 then
+            try('LREM', queue, 0, job)
         end
     elseif plan == 'queue' then
         enqueue(job, queue, members, bell)
     elseif plan == 'at' then
         -- A sleeping dispatcher looks by itself once a second.
-        local earliest = tonumber(due) < now + 1 and redis.call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
+        local earliest = tonumber(due) < second + 2 and call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
         -- An earlier entry is a run that was asked for during this one: it comes first.
-        redis.call('ZADD', timeline, 'LT', due, job)
+        call('ZADD', timeline, 'LT', due, job)
         if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
-            redis.pcall('PUBLISH', ARGV[3], job)
+            try('PUBLISH', ARGV[3], job)
         end
-        set_status(job, 'TML')
-    elseif plan == 'stop' then
-        stop(job, text, queue, members, bell)
+        set_status(job, 'TML:')
     elseif plan == 'bad' then
-        redis.call('ZREM', timeline, job)
-        set_status(job, 'BAD')
+        call('ZREM', timeline, job)
+        set_status(job, 'BAD:')
     elseif plan == 'die' then
-        set_status(job, 'DIE')
-    elseif plan == 'quit' or plan == 'over' then
-        redis.call('HSET', schedules, job, 'STOP')
-        stop(job, text, queue, members, bell)
+        set_status(job, 'DIE:')
+    else -- 'stop', 'quit' or 'over'
+        if plan ~= 'stop' then
+            call('HSET', schedules, job, 'STOP')
+        end
+        -- Set to run once more while it ran: then that run is still to come.
+        local due_once = text == 'STOP' and call('ZSCORE', timeline, job)
+        if due_once and tonumber(due_once) > now() then
+            set_status(job, 'TML:')
+        else
+            call('ZREM', timeline, job)
+            if due_once then
+                enqueue(job, queue, members, bell)
+            else
+                set_status(job, 'STP:')
+            end
+        end
     end
     return 'ended', false
 end
 
--- Gives the job its tag, unless somebody runs it.
+-- Gives the job its tag, unless somebody runs it; `anew`: that has been made sure of.
 local function hand_out(job, number, anew)
     local queue, timeout_ms = KEYS[5 + 3 * number], ARGV[5 + number]
-    local tag, given = queue .. '-' .. job, nil
-    if anew then
-        given = redis.call('SET', tag, nonce, 'PX', timeout_ms)
-    else
-        given = redis.call('SET', tag, nonce, 'PX', timeout_ms, 'NX')
-    end
-    if given and indexed then
-        redis.pcall('ZADD', running, string.format('%.3f', now + timeout_ms / 1000), entry(nonce, queue, job))
-    end
+    local tag = queue .. '-' .. job
+    local given = anew and call('SET', tag, nonce, 'PX', timeout_ms) or call('SET', tag, nonce, 'PX', timeout_ms, 'NX')
     if given then
-        set_status(job, 'WRK')
+        if is_indexed then
+            local deadline = string.format('%.3f', now() + timeout_ms / 1000)
+            try('ZADD', running, deadline, entry(nonce, queue, job))
+        end
+        set_status(job, 'WRK:')
     end
     return given
 end
 
--- Takes the first job that the places give: the number of the place, and the job with its schedule text.
+-- Takes the first job that the places give: the number of the place, and the job.
 local function take(troubles)
     local place = 0
-    for word in string.gmatch(places, '%d+') do
+    for number in string.gmatch(places, '%d+') do
         place = place + 1
-        local number = tonumber(word)
-        local queue, members, bell = unpack(KEYS, 5 + 3 * number, 7 + 3 * number)
-        local job = redis.pcall('RPOP', queue)
+        local at = 5 + 3 * number
+        local queue, members, bell = KEYS[at], KEYS[at + 1], KEYS[at + 2]
+        local job = try('RPOP', queue)
         if type(job) == 'table' then
             if string.sub(job.err, 1, 9) ~= 'WRONGTYPE' then
-                redis.call('RPOP', queue) -- A server that takes no writes: no queue is to blame, and the call fails.
+                call('RPOP', queue) -- A server that takes no writes: no queue is to blame, and the call fails.
             end
-            troubles[#troubles + 1] = word .. ' ' .. job.err
+            troubles[#troubles + 1] = number .. ' ' .. job.err
         elseif job then
-            redis.pcall('SREM', members, job)
+            try('SREM', members, job)
             length[queue] = length[queue] and length[queue] - 1
             to_ring[queue] = bell
             if hand_out(job, number) then
                 return place, job
             end
             -- Queued by somebody while it runs: its turn comes when that run is over.
-            redis.call('ZADD', timeline, second, job)
-            set_status(job, 'TML')
+            call('ZADD', timeline, second, job)
+            set_status(job, 'TML:')
         end
     end
     return 0, false
 end
 
--- The job that this very call handed out before its reply was lost, unless somebody else has it by now.
-local function hand_out_again(place, job)
-    local position = 0
+local ended, changed_text, place, job, troubles = '-', false, 0, false, {}
+local is_repeated, memory = ARGV[rest + 3] == 'yes', try('GET', memo)
+local latest = type(memory) == 'string' and string.sub(memory, 1, #nonce) or ''
+if latest > nonce or (latest == nonce and not is_repeated) then
+    -- It was held up on a connection that its sender has given up: nobody reads this, and nothing may be handed out.
+    return second .. ' ' .. microsecond .. ' - 0 0 0 -1\n'
+end
+if latest == nonce then
+    -- This very call was carried out, and its reply was lost: hand the same job out again, unless somebody has it by now.
+    local was_place, was_job
+    ended, was_place, was_job = string.match(memory, '^%S+ (%S+) (%d+) (.*)$')
+    local position, number = 0, nil
     for word in string.gmatch(places, '%d+') do
         position = position + 1
-        if position == place then
-            local number = tonumber(word)
-            local queue, members = unpack(KEYS, 5 + 3 * number, 6 + 3 * number)
-            local holder = redis.pcall('GET', queue .. '-' .. job)
-            local elsewhere = holder
-                or redis.pcall('SISMEMBER', members, job) == 1
-                or redis.call('ZSCORE', timeline, job)
-                or (indexed and not redis.pcall('ZSCORE', running, entry(nonce, queue, job)))
-            return (holder == nonce or not elsewhere) and hand_out(job, number, true)
-        end
+        number = position == tonumber(was_place) and word or number
     end
-end
-
-local ended, changed_text, place, job, troubles = '-', false, 0, false, {}
-local repeated, memory = ARGV[rest + 3] == 'yes', redis.pcall('GET', memo)
-local latest = type(memory) == 'string' and string.sub(memory, 1, #nonce) or ''
-if string.sub(latest, 1, 16) == string.sub(nonce, 1, 16) and (latest > nonce or (latest == nonce and not repeated)) then
-    -- It was held up on a connection that its sender has given up: nobody reads this, and nothing may be handed out.
-    return clock .. ' - 0 0 0 -1\n'
-end
-local whose, was_ended, was_place, was_job
-if latest == nonce then
-    whose, was_ended, was_place, was_job = string.match(memory, '^(%S+) (%S+) (%d+) (.*)$')
-end
-if whose == nonce then
-    ended = was_ended
-    if was_job ~= '' and hand_out_again(tonumber(was_place), was_job) then
-        place, job = tonumber(was_place), was_job
+    if was_job ~= '' and number then
+        local queue, members = KEYS[5 + 3 * number], KEYS[6 + 3 * number]
+        local holder = try('GET', queue .. '-' .. was_job)
+        local is_elsewhere = holder
+            or try('SISMEMBER', members, was_job) == 1
+            or call('ZSCORE', timeline, was_job)
+            or (is_indexed and not try('ZSCORE', running, entry(nonce, queue, was_job)))
+        if holder == nonce or not is_elsewhere then
+            hand_out(was_job, number, true)
+            place, job = was_place, was_job
+        end
     end
 elseif #KEYS > end_keys then
     ended, changed_text = end_run()
 end
 
-local halted = ARGV[2] == 'yes' and redis.pcall('GET', control) == 'HALT'
-if not job and places ~= '' and ended ~= 'changed' and not halted then
+local is_halted = ARGV[2] == 'yes' and try('GET', control) == 'HALT'
+if not job and places ~= '' and ended ~= 'changed' and not is_halted then
     if ended == '-' then
         -- A hash of a wrong type fails the call here, before a job is taken.
-        redis.call('HLEN', schedules)
+        call('HLEN', schedules)
     end
     place, job = take(troubles)
 end
-if halted then
+if is_halted then
     -- One idle worker after the other wakes up, and goes.
     for number = 1, queues do
         to_ring[KEYS[5 + 3 * number]] = KEYS[7 + 3 * number]
         length[KEYS[5 + 3 * number]] = 1
     end
 end
-if ended ~= 'changed' and (job or ended ~= '-' or repeated) then
-    redis.call('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', 86400)
+if ended ~= 'changed' and (job or ended ~= '-' or is_repeated) then
+    call('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', '86400')
 end
 
 -- Whoever leaves jobs behind wakes the next idle worker.
 for queue, bell in pairs(to_ring) do
-    if length[queue] ~= 0 and redis.call('EXISTS', bell) == 0 then
-        if length[queue] or redis.pcall('EXISTS', queue) == 1 then
-            redis.pcall('LPUSH', bell, '1')
+    if length[queue] ~= 0 and call('EXISTS', bell) == 0 then
+        if length[queue] or try('EXISTS', queue) == 1 then
+            try('LPUSH', bell, '1')
         end
     end
 end
 if status[1] then
     -- A hash of a wrong type loses the status, and no job.
-    redis.pcall('HSET', statuses, unpack(status))
+    try('HSET', statuses, unpack(status))
 end
-local text = changed_text or (job and redis.call('HGET', schedules, job))
-local head = clock .. ' ' .. ended .. ' ' .. (halted and '1 ' or '0 ') .. place
-return head .. ' ' .. #(job or '') .. ' ' .. (text and #text or -1) .. '\n'
+local text = changed_text or (job and call('HGET', schedules, job))
+return second .. ' ' .. microsecond .. ' ' .. ended .. (is_halted and ' 1 ' or ' 0 ') .. place
+    .. ' ' .. #(job or '') .. ' ' .. (text and #text or -1) .. '\n'
     .. (job or '') .. (text or '') .. table.concat(troubles, '\n')

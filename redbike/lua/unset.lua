@@ -10,7 +10,7 @@
 
 local schedules, statuses, timeline, queue, members, retries, memo = unpack(KEYS)
 local job, nonce = ARGV[1], ARGV[2]
-local PIECE = 2000 -- entries; all clients wait for as long as it takes to look through them
+local PIECE = 1000 -- entries; all clients wait for as long as it takes to look through them
 
 -- A key of a wrong type fails the call here, before its first write.
 redis.call('HLEN', schedules)
@@ -41,7 +41,7 @@ end
 -- Held up on its way, it must not undo a later set.
 if nonce ~= '' then
     local latest = redis.pcall('GET', memo)
-    if type(latest) == 'string' and string.sub(latest, 1, 16) == string.sub(nonce, 1, 16) and latest >= nonce then
+    if type(latest) == 'string' and string.sub(latest, 1, #nonce) >= nonce then
         return 0
     end
     if ARGV[3] == 'yes' then
