@@ -2,7 +2,6 @@
 and answers given in the server's place.
 """
 
-import hashlib
 import socket
 import threading
 import time
@@ -32,7 +31,7 @@ Judge = Callable[[int, str], Fate]
 LATE_BY_S = 0.03
 
 _SCRIPTS = {
-    hashlib.sha1(Script(name).source.encode()).hexdigest(): name
+    Script(name).sha: name
     for name in (PurePath(file.name).stem for file in resources.files("redbike").joinpath("lua").iterdir())
 }
 """By what a server calls them."""
@@ -78,7 +77,7 @@ class FaultProxy(Proxy):
             client.sendall(reply)
 
     def _fate_of(self, name: str, words: list[bytes]) -> Fate:
-        kind = f"{name} {_SCRIPTS.get(words[1].decode(), '?')}" if name == "EVALSHA" else name
+        kind = f"{name} {_SCRIPTS.get(words[1], '?')}" if name == "EVALSHA" else name
         with self._lock:
             fate = self.judge(len(self.commands), kind)
             self.commands.append(name)
