@@ -89,7 +89,7 @@ def _kill_at(game: Round, role: str, number: int, fate: Fate, rng: random.Random
 
 
 def replies(arena: Arena, rng: random.Random, size: Size) -> Verdict:
-    """Commands are carried out and their replies lost, of every kind that is sent: one in six at the most.
+    """Commands are carried out and their replies lost, of every kind that is sent: one in six, of rare kinds more.
 
     Those who set jobs are under the same fault, and so are processes that come and go.
     """
@@ -108,9 +108,13 @@ def replies(arena: Arena, rng: random.Random, size: Size) -> Verdict:
         losses.are_on = True
         pool = stack.enter_context(ThreadPoolExecutor(_SETTERS))
         stack.callback(over.set)
-        is_over = [over.is_set, lambda: losses.lost.total() >= size.losses]
+        give_up_at = time.monotonic() + 20 + size.losses / 20
+
+        def is_over() -> bool:
+            return over.is_set() or losses.are_enough(size.losses) or time.monotonic() > give_up_at
+
         setters = [
-            pool.submit(_set_all_sorts, game, proxy, random.Random(rng.random()), lambda: any(one() for one in is_over))
+            pool.submit(_set_all_sorts, game, proxy, random.Random(rng.random()), is_over)
             for proxy in proxies[len(roles) :]
         ]
         for number in itertools.cycle(range(len(roles))):

@@ -13,16 +13,17 @@ OFTEN = 20
 """A kind that was seen so often without a loss was left out."""
 
 EXPECTED = {f"EVALSHA {name}" for name in ("turn", "place", "promote", "unset")} | {"BLPOP", "SUBSCRIBE"}
-"""Kinds without which a fleet and those who set its jobs did not do what they are there for."""
+"""What a fleet and those who set its jobs cannot do without: a round goes on until replies to each are lost."""
 
 _MOST_IN_A_ROW = 2
+_RARE, _SHARE_OF_RARE = 100, 0.5
 
 
 class Losses:
     """Lost replies of one round, over all its proxies."""
 
     def __init__(self, rng: random.Random, share: float) -> None:
-        """`share`: of the commands, beside the first of each kind, whose reply is lost."""
+        """`share`: of the commands, whose reply is lost; of the first hundred of each kind, every other one's."""
         self._rng, self._share = rng, share
         self._lock = threading.Lock()
         self.are_on = False
@@ -41,7 +42,8 @@ class Losses:
                 self.seen[kind] += 1
                 if passed >= rest:
                     in_a_row = 0
-                is_wanted = not self.lost[kind] or self._rng.random() < self._share
+                share = _SHARE_OF_RARE if self.seen[kind] < _RARE else self._share
+                is_wanted = not self.lost[kind] or self._rng.random() < share
                 if not is_wanted or in_a_row == _MOST_IN_A_ROW:
                     passed += 1
                     return Fate.PASS
@@ -51,10 +53,12 @@ class Losses:
 
         return fate
 
+    def are_enough(self, count: int) -> bool:
+        """Whether so many replies are lost, and of each kind that is expected at least one."""
+        return self.lost.total() >= count and not any(self.lost[kind] == 0 for kind in EXPECTED)
+
     def faults(self) -> list[str]:
         """What makes these losses worth less than they seem."""
         left_out = [kind for kind, count in self.seen.items() if count >= OFTEN and not self.lost[kind]]
-        missing = EXPECTED - set(self.seen)
-        return [f"{kind} was seen {self.seen[kind]} times, and no reply to it lost" for kind in sorted(left_out)] + [
-            f"{kind} was not seen" for kind in sorted(missing)
-        ]
+        missing = [kind for kind in EXPECTED if not self.lost[kind]]
+        return [f"{kind}: seen {self.seen[kind]} times, no reply lost" for kind in sorted({*left_out, *missing})]
