@@ -120,7 +120,7 @@ def replies(arena: Arena, rng: random.Random, size: Size) -> Verdict:
         for number in itertools.cycle(range(len(roles))):
             game.retire(game.actors[0])
             game.actors.append(game.run(confs[number], roles[number]))
-            if not wait(setters, timeout=1).not_done:
+            if not wait(setters, timeout=_RESTART_EVERY_S).not_done:
                 break
         unset = [jobid for setter in setters for jobid in setter.result()]
         losses.are_on = False
@@ -134,6 +134,7 @@ def replies(arena: Arena, rng: random.Random, size: Size) -> Verdict:
 
 
 _SETTERS = 4
+_RESTART_EVERY_S = 0.3
 _REST = 3  # commands: two that open a connection, and the one that is repeated on it
 _REST_OF_A_SETTER = 12  # a verb gives up after four tries, of so many commands at the most
 
@@ -481,6 +482,6 @@ def play(arena: Arena, name: str, seed: int, number: int, size: Size) -> Verdict
     try:
         return FAULTS[name](arena, random.Random(f"{seed}/{name}/{number}"), size)
     except LeftOut as error:
-        return Verdict(name, left_out=str(error))
+        return Verdict(name, left_out=f"{name} was left out: {error}")
     except (Unsettled, ServerError, AssertionError) as error:
         return Verdict(name, complaints=[f"round {number} broke off: {error}", *arena.clear_up()])

@@ -98,9 +98,8 @@ class Verdict:
 
 def touched(history: History, jobid: str, since: float, until: float) -> bool:
     """Whether a run of the job began or ended in this stretch of time, Unix seconds."""
-    return any(
-        since <= at <= until for run in history.runs.get(jobid, []) for at in (run.began_at, run.ended_at or until)
-    )
+    runs = history.runs.get(jobid, [])
+    return any(at is not None and since <= at <= until for run in runs for at in (run.began_at, run.ended_at))
 
 
 def lost_and_doubled(
