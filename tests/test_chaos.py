@@ -1,5 +1,6 @@
 """Faults on purpose: a short round of each that the soak (`python -m benchmarks.chaos`) has, with a fixed seed."""
 
+import itertools
 import random
 import sys
 import threading
@@ -84,6 +85,23 @@ def test_a_turn_that_was_held_up_hands_out_no_job(proxy: FaultProxy, fleet: Flee
         assert [next(bike.consumer)[0], next(bike.consumer)[0]] == ["2:A", "3:A"]
     assert bike.redis.lrange(bike.queue_for("4:A"), 0, -1) == [b"4:A"]
     assert next(bike.consumer)[0] == "4:A"
+
+
+def test_repetitions_that_were_held_up_hand_out_no_job(proxy: FaultProxy, fleet: Fleet) -> None:
+    """C7: a turn that was repeated, and whose repetition was held up too, takes nothing when at last it arrives."""
+    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+    assert next(bike.consumer)[0] is None  # now the server knows the script
+    arrived, go_on, sent = threading.Semaphore(0), threading.Event(), itertools.count()
+    proxy.judge = lambda _n, kind: Fate.DELAY if kind == "EVALSHA turn" and next(sent) < 2 else Fate.PASS
+    proxy.hold_up, proxy.before_cut = lambda: go_on.wait(10), arrived.release
+    assert next(bike.consumer)[0] is None, "the third of three calls is answered"
+    aside = fleet()
+    aside.set("j:A", "NOW")
+    go_on.set()
+    for _ in range(2):
+        assert arrived.acquire(timeout=10)
+    assert aside.redis.lrange(aside.queue_for("j:A"), 0, -1) == [b"j:A"]
+    assert next(bike.consumer)[0] == "j:A"
 
 
 @contextmanager
