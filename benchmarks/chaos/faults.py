@@ -168,7 +168,7 @@ def torn(arena: Arena, rng: random.Random, size: Size) -> Verdict:
         game.fleet(2, 3, game.conf(proxy.socket))
         game.set_often(6)
         game.set_ticks(3)
-        game.circulates(20)
+        _wait_until_at_work(game, proxy)
         proxy.judge = lambda _n, _kind: rng.choice(fates) if rng.random() < 1 / 6 else Fate.PASS
         # A verb gives up after four tries, of three commands each: not all of them may fail.
         setters.judge = lambda n, _kind: rng.choice(fates) if n % 7 == 6 else Fate.PASS
@@ -187,7 +187,7 @@ def late(arena: Arena, rng: random.Random, size: Size) -> Verdict:
     with _proxy(arena) as proxy, _proxy(arena) as setters:
         game.fleet(2, 3, game.conf(proxy.socket))
         game.set_often(6)
-        game.circulates(20)
+        _wait_until_at_work(game, proxy)
         proxy.judge = lambda _n, kind: Fate.DELAY if kind != "SUBSCRIBE" and rng.random() < 1 / 12 else Fate.PASS
         setters.judge = lambda n, _kind: Fate.DELAY if n % 7 == 6 else Fate.PASS
         with _bike(game, setters) as bike:
@@ -197,6 +197,17 @@ def late(arena: Arena, rng: random.Random, size: Size) -> Verdict:
         game.verdict.faults = proxy.faults + setters.faults
         proxy.judge = lambda _n, _kind: Fate.PASS
         return game.finish()
+
+
+def _wait_until_at_work(game: Round, proxy: FaultProxy) -> None:
+    """Until each worker had a job and each dispatcher listens: a command that cannot start gives up, and may."""
+
+    def are_at_work() -> bool:
+        game.history.refresh()
+        working = {actor.pid for actor in game.actors} & set(game.history.latest_of)
+        return len(working) + proxy.commands.count("SUBSCRIBE") >= len(game.actors)
+
+    wait_for(are_at_work, 20, "start of the fleet")
 
 
 @contextlib.contextmanager
