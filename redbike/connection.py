@@ -5,6 +5,8 @@ A repeated command can take two jobs where one was asked for: who may call again
 
 import inspect
 import logging
+import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +54,8 @@ class Link:
             given.pop(another_way_to_ask_for_retries, None)
         ours = {name: given.pop(name) for name in OUR_SETTINGS if name in given}
         self._server: EmbeddedServer | None = None
+        self._wires: weakref.WeakSet[Wires] = weakref.WeakSet()
+        self._lock = threading.Lock()
         self.is_cluster = bool(ours.pop("cluster", False))
         self.where = _where(ours, given)
         try:
@@ -80,12 +84,19 @@ class Link:
 
     def wires(self) -> Wires:
         """For the calls that every job costs. On a Cluster there are none: the client finds the way to the node."""
-        return Wires(None if self.is_cluster else self.client)
+        wires = Wires(None if self.is_cluster else self.client)
+        with self._lock:
+            self._wires.add(wires)
+        return wires
 
     def forget_idle(self) -> None:
         """Close the connections that nobody uses just now: the next ones find out anew where the primary is."""
         if not self.is_cluster:
             self.client.connection_pool.disconnect(inuse_connections=False)
+            with self._lock:
+                all_wires = list(self._wires)
+            for wires in all_wires:
+                wires.reopen()
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""

@@ -37,7 +37,7 @@ class Patience:
     """Calls Redis on behalf of loops, which never give up, and of single verbs, which soon do."""
 
     def __init__(self, where: str, log: logging.Logger, nap: Nap, forget: Callable[[], None]) -> None:
-        """`forget`: lets go of idle connections, which lead to a server that takes no writes any more."""
+        """`forget`: lets go of idle connections, which lead to a server that is none, or takes no writes, any more."""
         self._where = where
         self._forget = forget
         self._log = log
@@ -84,7 +84,8 @@ class Patience:
                 pause(self._nap, _delay_s(failures))
 
     def _after(self, error: Exception) -> None:
-        if isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in str(error):
+        # The other connections lead to where this one led, and would fail one after the other.
+        if isinstance(error, redis.exceptions.ReadOnlyError | redis.TimeoutError) or "READONLY" in str(error):
             self._forget()
 
 

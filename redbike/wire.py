@@ -64,6 +64,12 @@ class Wire:
         """Let others use the wire."""
         self._lock.release()
 
+    def reopen(self) -> None:
+        """Open the connection anew at the next call, unless there is a call under way."""
+        if self.claim():
+            self._is_broken = True
+            self.free()
+
     def call(self, command: bytes) -> object:
         """Send one packed command and read its reply. For whoever has claimed the wire."""
         if self._is_broken:
@@ -105,3 +111,9 @@ class Wires:
     def get_if_made(self) -> Wire | None:
         """The wire, where this process has needed one."""
         return self._wire if self._pid == os.getpid() else None
+
+    def reopen(self) -> None:
+        """Have the wire, where there is one, open its connection anew at its next call."""
+        wire = self.get_if_made()
+        if wire is not None:
+            wire.reopen()

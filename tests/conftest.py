@@ -11,26 +11,15 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 import redis
+from nodes import answers, eventually, server_binary
 
 from redbike import Redbike, RoundRobin
-
-
-def server_binary() -> str:
-    """The server under test: the one that REDBIKE_TEST_SERVER names, else the Valkey of the `embedded` extra."""
-    named = os.environ.get("REDBIKE_TEST_SERVER")
-    if named:
-        return named
-    from redbike.embedded import server_binary
-
-    return server_binary()
-
 
 ON_A_CLUSTER = os.environ.get("REDBIKE_TEST_CLUSTER") == "1"
 
@@ -78,21 +67,6 @@ class Server:
     def remove(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
-
-
-def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
-    """Wait until the condition holds; fail when it does not within the time."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {within_s} s"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Redis that is more than one plain server: Sentinel, Cluster, TLS, users with few rights, and URLs to all of them.
 
-Real servers on loopback ports: see servers.py. What no server at hand can play is skipped, with the reason.
+Real servers on loopback ports (nodes.py, servers.py). What no server at hand can play is skipped, with the reason.
 """
 
 import logging
@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import redis
 from conftest import ON_A_CLUSTER, Fleet, Recorder, Server, eventually
-from servers import CannotStart, Certificates, Cluster, Node, Watched, secured
+from nodes import CannotStart, Node, Watched
+from servers import Certificates, Cluster, secured
 from state import state
 from threads import Loops
 

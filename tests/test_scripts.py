@@ -712,8 +712,9 @@ def test_lost_reply_and_a_timeout(bench: Bench, since: str) -> None:
     else:
         bench.client.lpush(bench.queue, JOB)
         bench.client.sadd(bench.keys.members(bench.queue), JOB)
-        assert bench.take(repeated=True).jobid == JOB.encode()
-        assert set(bench.state()) == {"-statuses", "-work-A-x:A"}
+        before = bench.state()
+        assert bench.take(repeated=True).jobid is None, "the next turn may take it"
+        assert bench.state() == before
 
 
 def test_lost_reply_of_an_expired_run(bench: Bench) -> None:

@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             totals.setdefault(name, Verdict(name)).add(verdict)
             tell(verdict, number)
     print(table(totals.values()))
+    for left_out in filter(None, (one.left_out for one in totals.values())):
+        print(left_out)
     if options.json:
         options.json.write_text(json.dumps({"about": about, "faults": [asdict(one) for one in totals.values()]}))
     return 0 if all(one.is_sound for one in totals.values()) else 1
@@ -53,11 +55,15 @@ def rounds(
     """One round of each fault, and then small ones at random until the time is up."""
     until = time.monotonic() + 60 * minutes
     numbers = dict.fromkeys(names, 0)
+    played = []
     for name in names:
-        yield name, 0, play(arena, name, seed, 0, QUICK if quick else SOAK)
+        verdict = play(arena, name, seed, 0, QUICK if quick else SOAK)
+        if not verdict.left_out:
+            played.append(name)
+        yield name, 0, verdict
     rng = random.Random(seed)
-    while time.monotonic() < until:
-        name = rng.choice(names)
+    while played and time.monotonic() < until:
+        name = rng.choice(played)
         numbers[name] += 1
         yield name, numbers[name], play(arena, name, seed, numbers[name], QUICK)
 
@@ -65,7 +71,12 @@ def rounds(
 def tell(verdict: Verdict, number: int) -> None:
     """What is wrong, as soon as it is known."""
     state = "sound" if verdict.is_sound else "NOT SOUND"
-    print(f"{verdict.fault} {number}: {state}, {verdict.took_s:.1f} s", file=sys.stderr, flush=True)
+    print(verdict.left_out or f"{verdict.fault} {number}: {state}, {verdict.took_s:.1f} s", file=sys.stderr, flush=True)
+    if verdict.spared:
+        print(f"  not judged: {', '.join(verdict.spared)}", file=sys.stderr, flush=True)
+    if verdict.kinds:
+        kinds = sorted(verdict.kinds.items(), key=lambda kind: -kind[1])
+        print(f"  of {', '.join(f'{kind} {count:,}' for kind, count in kinds)}", file=sys.stderr, flush=True)
     for kind in ("lost", "doubled", "stalled", "complaints"):
         for one in getattr(verdict, kind)[:5]:
             print(f"  {kind}: {one}", file=sys.stderr, flush=True)
@@ -77,7 +88,8 @@ def table(verdicts: Iterable[Verdict]) -> str:
     rows = [HEAD, *(row(one) for one in verdicts)]
     total = Verdict("all")
     for one in verdicts:
-        total.add(one)
+        if not one.left_out:
+            total.add(one)
     rows.append(row(total))
     widths = [max(len(one[column]) for one in rows) for column in range(len(HEAD))]
     return "\n".join(
@@ -86,6 +98,8 @@ def table(verdicts: Iterable[Verdict]) -> str:
 
 
 def row(one: Verdict) -> tuple[str, ...]:
+    if one.left_out:
+        return (one.fault, "left out", *[""] * (len(HEAD) - 2))
     counts = (one.faults, one.occurrences, len(one.lost), len(one.doubled), len(one.stalled) + len(one.complaints))
     late = [f"{one.lateness_ms(share):,.1f}" if one.lateness_s else "" for share in (0.5, 0.99, 1)]
     return (one.fault, *(f"{count:,}" for count in counts), *late, f"{one.took_s:.0f}")

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,12 +36,15 @@ on-timeout: {on_timeout}
 retries: 20
 
 [redbike-redis]
-unix_socket_path: {socket}
 """
 
 
 class Unsettled(Exception):
     """Something that had to come did not come within its time."""
+
+
+class LeftOut(Exception):
+    """This machine lacks what a fault needs; the message says what."""
 
 
 def wait_for(condition: Callable[[], object], within_s: float, what: str) -> None:
@@ -163,8 +166,13 @@ class Round:
         on_timeout: str = "retry",
         nap_s: float = 0.0,
         zygote: Zygote | None = None,
+        server: Mapping[str, object] | None = None,
     ) -> None:
+        """`server`: how a Redbike gets to another server than the arena's; the round then has to set `client`."""
         self.arena = arena
+        self.client = arena.client
+        """A client of the server under test."""
+        self._server = server or {"unix_socket_path": arena.server.socket}
         self.prefix = f"{fault}{arena.number()}"
         self.folder = arena.folder / self.prefix
         self.folder.mkdir()
@@ -180,24 +188,22 @@ class Round:
         self.bike = Redbike(
             RoundRobin(order),
             self.prefix,
-            {"unix_socket_path": arena.server.socket},
+            self._server,
             timefile=self.folder / "timefile",
         )
         self._zygote = zygote or arena.zygote
-        self._conf = {"order": order, "timeout_s": timeout_s, "on_timeout": on_timeout, "nap_s": nap_s}
+        self._conf: dict[str, Any] = {"order": order, "timeout_s": timeout_s, "on_timeout": on_timeout, "nap_s": nap_s}
         self._ids = itertools.count()
         self._began_at = time.monotonic()
         arena.rounds.append(self)
 
     def conf(self, socket: str | None = None, extra: str = "") -> str:
-        """The name of a new conf file: which socket, and further lines for the section of the server."""
+        """The name of a new conf file: which socket in place of the server, and further lines for its section."""
         name = f"conf{next(self._ids)}"
-        values: dict[str, Any] = self._conf | {
-            "prefix": self.prefix,
-            "socket": socket or self.arena.server.socket,
-            "notary": self.arena.notary_socket,
-        }
-        (self.folder / name).write_text(_CONF.format(**values) + extra)
+        values = self._conf | {"prefix": self.prefix, "notary": self.arena.notary_socket}
+        server = self._server if socket is None else {"unix_socket_path": socket}
+        lines = [f"{key}: {value}\n" for key, value in server.items()]
+        (self.folder / name).write_text(_CONF.format(**values) + "".join(lines) + extra)
         return name
 
     def run(self, conf: str, *argv: str) -> Actor:
@@ -288,15 +294,24 @@ class Round:
             if actor.pid not in self.killed:
                 actor.send(signal.SIGTERM)
         for actor in self.actors:
-            code = actor.wait(15)
-            expected = -signal.SIGKILL if actor.pid in self.killed else 0
-            if code != expected:
-                self.complain(f"exit {code}: {' / '.join(actor.lines('')[-3:])}")
-                if code is None:
-                    self.kill(actor)
-            tracebacks = actor.lines("Traceback")
-            if tracebacks:
-                self.complain(f"traceback in {actor.log.name}: {actor.lines('Error')[-1:]}")
+            self._check_end(actor)
+
+    def retire(self, actor: Actor) -> None:
+        """End one of the fleet as an operator would, while the others go on."""
+        self.actors.remove(actor)
+        actor.send(signal.SIGTERM)
+        self._check_end(actor)
+
+    def _check_end(self, actor: Actor) -> None:
+        code = actor.wait(15)
+        expected = -signal.SIGKILL if actor.pid in self.killed else 0
+        if code != expected:
+            self.complain(f"exit {code}: {' / '.join(actor.lines('')[-3:])}")
+            if code is None:
+                self.kill(actor)
+        tracebacks = actor.lines("Traceback")
+        if tracebacks:
+            self.complain(f"traceback in {actor.log.name}: {actor.lines('Error')[-1:]}")
 
     def finish(self, within_s: float = 30.0, *, dropped_is_lost: bool = True) -> Verdict:
         """Let the fleet come to rest, stop it, and judge."""
@@ -322,7 +337,7 @@ class Round:
 
     def _check_places(self) -> None:
         """The fleet stands: each job that goes on is in a queue or on the timeline, in one of them, once."""
-        client: Any = self.arena.client
+        client: Any = self.client
         queued: list[bytes] = []
         members: set[bytes] = set()
         for key in dict.fromkeys(self.bike.queue_names()):

@@ -1,24 +1,29 @@
 """The faults, one function each: a round with a fleet, the fault, and the verdict. Chance comes from the seed alone."""
 
 import contextlib
+import itertools
 import random
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 
-from benchmarks.chaos.arena import SECONDLY, Arena, Round, Unsettled, wait_for
+from benchmarks.chaos.arena import SECONDLY, Arena, LeftOut, Round, Unsettled, wait_for
 from benchmarks.chaos.clock import WrongClock
+from benchmarks.chaos.failover import failover
 from benchmarks.chaos.foreign import OldFleet
 from benchmarks.chaos.garbage import garbage
 from benchmarks.chaos.history import Verdict, missing_seconds
+from benchmarks.chaos.losses import Losses
+from benchmarks.chaos.outage import GONE, outage
 from benchmarks.chaos.proxy import Fate, FaultProxy
 from benchmarks.chaos.recorder import Recorder
 from benchmarks.chaos.sizes import Size
 from benchmarks.chaos.zygote import Actor, Zygote
 from redbike import Redbike, RoundRobin
 from redbike.errors import ServerError
-
-GONE, BACK = "trying until it is back", "is back after"
 
 
 @contextlib.contextmanager
@@ -58,7 +63,7 @@ def _kill_at(game: Round, role: str, number: int, fate: Fate, rng: random.Random
     game.set_now(3)
     game.set_at(3, rng, 0.3)
     with _proxy(game.arena) as proxy:
-        proxy.judge = lambda n, _name: fate if n == number else Fate.PASS
+        proxy.judge = lambda n, _kind: fate if n == number else Fate.PASS
         proxy.before_cut = strike
         jobid = game.new_id("set")
         arguments = ("set", jobid, "NOW") if role == "set" else (role,)
@@ -84,23 +89,95 @@ def _kill_at(game: Round, role: str, number: int, fate: Fate, rng: random.Random
 
 
 def replies(arena: Arena, rng: random.Random, size: Size) -> Verdict:
-    """Commands and replies are lost or torn: one in six for the loops, one in seven for whoever sets jobs."""
-    game = Round(arena, "replies")
-    fates = [Fate.LOSE_REPLY, Fate.LOSE_REPLY, Fate.TEAR_REPLY, Fate.LOSE_COMMAND]
+    """Commands are carried out and their replies lost, of every kind that is sent: one in six, of rare kinds more.
+
+    Those who set jobs are under the same fault, and so are processes that come and go.
+    """
+    game, losses, over = Round(arena, "replies"), Losses(rng, 1 / 6), threading.Event()
+    roles = ["dispatch"] * 2 + ["work"] * 3
+    with contextlib.ExitStack() as stack:
+        # One for each process, for it is one process that has to bear losses in a row.
+        proxies = [stack.enter_context(_proxy(arena)) for _ in range(len(roles) + _SETTERS)]
+        for number, proxy in enumerate(proxies):
+            proxy.judge = losses.judge(_REST if number < len(roles) else _REST_OF_A_SETTER)
+        confs = [game.conf(proxy.socket) for proxy in proxies]
+        game.actors += map(game.run, confs, roles)
+        game.set_often(12)
+        game.set_ticks(3)
+        game.circulates(20)
+        losses.are_on = True
+        pool = stack.enter_context(ThreadPoolExecutor(_SETTERS))
+        stack.callback(over.set)
+        give_up_at = time.monotonic() + 20 + size.losses / 20
+
+        def is_over() -> bool:
+            return over.is_set() or losses.are_enough(size.losses) or time.monotonic() > give_up_at
+
+        setters = [
+            pool.submit(_set_all_sorts, game, proxy, random.Random(rng.random()), is_over)
+            for proxy in proxies[len(roles) :]
+        ]
+        for number in itertools.cycle(range(len(roles))):
+            game.retire(game.actors[0])
+            game.actors.append(game.run(confs[number], roles[number]))
+            if not wait(setters, timeout=_RESTART_EVERY_S).not_done:
+                break
+        unset = [jobid for setter in setters for jobid in setter.result()]
+        losses.are_on = False
+        game.verdict.faults, game.verdict.kinds = losses.lost.total(), dict(losses.lost)
+        game.verdict.complaints += losses.faults()
+        left = [jobid for jobid in unset if set(game.bike.tell(jobid).values()) != {None, False}]
+        game.verdict.complaints += [f"{jobid} was unset, and left something" for jobid in left]
+        verdict = game.finish()
+        verdict.doubled += [f"{jobid}, which was unset" for jobid in unset if jobid in game.history.runs]
+        return verdict
+
+
+_SETTERS = 4
+_RESTART_EVERY_S = 0.3
+_REST = 3  # commands: two that open a connection, and the one that is repeated on it
+_REST_OF_A_SETTER = 12  # a verb gives up after four tries, of so many commands at the most
+
+
+def _set_all_sorts(game: Round, proxy: FaultProxy, rng: random.Random, is_over: Callable[[], bool]) -> list[str]:
+    """Every verb that changes a job, again and again. Jobs that were unset before they were due, and must not run."""
+    unset = []
+    rows = game.folder / game.new_id("rows")
+    with _bike(game, proxy) as bike:
+        while not is_over():
+            game.set_now(3, bike)
+            game.set_at(3, rng, 0.5, bike)
+            unset.append(jobid := game.new_id("unset"))
+            bike.set(jobid, "AT:4000000000")
+            bike.unset(jobid)
+            jobid, *jobids = [game.new_id("once") for _ in range(5)]
+            bike.set(jobid, "STOP")
+            bike.enqueue(jobid)
+            rows.write_text("".join(f"{one},{rng.choice(['NOW', 'AT:1'])}\n" for one in jobids))
+            bike.load_csv(rows)
+            game.once += (jobid, *jobids)
+            bike.tell(jobid)
+    return unset
+
+
+def torn(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """Replies are torn, and commands lost: one in six for the loops, one in seven for whoever sets jobs."""
+    game = Round(arena, "torn")
+    fates = [Fate.TEAR_REPLY, Fate.LOSE_COMMAND]
     with _proxy(arena) as proxy, _proxy(arena) as setters:
         game.fleet(2, 3, game.conf(proxy.socket))
         game.set_often(6)
         game.set_ticks(3)
-        game.circulates(20)
-        proxy.judge = lambda _n, _name: rng.choice(fates) if rng.random() < 1 / 6 else Fate.PASS
+        _wait_until_at_work(game, proxy)
+        proxy.judge = lambda _n, _kind: rng.choice(fates) if rng.random() < 1 / 6 else Fate.PASS
         # A verb gives up after four tries, of three commands each: not all of them may fail.
-        setters.judge = lambda n, _name: rng.choice(fates) if n % 7 == 6 else Fate.PASS
+        setters.judge = lambda n, _kind: rng.choice(fates) if n % 7 == 6 else Fate.PASS
         with _bike(game, setters) as bike:
-            while proxy.faults + setters.faults < size.losses:
+            while proxy.faults + setters.faults < size.losses // 5:
                 game.set_now(4, bike)
                 game.set_at(2, rng, 0.5, bike)
         game.verdict.faults = proxy.faults + setters.faults
-        proxy.judge = lambda _n, _name: Fate.PASS
+        proxy.judge = lambda _n, _kind: Fate.PASS
         return game.finish()
 
 
@@ -110,16 +187,27 @@ def late(arena: Arena, rng: random.Random, size: Size) -> Verdict:
     with _proxy(arena) as proxy, _proxy(arena) as setters:
         game.fleet(2, 3, game.conf(proxy.socket))
         game.set_often(6)
-        game.circulates(20)
-        proxy.judge = lambda _n, name: Fate.DELAY if name != "SUBSCRIBE" and rng.random() < 1 / 12 else Fate.PASS
-        setters.judge = lambda n, _name: Fate.DELAY if n % 7 == 6 else Fate.PASS
+        _wait_until_at_work(game, proxy)
+        proxy.judge = lambda _n, kind: Fate.DELAY if kind != "SUBSCRIBE" and rng.random() < 1 / 12 else Fate.PASS
+        setters.judge = lambda n, _kind: Fate.DELAY if n % 7 == 6 else Fate.PASS
         with _bike(game, setters) as bike:
             while proxy.faults + setters.faults < size.losses // 5:
                 game.set_now(4, bike)
                 game.set_at(2, rng, 0.5, bike)
         game.verdict.faults = proxy.faults + setters.faults
-        proxy.judge = lambda _n, _name: Fate.PASS
+        proxy.judge = lambda _n, _kind: Fate.PASS
         return game.finish()
+
+
+def _wait_until_at_work(game: Round, proxy: FaultProxy) -> None:
+    """Until each worker had a job and each dispatcher listens: a command that cannot start gives up, and may."""
+
+    def are_at_work() -> bool:
+        game.history.refresh()
+        working = {actor.pid for actor in game.actors} & set(game.history.latest_of)
+        return len(working) + proxy.commands.count("SUBSCRIBE") >= len(game.actors)
+
+    wait_for(are_at_work, 20, "start of the fleet")
 
 
 @contextlib.contextmanager
@@ -168,7 +256,7 @@ def restart(arena: Arena, rng: random.Random, size: Size) -> Verdict:
         game.set_now(5)
         game.set_at(30, rng, 1.0)
         time.sleep(rng.uniform(0.1, 0.5))
-        _outage(game, arena.server.kill, arena.server.start, 0.0, must_speak=False)
+        outage(game, arena.server.kill, arena.server.start, 0.0, must_speak=False)
     return game.finish()
 
 
@@ -181,7 +269,7 @@ def down(arena: Arena, rng: random.Random, size: Size) -> Verdict:
     game.circulates(20)
     game.set_now(10)
     game.set_at(30, rng, size.down_s + 1)
-    _outage(game, arena.server.kill, arena.server.start, size.down_s)
+    outage(game, arena.server.kill, arena.server.start, size.down_s)
     return game.finish()
 
 
@@ -195,7 +283,7 @@ def frozen(arena: Arena, rng: random.Random, size: Size) -> Verdict:
     game.circulates(20)
     game.set_now(10)
     game.set_at(30, rng, size.frozen_s + 1)
-    _outage(game, arena.server.freeze, arena.server.thaw, size.frozen_s, limited)
+    outage(game, arena.server.freeze, arena.server.thaw, size.frozen_s, limited)
     return game.finish()
 
 
@@ -228,7 +316,7 @@ def refused(arena: Arena, rng: random.Random, size: Size) -> Verdict:
             def relent() -> None:
                 proxy.answer = None
 
-            _outage(game, refuse, relent, size.refused_s)
+            outage(game, refuse, relent, size.refused_s)
         verdict = game.finish()
         proxy.answer = b"-NOAUTH Authentication required.\r\n"
         for role in ("dispatch", "work"):
@@ -236,34 +324,6 @@ def refused(arena: Arena, rng: random.Random, size: Size) -> Verdict:
             if actor.wait(10) != 1 or len(actor.lines("")) != 1:
                 verdict.complaints.append(f"{role} at a server that refuses it: exit {actor.code()}, {actor.lines('')}")
         return verdict
-
-
-def _outage(
-    game: Round,
-    begin: Callable[[], object],
-    end: Callable[[], object],
-    lasts_s: float,
-    concerned: list[Actor] | None = None,
-    *,
-    must_speak: bool = True,
-) -> None:
-    """An outage; each process concerned says one line when the server goes, and one when it is back."""
-    actors = game.actors if concerned is None else concerned
-    gone, back = ({a.pid: len(a.lines(part)) for a in actors} for part in (GONE, BACK))
-    begin()
-    time.sleep(lasts_s)
-    if must_speak:
-        with contextlib.suppress(Unsettled):
-            wait_for(lambda: all(len(a.lines(GONE)) > gone[a.pid] for a in actors), 8, "word of the outage")
-    end()
-    game.verdict.faults += 1
-    game.circulates(25)
-    with contextlib.suppress(Unsettled):
-        wait_for(lambda: all(len(a.lines(GONE)) == len(a.lines(BACK)) for a in actors), 8, "word of the end")
-    for actor in actors:
-        lines = (len(actor.lines(GONE)) - gone[actor.pid], len(actor.lines(BACK)) - back[actor.pid])
-        if lines != (1, 1) and (must_speak or lines != (0, 0)):
-            game.complain(f"{lines} lines of the outage's begin and end: {actor.lines('')[-4:]}")
 
 
 # Clocks and crowds
@@ -391,12 +451,40 @@ def _write_by_hand(game: Round, rng: random.Random) -> None:
     game.once.append(jobid)
 
 
+# All of it, in any order
+
+
+def model(arena: Arena, rng: random.Random, size: Size) -> Verdict:
+    """A state machine drives the scripts and a model of them side by side; a fault is a step of it."""
+    try:
+        from benchmarks.chaos.model import Tally, play
+    except ModuleNotFoundError as error:
+        raise LeftOut(f"{error.name} is not installed: pip install redbike[test]") from error
+    verdict, tally, began_at = Verdict("model"), Tally(), time.monotonic()
+    while tally.steps < size.steps and verdict.is_sound:
+        runs = min(_MOST_RUNS, 1 + (size.steps - tally.steps) // _STEPS_WITH_NESTED)
+        seed = rng.randrange(10**9)
+        try:
+            play(arena.server.socket, arena.folder, tally, runs, _STEPS_OF_A_RUN, seed, is_long=True)
+        except Exception as error:  # whatever a step may raise
+            verdict.complaints.append(f"seed {seed}: {''.join(traceback.format_exception(error))}")
+        if size.steps > _TOLD_FROM:
+            print(f"model: {tally.steps:,} of {size.steps:,} steps", file=sys.stderr, flush=True)
+    verdict.faults, verdict.occurrences, verdict.took_s = tally.steps, tally.runs, time.monotonic() - began_at
+    return verdict
+
+
+_STEPS_OF_A_RUN = 50
+_STEPS_WITH_NESTED = 150  # about so many are those, with what is done while jobs run
+_MOST_RUNS = 100
+_TOLD_FROM = 10_000
+
 Fault = Callable[[Arena, random.Random, Size], Verdict]
 
-FAULTS: dict[str, Fault] = {
-    one.__name__: one
-    for one in (crash, replies, late, flush, restart, down, frozen, refused, clock, many, foreign, garbage)
-}
+_IN_ORDER: list[Fault] = [crash, replies, torn, late, flush]
+_IN_ORDER += [restart, down, frozen, refused, failover, clock, many, foreign, garbage, model]
+
+FAULTS = {one.__name__: one for one in _IN_ORDER}
 """By name, in the order in which a soak begins."""
 
 
@@ -404,5 +492,7 @@ def play(arena: Arena, name: str, seed: int, number: int, size: Size) -> Verdict
     """The round of this fault with this number, from 0: the same chance each time."""
     try:
         return FAULTS[name](arena, random.Random(f"{seed}/{name}/{number}"), size)
-    except (Unsettled, ServerError) as error:
+    except LeftOut as error:
+        return Verdict(name, left_out=f"{name} was left out: {error}")
+    except (Unsettled, ServerError, AssertionError) as error:
         return Verdict(name, complaints=[f"round {number} broke off: {error}", *arena.clear_up()])

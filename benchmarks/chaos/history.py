@@ -4,7 +4,7 @@ Knows nothing of Redbike's state.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +67,12 @@ class Verdict:
     complaints: list[str] = field(default_factory=list)
     lateness_s: list[float] = field(default_factory=list)
     took_s: float = 0.0
+    kinds: dict[str, int] = field(default_factory=dict)
+    """Where replies were lost: how many, by the kind of the command."""
+    spared: list[str] = field(default_factory=list)
+    """Lost and doubled jobs that the server itself may have lost: they do not count."""
+    left_out: str = ""
+    """Why the round was not played; empty where it was."""
 
     @property
     def is_sound(self) -> bool:
@@ -77,7 +83,9 @@ class Verdict:
         self.faults += other.faults
         self.occurrences += other.occurrences
         self.took_s += other.took_s
-        for name in ("lost", "doubled", "stalled", "complaints", "lateness_s"):
+        self.kinds = dict(Counter(self.kinds) + Counter(other.kinds))
+        self.left_out = self.left_out or other.left_out
+        for name in ("lost", "doubled", "stalled", "complaints", "lateness_s", "spared"):
             getattr(self, name).extend(getattr(other, name))
 
     def lateness_ms(self, share: float) -> float:
@@ -86,6 +94,12 @@ class Verdict:
             return math.nan
         ordered = sorted(self.lateness_s)
         return 1000 * ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
+
+
+def touched(history: History, jobid: str, since: float, until: float) -> bool:
+    """Whether a run of the job began or ended in this stretch of time, Unix seconds."""
+    runs = history.runs.get(jobid, [])
+    return any(at is not None and since <= at <= until for run in runs for at in (run.began_at, run.ended_at))
 
 
 def lost_and_doubled(

@@ -7,8 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
+from importlib import resources
+from pathlib import PurePath
 from typing import BinaryIO
 
+from redbike.script import Script
 from tests.proxy import Proxy, read_frame
 
 
@@ -23,9 +26,15 @@ class Fate(Enum):
 
 
 Judge = Callable[[int, str], Fate]
-"""Decides by the number of the command, from 0, and its name."""
+"""Decides by the number of the command, from 0, and its kind: the name, and of a script which (`EVALSHA turn`)."""
 
 LATE_BY_S = 0.03
+
+_SCRIPTS = {
+    Script(name).sha: name
+    for name in (PurePath(file.name).stem for file in resources.files("redbike").joinpath("lua").iterdir())
+}
+"""By what a server calls them."""
 
 
 class FaultProxy(Proxy):
@@ -44,11 +53,12 @@ class FaultProxy(Proxy):
 
     def _relay(self, client: socket.socket, server: socket.socket, requests: BinaryIO, replies: BinaryIO) -> None:
         while frame := read_frame(requests):
-            name = frame.split(b"\r\n", 3)[2].decode().upper()
+            words = frame.split(b"\r\n", 5)[2::2]  # between them are their lengths
+            name = words[0].decode().upper()
             if self.answer is not None:
                 client.sendall(self.answer)
                 continue
-            fate = self._fate_of(name)
+            fate = self._fate_of(name, words)
             if fate is Fate.DELAY:
                 client.shutdown(socket.SHUT_RDWR)
                 self.hold_up()
@@ -66,9 +76,10 @@ class FaultProxy(Proxy):
                 return
             client.sendall(reply)
 
-    def _fate_of(self, name: str) -> Fate:
+    def _fate_of(self, name: str, words: list[bytes]) -> Fate:
+        kind = f"{name} {_SCRIPTS.get(words[1], '?')}" if name == "EVALSHA" else name
         with self._lock:
-            fate = self.judge(len(self.commands), name)
+            fate = self.judge(len(self.commands), kind)
             self.commands.append(name)
             self.faults += fate is not Fate.PASS
         return fate

@@ -20,6 +20,8 @@ class Size:
     answers: int  # with how many different errors
     garbage: int  # how many kinds of garbage for each key
     keys: int  # how many keys hold garbage
+    steps: int  # of the model
+    failovers: int
 
 
 SUITE = Size(
@@ -36,6 +38,8 @@ SUITE = Size(
     answers=2,
     garbage=1,
     keys=4,
+    steps=1_000,
+    failovers=1,
 )
 QUICK = Size(
     boundaries=12,
@@ -51,6 +55,8 @@ QUICK = Size(
     answers=7,
     garbage=2,
     keys=99,
+    steps=4_000,
+    failovers=3,
 )
 SOAK = Size(
     boundaries=24,
@@ -66,4 +72,6 @@ SOAK = Size(
     answers=7,
     garbage=6,
     keys=99,
+    steps=100_000,
+    failovers=12,
 )

@@ -258,7 +258,8 @@ elseif #KEYS > end_keys then
 end
 
 local is_halted = ARGV[2] == 'yes' and try('GET', control) == 'HALT'
-if not job and places ~= '' and ended ~= 'changed' and not is_halted then
+-- A repetition takes nothing anew: it may have been held up, too, and nobody read its reply.
+if not job and latest ~= nonce and places ~= '' and ended ~= 'changed' and not is_halted then
     if ended == '-' then
         -- A hash of a wrong type fails the call here, before a job is taken.
         call('HLEN', schedules)

@@ -1,0 +1,230 @@
+"""Server processes on loopback ports, and what belongs together: a primary with a replica and a Sentinel.
+
+Needs nothing of pytest, for the soak (benchmarks/chaos) plays with them too. Everything started here stands in a
+temporary folder and is ended by its pid.
+"""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+SERVICE = "redbike-test"
+
+
+def server_binary() -> str:
+    """The server under test: the one that REDBIKE_TEST_SERVER names, else the Valkey of the `embedded` extra."""
+    named = os.environ.get("REDBIKE_TEST_SERVER")
+    if named:
+        return named
+    from redbike.embedded import server_binary
+
+    return server_binary()
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
+    """Wait until the condition holds; fail when it does not within the time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {within_s} s"
+        time.sleep(0.005)
+
+
+class CannotStart(Exception):
+    """The program ends as soon as it is started with such settings."""
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses, out of the range from which the system takes those of outgoing connections."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class Node:
+    """A server process on a port of its own, which can be killed and started again on the same data."""
+
+    def __init__(self, settings: str = "", binary: str | None = None, **connection: Any) -> None:
+        """`settings`: lines of its conf, in which `{port}` and `{bus}` stand for free ports."""
+        self.folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
+        self.port, self.bus = free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._binary = binary or server_binary()
+        retry = Retry(NoBackoff(), 0)
+        self._connection: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "retry": retry, **connection}
+        given = settings.replace("{port}", str(self.port)).replace("{bus}", str(self.bus))
+        port = "" if "tls-port" in given else f"port {self.port}\n"
+        (self.folder / "conf").write_text(f'{port}bind 127.0.0.1\ndir {self.folder}\nsave ""\n{given}\n')
+        self._mode = ["--sentinel"] if "sentinel monitor" in given else []
+        self.start()
+
+    def start(self) -> None:
+        """Start it, without waiting until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self._binary, str(self.folder / "conf"), *self._mode],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def ready(self) -> Self:
+        """The node, once it answers."""
+        with self.client() as client:
+            eventually(lambda: answers(client) or self._is_over(), 20)
+        if self._is_over():
+            raise CannotStart((self.folder / "log").read_text()[-500:])
+        return self
+
+    def client(self, **kwargs: object) -> redis.Redis:
+        return redis.Redis(**(self._connection | kwargs))
+
+    def ask(self, *command: object) -> Any:
+        """The reply to one command."""
+        with self.client(decode_responses=True) as client:
+            return client.execute_command(*command)
+
+    @property
+    def config(self) -> dict[str, object]:
+        """How a Redbike gets there."""
+        return {"host": "127.0.0.1", "port": self.port}
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        """Have it stand still, with all its connections."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def revive(self) -> Self:
+        """Have it answer, whatever was done to it: one that was killed has forgotten everything."""
+        if self._is_over():
+            self.start()
+        else:
+            assert self.process is not None
+            self.process.send_signal(signal.SIGCONT)
+        return self.ready()
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _is_over(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+
+class Group:
+    """Nodes that belong together; ends them all."""
+
+    def __init__(self, binary: str | None = None) -> None:
+        self.nodes: list[Node] = []
+        self._binary = binary
+        try:
+            self._start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def _start(self) -> None:
+        """Start the nodes, and wait until they know of each other."""
+        raise NotImplementedError
+
+    def add(self, settings: str = "") -> Node:
+        node = Node(settings, self._binary)
+        self.nodes.append(node)
+        return node
+
+    def remove(self) -> None:
+        for node in self.nodes:
+            node.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class Watched(Group):
+    """A primary and a replica, watched by one Sentinel whose word is enough."""
+
+    def __init__(self, binary: str | None = None, down_after_ms: int = 1000, failover_timeout_ms: int = 2000) -> None:
+        self._down_after_ms, self._failover_timeout_ms = down_after_ms, failover_timeout_ms
+        super().__init__(binary)
+
+    def _start(self) -> None:
+        self.primary, self.replica = self.add("repl-diskless-sync-delay 0"), self.add("repl-diskless-sync-delay 0")
+        self.primary.ready()
+        self.replica.ready()
+        self._replicate()
+        self.sentinel = self.add(
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.primary.port} 1\n"
+            f"sentinel down-after-milliseconds {SERVICE} {self._down_after_ms}\n"
+            f"sentinel failover-timeout {SERVICE} {self._failover_timeout_ms}\n"
+        ).ready()
+        eventually(lambda: self.sentinel.ask("SENTINEL REPLICAS", SERVICE), 20)
+
+    @property
+    def config(self) -> dict[str, object]:
+        """How a Redbike gets there."""
+        return {"sentinels": f"127.0.0.1:{self.sentinel.port}", "service_name": SERVICE}
+
+    def hold_up(self) -> None:
+        """Have the primary hold up every write from now on, and return when the replica has all that came before."""
+        self.primary.ask("CLIENT", "PAUSE", 60_000, "WRITE")
+        # Not WAIT, which is held up as well.
+        written = self._replication(self.primary)["master_repl_offset"]
+        eventually(lambda: self._replication(self.replica)["slave_repl_offset"] >= written)
+
+    def has_failed_over(self) -> bool:
+        """Whether the Sentinel tells clients to go to the replica."""
+        with self.sentinel.client() as client:
+            return bool(client.sentinel_masters()[SERVICE]["port"] == self.replica.port)
+
+    def change_places(self) -> None:
+        """After a failover: what was the primary comes back as the replica."""
+        self.primary, self.replica = self.replica, self.primary
+        self.replica.revive()
+        self._replicate()
+        self.replica.ask("CLIENT", "UNPAUSE")  # what was held up finds a replica
+        eventually(lambda: self._knows_a_sound_replica(), 20)
+
+    def _replicate(self) -> None:
+        self.replica.ask("REPLICAOF", "127.0.0.1", self.primary.port)
+        eventually(lambda: self._replication(self.replica).get("master_link_status") == "up", 20)
+        eventually(lambda: self._replication(self.primary).get("slave0", {}).get("state") == "online", 20)
+
+    def _knows_a_sound_replica(self) -> bool:
+        with self.sentinel.client() as client:
+            known: Any = client.sentinel_slaves(SERVICE)
+            return any(one["port"] == self.replica.port and one["flags"] == "slave" for one in known)
+
+    def _replication(self, node: Node) -> dict[str, Any]:
+        with node.client() as client:
+            info: dict[str, Any] = client.info("replication")
+            return info
