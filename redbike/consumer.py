@@ -99,11 +99,13 @@ class Consumer:
             raise WorkerError(
                 f"worker {type(worker).__name__}: queue_names() lists no queue, so there is nothing to do"
             )
-        order = Order(queue_keys, [self._timeout_s(queue_key) for queue_key in queue_keys], self._keys)
-        if self._order is not None:
-            order.continue_from(self._order)
-        self._order = order
-        return order
+        timeouts_s = [self._timeout_s(queue_key) for queue_key in queue_keys]
+        if self._order is None or not self._order.is_of(queue_keys, timeouts_s):
+            order = Order(queue_keys, timeouts_s, self._keys)
+            if self._order is not None:
+                order.continue_from(self._order)
+            self._order = order
+        return self._order
 
     def _queue_key(self, name: object) -> str:
         fault = self._keys.queue_fault(name)
