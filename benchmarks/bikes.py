@@ -68,10 +68,14 @@ class Meter:
         return cpu["used_cpu_user"] + cpu["used_cpu_sys"]
 
 
-def make_bike(socket: str, worker: RoundRobin, stop_event: threading.Event | None = None) -> Redbike:
+def make_bike(
+    socket: str, worker: RoundRobin, stop_event: threading.Event | None = None, by_tcp: bool = False
+) -> Redbike:
     """A Redbike on the private server, with a time file of its own beside the socket, absent at first."""
     timefile = Path(socket).parent / f"timefile-{time.monotonic_ns()}"
-    config = {"unix_socket_path": socket}
+    config: dict[str, Any] = {"unix_socket_path": socket}
+    if by_tcp:
+        config = {"host": "127.0.0.1", "port": int(client(socket).config_get("port")["port"])}
     return Redbike(worker, redis_config=config, timefile=str(timefile), stop_event=stop_event)
 
 

@@ -9,10 +9,14 @@ from benchmarks.figures import Figure, Measurement
 _SETTLE_S = 2.0
 
 
-def idle_cost(socket: str, seconds: float) -> dict[str, float]:
-    """Commands a second and CPU time of both, as two threads of this otherwise idle process."""
+def idle_cost(socket: str, seconds: float, jobs: int = 0) -> dict[str, float]:
+    """Commands a second and CPU time of both, as two threads of this otherwise idle process, with so many jobs on the
+    timeline that are due in years.
+    """
     server = client(socket)
     bikes = [make_bike(socket, NoOp("A:A:B")) for _ in range(2)]
+    for number in range(jobs):
+        bikes[0].set(f"{number}:A", "AT:4000000000")
     loops = [threading.Thread(target=bikes[0].dispatch), threading.Thread(target=bikes[1].work)]
     for loop in loops:
         loop.start()
@@ -39,5 +43,12 @@ MEASUREMENTS = (
         rounds=2,
         full={"seconds": 12.0},
         quick={"seconds": 6.0},
+    ),
+    Measurement(
+        "benchmarks.idle:idle_cost",
+        {"commands": Figure("idle: the same, 1,000 jobs on the timeline", "commands/s", "less")},
+        rounds=2,
+        full={"seconds": 12.0, "jobs": 1_000},
+        quick={"seconds": 6.0, "jobs": 1_000},
     ),
 )

@@ -1,9 +1,10 @@
-"""The private server that both subjects are measured on: on a socket in a folder of its own, keeping nothing,
-ended by its process handle. Never touches a server that somebody else started.
+"""The private server that both subjects are measured on: on a socket in a folder of its own and on a loopback port,
+keeping nothing, ended by its process handle. Never touches a server that somebody else started.
 """
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -39,8 +40,15 @@ def server_program() -> str:
     return found
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class PrivateServer:
-    """A server without a TCP port and without persistence, for as long as the `with` block lasts."""
+    """A server without persistence, for as long as the `with` block lasts."""
 
     def __init__(self) -> None:
         self._program = server_program()
@@ -49,7 +57,8 @@ class PrivateServer:
         self.client = redis.Redis(unix_socket_path=self.socket)
 
     def __enter__(self) -> Self:
-        options = ["--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700"]
+        options = ["--bind", "127.0.0.1", "--port", str(_free_port())]
+        options += ["--unixsocket", self.socket, "--unixsocketperm", "700"]
         options += ["--save", "", "--appendonly", "no", "--dir", str(self._folder)]
         try:
             self._process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL)

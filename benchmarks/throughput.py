@@ -16,11 +16,11 @@ from benchmarks.bikes import (
 from benchmarks.figures import Figure, Measurement
 
 
-def work_rate(socket: str, jobs: int, seconds: float) -> dict[str, float]:
+def work_rate(socket: str, jobs: int, seconds: float, by_tcp: bool = False) -> dict[str, float]:
     """Runs a second of one worker, with `jobs` no-op jobs on CONTINUE going round."""
     fill_circle(make_bike(socket, NoOp("A")), jobs)
     worker = Until(seconds=seconds)
-    bike = make_bike(socket, worker, worker.stop_event)
+    bike = make_bike(socket, worker, worker.stop_event, by_tcp)
     with Meter(client(socket)) as meter:
         bike.work()
     return {
@@ -60,6 +60,12 @@ MEASUREMENTS = (
         _figures("work, no-op CONTINUE jobs", wanted=5),
         full={"jobs": 1_000, "seconds": 3.0},
         quick={"jobs": 1_000, "seconds": 1.0},
+    ),
+    Measurement(
+        "benchmarks.throughput:work_rate",
+        {"rate": Figure("work, no-op CONTINUE jobs, by TCP", "jobs/s", "more", wanted=5)},
+        full={"jobs": 1_000, "seconds": 3.0, "by_tcp": True},
+        quick={"jobs": 1_000, "seconds": 1.0, "by_tcp": True},
     ),
     Measurement(
         "benchmarks.throughput:dispatch_rate",

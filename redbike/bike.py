@@ -6,7 +6,7 @@ Loops and waiting live in dispatcher and consumer; what a schedule means, in sch
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -15,13 +15,14 @@ from redbike.consumer import LONGEST_TIMEOUT_S, Consumer
 from redbike.dispatcher import Dispatcher
 from redbike.ending import Endings, OnFailure, Policy, is_number
 from redbike.errors import ConfigError, JobIdError, ScheduleFileError, ServerError, SignalError, WorkerError
-from redbike.keys import Keys, jobid_fault
+from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.nonces import Nonces
 from redbike.patience import Attempt, Patience, T
 from redbike.recovery import Recovery
+from redbike.registrar import Registrar
 from redbike.registry import Registry, Told
-from redbike.schedule import Plan, Step, read
+from redbike.schedule import Plan, read
 from redbike.schedulefile import read_rows
 from redbike.scripts import Scripts
 from redbike.steps import Placement, encode
@@ -35,8 +36,6 @@ DEFAULT_PREFIX = "redbike"
 DEFAULT_TIMEFILE = ".redbike.timefile"
 DEFAULT_TIMEOUT_S = 10
 SIGNALS = ("HALT",)
-
-_CSV_BATCH = 200  # rows a round trip: less than a millisecond of the server's time
 
 
 class StopEvent(Protocol):
@@ -108,6 +107,7 @@ class Redbike:
         self._timefile = TimeFile(self.timefile, self.log)
         self._patience = Patience(self._link.where, self.log, self.nap, self._link.forget_idle)
         self._troubles = Troubles(self.log)
+        self._registrar = Registrar(self._scripts, self._nonces, self._keys, worker, self.queue_for, self.log)
         self._registry = Registry(self.redis, self._keys, self._troubles)
         self._server_checked = False
         may_sleep = stop_event is None or getattr(stop_event, "ends_naps", False)
@@ -144,8 +144,8 @@ class Redbike:
         if schedule is None:
             self.unset(jobid)
             return None
-        plan, placement = self._placement(jobid, schedule, after)
-        self._place(placement)
+        plan, placement = self._registrar.planned(jobid, schedule, lambda: self._reference(after))
+        self._registrar.place(placement, self._briefly)
         return plan
 
     def unset(self, jobid: str) -> None:
@@ -161,8 +161,7 @@ class Redbike:
 
         One that is in its queue stays there once; one that is running runs again after that run, if it is registered.
         """
-        placement = Placement(jobid, self._checked_queue_for(jobid), None, Step.QUEUE, once=True)
-        self._place(placement)
+        self._registrar.place(self._registrar.by_hand(jobid), self._briefly)
 
     def tell(self, jobid: str) -> Told:
         """What is known of one job; None and False for all of an unknown one. `next_run` is in Unix seconds."""
@@ -217,11 +216,10 @@ class Redbike:
         placements = []
         for row in read_rows(csvfilename):
             try:
-                placements.append(self._placement(row.jobid, row.schedule, reference)[1])
+                placements.append(self._registrar.planned(row.jobid, row.schedule, lambda: reference)[1])
             except JobIdError as error:
                 raise ScheduleFileError(f"{csvfilename}:{row.line}: {error}; nothing of the file was set") from error
-        for batch in _batches(placements):
-            self._place_many(batch)
+        self._registrar.place_all(placements, self._briefly)
 
     def dispatch(self, after: float | None = None, csvfilename: str | Path | None = None) -> None:
         """Load the CSV, then move due jobs from the timeline into their queues until halted.
@@ -304,61 +302,12 @@ class Redbike:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _placement(self, jobid: str, schedule: str, after: float | None) -> tuple[Plan, Placement]:
-        queue_key = self._checked_queue_for(jobid)
-        if not isinstance(schedule, str):
-            raise TypeError(f"job {jobid!r}: a schedule is text or None, not {type(schedule).__name__}")
-        meant = read(schedule)
-        plan = meant.first(self._reference(after) if meant.needs_reference else 0)
-        if plan.step is Step.BAD:
-            self.log.warning("job %r is BAD: %s", jobid, plan.reason, extra={"bad_schedule": True})
-        elif plan.step is Step.STOP and plan.reason is not None:
-            self.log.warning("job %r will not run: %s", jobid, plan.reason)
-        once = plan.registered == "STOP" and plan.step is not Step.STOP
-        return plan, Placement(jobid, queue_key, plan.registered, plan.step, plan.due_at, once)
-
-    def _place(self, placement: Placement) -> None:
-        nonce = self._nonces.new()
-
-        def place(repeated: bool) -> None:
-            self._scripts.place(placement._replace(once=placement.once or repeated), nonce=nonce)
-
-        self._briefly(place)
-
-    def _place_many(self, placements: list[Placement]) -> None:
-        nonce = self._nonces.new()
-        try:
-            self._briefly(lambda _: self._scripts.place_many(placements, nonce))
-        except ServerError as error:
-            if "WRONGTYPE" not in str(error) or len(placements) == 1:
-                raise
-            # One queue that takes no jobs must not keep the jobs of others out: its own are refused, in the end.
-            refused = []
-            for placement in placements:
-                try:
-                    self._place_many([placement])
-                except ServerError as refusal:
-                    refused.append(refusal)
-            raise refused[0] if refused else error from error
-
     def _queue_for_any(self, jobid: str) -> str:
         """The key of a job's queue, also for what others wrote and no queue can be told for: then one that is empty."""
         try:
             return self.queue_for(jobid)
         except WorkerError:
             return self._keys.queue("?")
-
-    def _checked_queue_for(self, jobid: str) -> str:
-        fault = jobid_fault(jobid)
-        if fault is not None:
-            raise JobIdError(fault)
-        queue_key = self.queue_for(jobid)
-        collision = self._keys.collision(jobid, queue_key, self.worker.queue_for, self.worker.queue_names())
-        if collision is not None:
-            raise JobIdError(
-                f"job id {jobid!r} would share the key {collision!r} with another use: choose another job id"
-            )
-        return queue_key
 
     def _reference(self, after: float | None) -> float:
         if after is not None:
@@ -390,18 +339,6 @@ class Redbike:
                     continue
                 raise
             return
-
-
-def _batches(placements: Iterable[Placement]) -> Iterator[list[Placement]]:
-    """Pieces of a certain length at the most, in order; none has a job twice."""
-    batch: dict[str, Placement] = {}
-    for placement in placements:
-        if placement.jobid in batch or len(batch) == _CSV_BATCH:
-            yield list(batch.values())
-            batch = {}
-        batch[placement.jobid] = placement
-    if batch:
-        yield list(batch.values())
 
 
 def _timestamp(name: str, value: float) -> float:

@@ -81,7 +81,8 @@ class Scripts:
         call_keys = [*_encoded(fixed), None, *_encoded(triple), *([None] if queue_key else [])]
         number = b"1" if queue_key else b""
         args = [None, encode(keys.wake), None, None, None, number or b"0", None, None, None, None, number]
-        return _remember(self._places_prepared, queue_key, self._place.prepare(call_keys, args))
+        prepared = self._place.prepare([*call_keys, *args], len(call_keys))
+        return _remember(self._places_prepared, queue_key, prepared)
 
     def place_many(self, placements: Sequence[Placement], nonce: str, now: float | None = None) -> None:
         """Register schedules of several jobs, of which none is there twice, in one step: all or, on an error, none."""
@@ -130,17 +131,24 @@ class Scripts:
             self._told(look.now)
         return look
 
-    def peek(self, queue_keys: Sequence[str]) -> tuple[Look, bool]:
-        """What promote would see with nothing to do, for the price of two plain commands: for an idle dispatcher.
+    def peek(self, queue_keys: Sequence[str], was_empty: bool = False) -> tuple[Look, bool]:
+        """What promote would see with nothing to do, for the price of a plain command or two: for an idle dispatcher.
 
-        Also whether there is something in these queues, or a signal: then `wake` has to look closer.
+        Also whether there is something in these queues, or a signal: then `wake` has to look closer. `was_empty`: the
+        timeline was, and most likely still is: then one command will do.
         """
-        pipeline: Any = self._client.pipeline(transaction=False)
-        pipeline.zrange(self._keys.timeline, 0, 0, withscores=True)
-        pipeline.exists(self._keys.control, *queue_keys)
-        first, stirring = pipeline.execute()
+        timeline = self._keys.timeline
+        # EXISTS counts a key as often as it is named: so one number tells of the timeline and of the others.
+        weight = len(queue_keys) + 2
+        exists = (self._keys.control, *queue_keys, *([timeline] * weight))
+        if was_empty:
+            count: Any = self._client.exists(*exists)
+            first: Any = self._client.zrange(timeline, 0, 0, withscores=True) if count >= weight else []
+        else:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            count, first = pipeline.exists(*exists).zrange(timeline, 0, 0, withscores=True).execute()
         id_and_due = (first[0][0], float(first[0][1])) if first else None
-        return Look(self.now(), False, [], id_and_due), stirring != 0
+        return Look(self.now(), False, [], id_and_due), count % weight != 0
 
     def wake(self, queue_keys: Sequence[str]) -> bool:
         """Wake idle workers for jobs that lie in these queues unannounced, or for a halt, which it returns."""
@@ -231,7 +239,8 @@ class Scripts:
         if goes_to:
             call_keys += (None, *_encoded(self.queue_triple(goes_to)))
             args += [None] * 9
-        return _remember(self._turns_prepared, (places, goes_to, heed_halt), self._turn.prepare(call_keys, args))
+        prepared = self._turn.prepare([*call_keys, *args], len(call_keys))
+        return _remember(self._turns_prepared, (places, goes_to, heed_halt), prepared)
 
     def overdue(self, limit: int) -> list[Overdue]:
         """Runs whose timeout has passed and which nobody has ended, the longest overdue first."""

@@ -30,8 +30,10 @@ class Template:
     def packed(self, changing: Sequence[bytes]) -> bytes:
         """The command as it is sent, with these arguments in the places of those that change."""
         lengths_and_arguments: list[int | bytes] = []
+        add = lengths_and_arguments.append  # half as dear as any other way
         for one in changing:
-            lengths_and_arguments += (len(one), one)
+            add(len(one))
+            add(one)
         return self._format % tuple(lengths_and_arguments)
 
     def arguments(self, changing: Sequence[bytes]) -> list[bytes]:

@@ -18,7 +18,7 @@ from state import state
 
 from redbike import Redbike
 from redbike.cli import main
-from redbike.errors import ScheduleFileError, TimeFileError
+from redbike.errors import ScheduleFileError, ServerError, TimeFileError
 from redbike.schedulefile import read_rows
 
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
@@ -375,6 +375,26 @@ def test_large_csv(step: Redbike, tmp_path: Path) -> None:
 
 
 # C4
+
+
+def test_a_spoiled_queue_keeps_no_other_job_out(step: Redbike, tmp_path: Path) -> None:
+    """C3: where a queue takes no jobs, the other rows of a file are set all the same; then the error is told."""
+    step.redis.set(f"{step.prefix}-work-B", "of a wrong type")
+    path = tmp_path / "schedules.csv"
+    path.write_text("first:A,CONTINUE\nspoiled:B,CONTINUE\nlast:A,CONTINUE\n")
+    with pytest.raises(ServerError, match="WRONGTYPE"):
+        step.load_csv(path)
+    assert step.redis.lrange(f"{step.prefix}-work-A", 0, -1) == [b"last:A", b"first:A"]
+    assert step.tell("spoiled:B")["schedule"] is None
+
+
+def test_a_job_in_many_rows_is_set_by_each(step: Redbike, tmp_path: Path) -> None:
+    """C3: rows are set in order, as by `set`: a NOW is not undone by a later row of the same job."""
+    path = tmp_path / "schedules.csv"
+    path.write_text("j:A,NOW\nother:A,STOP\nj:A,STOP\nj:A,CONTINUE\n")
+    step.load_csv(path)
+    assert step.redis.lrange(f"{step.prefix}-work-A", 0, -1) == [b"j:A"]
+    assert step.tell("j:A")["schedule"] == "CONTINUE"
 
 
 @pytest.mark.parametrize(

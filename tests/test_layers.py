@@ -20,7 +20,7 @@ LAYERS = [
     {"cli"},
     {"bike", "config", "resolve", "preview"},
     {"consumer", "dispatcher"},
-    {"recovery", "order", "registry", "watch"},
+    {"recovery", "order", "registrar", "registry", "watch"},
     {"ending", "loop", "connection"},
     {"scripts", "patience", "schedule", "embedded"},
     {"script", "cron"},

@@ -369,6 +369,24 @@ def test_place_many_is_place_for_each(bench: Bench) -> None:
     assert one_by_one["-timeline"] == {"1:A": NOW + 9, "5:A": SECOND, "6:A": NOW - 9}
 
 
+@pytest.mark.parametrize("spoiled", ["-work-B", "-work-B-members", "-timeline", "-schedules"])
+def test_place_many_places_all_or_none(bench: Bench, spoiled: str) -> None:
+    """A key of a wrong type refuses the whole call, before anything is changed."""
+    bench.given({spoiled: "of a wrong type"})
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        bench.scripts.place_many(rows(bench), "a")
+    assert bench.state() == {spoiled: "of a wrong type"}
+
+
+@pytest.mark.parametrize("spoiled", ["-work-A", "-work-A-members"])
+def test_place_into_a_spoiled_queue(bench: Bench, spoiled: str) -> None:
+    """A queue of a wrong type takes no job, and says so; nothing of the job is left."""
+    bench.given({spoiled: "of a wrong type"})
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        bench.place("queue")
+    assert bench.state() == {spoiled: "of a wrong type"}
+
+
 def test_place_many_is_not_repeated(bench: Bench) -> None:
     """A call for many jobs that was carried out changes nothing when it is repeated, whatever came of them since."""
     bench.scripts.place_many(rows(bench), "a")

@@ -23,6 +23,12 @@ local call, try = redis.call, redis.pcall
 -- A key of a wrong type fails the call here, before its first write.
 call('HLEN', schedules)
 call('ZCARD', timeline)
+if #ARGV > 11 then -- several jobs: all are placed, or none
+    for at = 6, 3 + 3 * ARGV[6], 3 do
+        call('LLEN', KEYS[at])
+        call('SCARD', KEYS[at + 1])
+    end
+end
 
 local second, microsecond
 if given_now == '' then
@@ -44,14 +50,15 @@ if nonce ~= '' then
 end
 
 -- Others may have left a job in the set that is not in the list; a short list is looked through.
-local function is_queued(job, queue, members)
-    return call('SISMEMBER', members, job) == 1
-        and (call('LLEN', queue) > 100 or call('LPOS', queue, job) ~= false)
+local function is_in_list(job, queue)
+    return call('LLEN', queue) > 100 or call('LPOS', queue, job) ~= false
 end
 
 local function is_lost(job, text, tag, queue, members)
-    local placed = call('ZSCORE', timeline, job) or call('EXISTS', tag) == 1 or is_queued(job, queue, members)
-    return not placed and call('HGET', schedules, job) == text
+    local is_placed = call('ZSCORE', timeline, job)
+        or call('EXISTS', tag) == 1
+        or (call('SISMEMBER', members, job) == 1 and is_in_list(job, queue))
+    return not is_placed and call('HGET', schedules, job) == text
 end
 
 -- Puts a job into its queue, or where it is running on the timeline: the end of the run, or of its time, lets it go.
@@ -60,9 +67,11 @@ local function enqueue(job, tag, queue, members, bell)
         call('ZADD', timeline, second, job)
         return 'TML:'
     end
-    if not is_queued(job, queue, members) then
-        call('LPUSH', queue, job)
-        call('SADD', members, job)
+    if call('SADD', members, job) == 1 or not is_in_list(job, queue) then
+        if type(try('LPUSH', queue, job)) == 'table' then
+            try('SREM', members, job)
+            call('LPUSH', queue, job) -- fails the call in its own words
+        end
     end
     if call('EXISTS', bell) == 0 then
         try('LPUSH', bell, '1')
