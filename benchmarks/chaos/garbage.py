@@ -61,8 +61,8 @@ def _spoil(game: Round, key: str, right_type: str, kind: str) -> None:
     garbage_type, put = GARBAGE[kind]
     is_replaced = garbage_type not in right_type.replace("sorted set", "zset")
     with client.pipeline() as transaction:
-        if is_replaced and client.exists(key):
-            transaction.eval(_RENAME, 2, key, aside)  # it may be gone by then
+        if is_replaced:
+            transaction.eval(_RENAME, 2, key, aside)  # where it is there just then
         put(transaction, key)
         transaction.execute()
     game.verdict.faults += 1
