@@ -234,11 +234,12 @@ class Redbike:
         first_now = self._timefile.read() if after is None else _timestamp("after", after)
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
-        scripts = self._make_scripts()
+        scripts, wake_calls = self._make_scripts(), WakeCalls(self.redis, self._keys.wake, self._troubles)
+        self._link.keep(wake_calls)
         Dispatcher(
             scripts=scripts,
             queue_key_for=self.queue_for,
-            wake_calls=WakeCalls(self.redis, self._keys.wake, self._troubles),
+            wake_calls=wake_calls,
             timefile=self._timefile,
             recovery=Recovery(scripts, self._endings, self._troubles, self.log) if self._watches else None,
             watch=Watch(scripts, self.queue_names()),

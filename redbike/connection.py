@@ -8,7 +8,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
@@ -37,6 +37,13 @@ class _SocketConnection(redis.UnixDomainSocketConnection):
     port = None
 
 
+class Kept(Protocol):
+    """What keeps a connection for itself."""
+
+    def reopen(self) -> None:
+        """Open the connection anew, as soon as it is not in use."""
+
+
 class Link:
     """A client, and what has to be let go of with it."""
 
@@ -54,7 +61,7 @@ class Link:
             given.pop(another_way_to_ask_for_retries, None)
         ours = {name: given.pop(name) for name in OUR_SETTINGS if name in given}
         self._server: EmbeddedServer | None = None
-        self._wires: weakref.WeakSet[Wires] = weakref.WeakSet()
+        self._kept: weakref.WeakSet[Kept] = weakref.WeakSet()
         self._lock = threading.Lock()
         self.is_cluster = bool(ours.pop("cluster", False))
         self.where = _where(ours, given)
@@ -85,18 +92,22 @@ class Link:
     def wires(self) -> Wires:
         """For the calls that every job costs. On a Cluster there are none: the client finds the way to the node."""
         wires = Wires(None if self.is_cluster else self.client)
-        with self._lock:
-            self._wires.add(wires)
+        self.keep(wires)
         return wires
+
+    def keep(self, one: Kept) -> None:
+        """Have it told when its connection may lead to a server that is none any more."""
+        with self._lock:
+            self._kept.add(one)
 
     def forget_idle(self) -> None:
         """Close the connections that nobody uses just now: the next ones find out anew where the primary is."""
         if not self.is_cluster:
             self.client.connection_pool.disconnect(inuse_connections=False)
             with self._lock:
-                all_wires = list(self._wires)
-            for wires in all_wires:
-                wires.reopen()
+                kept = list(self._kept)
+            for one in kept:
+                one.reopen()
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""

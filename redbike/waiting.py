@@ -62,16 +62,22 @@ class WakeCalls:
         self._client = client
         self._channel = channel
         self._troubles = troubles
-        self._is_refused = False
+        self._is_refused = self._is_stale = False
         self._pubsub: redis.client.PubSub | None = None
 
     @property
     def is_listening(self) -> bool:
         """Whether calls are heard. After `subscribe`, the timeline has to be looked at once more."""
-        return self._pubsub is not None or self._is_refused
+        return self._is_refused or (self._pubsub is not None and not self._is_stale)
+
+    def reopen(self) -> None:
+        """Subscribe anew before the next wait: a server that stands still, and is replaced, closes no connection."""
+        self._is_stale = True
 
     def subscribe(self) -> None:
         """Listen from now on; where the server refuses that, there are no calls, and looking once a second remains."""
+        self.close()
+        self._is_stale = False
         self._pubsub = self._client.pubsub()
         try:
             self._pubsub.subscribe(self._channel)

@@ -187,7 +187,7 @@ class Watched(Group):
             f"sentinel down-after-milliseconds {SERVICE} {self._down_after_ms}\n"
             f"sentinel failover-timeout {SERVICE} {self._failover_timeout_ms}\n"
         ).ready()
-        eventually(lambda: self.sentinel.ask("SENTINEL REPLICAS", SERVICE), 20)
+        eventually(lambda: self._master()["flags"] == "master" and self._knows_a_sound_replica(), 20)
 
     @property
     def config(self) -> dict[str, object]:
@@ -203,8 +203,7 @@ class Watched(Group):
 
     def has_failed_over(self) -> bool:
         """Whether the Sentinel tells clients to go to the replica."""
-        with self.sentinel.client() as client:
-            return bool(client.sentinel_masters()[SERVICE]["port"] == self.replica.port)
+        return bool(self._master()["port"] == self.replica.port)
 
     def change_places(self) -> None:
         """After a failover: what was the primary comes back as the replica."""
@@ -218,6 +217,12 @@ class Watched(Group):
         self.replica.ask("REPLICAOF", "127.0.0.1", self.primary.port)
         eventually(lambda: self._replication(self.replica).get("master_link_status") == "up", 20)
         eventually(lambda: self._replication(self.primary).get("slave0", {}).get("state") == "online", 20)
+
+    def _master(self) -> dict[str, Any]:
+        """What the Sentinel knows of the primary."""
+        with self.sentinel.client() as client:
+            masters: Any = client.sentinel_masters()
+            return dict(masters[SERVICE])
 
     def _knows_a_sound_replica(self) -> bool:
         with self.sentinel.client() as client:

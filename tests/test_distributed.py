@@ -22,6 +22,7 @@ from threads import Loops
 from redbike import Redbike
 from redbike.cli import main
 from redbike.errors import ConfigError, ServerError
+from redbike.keys import Keys
 
 ROOT = Path(__file__).parent.parent
 HOURLY = "DTSTART:20200101T000000\nRRULE:FREQ=HOURLY"
@@ -128,6 +129,36 @@ def test_a_failover_is_outlived(
     assert all("redbike-test (by the Sentinels 127.0.0.1:" in line for line in lines(caplog, "is back after"))
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     fleet.close()
+
+
+@pytest.mark.parametrize("kind", ["dispatch", "work"])
+def test_a_primary_that_stands_still_is_left_in_one_go(
+    prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """C7: with a `socket_timeout`, a loop leaves a primary that closes no connection: all its connections lead to the
+    new one, also the one on which a dispatcher waits for calls, and it says one line each way."""
+    caplog.set_level(logging.INFO)
+    with Watched(down_after_ms=500, failover_timeout_ms=1000) as watched:
+        fleet = Fleet(watched, prefix, tmp_path)
+        with Loops(fleet) as loops:
+            getattr(loops, kind)(redis_config=watched.config | {"socket_timeout": 0.5})
+            with watched.primary.client() as client:
+                eventually(lambda: is_waiting(client, prefix, kind))
+            watched.primary.freeze()
+            eventually(watched.has_failed_over, 20)
+            with watched.replica.client() as client:
+                eventually(lambda: is_waiting(client, prefix, kind), 20)
+                eventually(lambda: len(lines(caplog, "is back after")) == 1)
+                time.sleep(1.5)  # every connection has been used by now
+        assert len(lines(caplog, "trying until it is back")) == len(lines(caplog, "is back after")) == 1
+        fleet.close()
+
+
+def is_waiting(client: redis.Redis, prefix: str, kind: str) -> bool:
+    """Whether a dispatcher waits there for calls, or a worker for its bell."""
+    numbers: Any = client.pubsub_numsub(Keys(prefix).wake) if kind == "dispatch" else [(b"", 0)]
+    clients: Any = client.client_list()
+    return bool(numbers[0][1]) or (kind == "work" and any(one["cmd"] == "blpop" for one in clients))
 
 
 # Cluster
