@@ -242,7 +242,7 @@ class Redbike:
             wake_calls=wake_calls,
             timefile=self._timefile,
             recovery=Recovery(scripts, self._endings, self._troubles, self.log) if self._watches else None,
-            watch=Watch(scripts, self.queue_names()),
+            watch=Watch(scripts, self.redis, self._keys, self.queue_names()),
             loop=self._loop,
         ).run(first_now)
 

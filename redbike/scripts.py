@@ -157,26 +157,6 @@ class Scripts:
             call_keys += (queue_key, self._keys.bell(queue_key))
         return bool(self._run(self._wake, call_keys, ()))
 
-    def idle_clients(self) -> int:
-        """How many clients of the server wait in a blocking call, as idle workers do; 0 where we may not know."""
-        try:
-            clients: Any = self._client.info("clients")
-        except redis.exceptions.NoPermissionError:
-            return 0
-        return int(clients.get("blocked_clients", 0))
-
-    def offer_watch(self, queue_keys: Sequence[str], for_s: int) -> None:
-        """For so many seconds, workers of these queues may rely on it that `wake` is called once a second."""
-        pipeline: Any = self._client.pipeline(transaction=False)
-        for queue_key in queue_keys:
-            pipeline.set(self._keys.watch(queue_key), "1", ex=for_s)
-        pipeline.execute()
-
-    def withdraw_watch(self, queue_keys: Sequence[str]) -> None:
-        """Have workers look after these queues themselves from now on."""
-        with suppress(redis.RedisError):  # it is no loss: they do so before long
-            self._client.delete(*(self._keys.watch(queue_key) for queue_key in queue_keys))
-
     def signal(self, name: str) -> None:
         """Set the control key, and have idle dispatchers notice at once."""
         self._client.set(self._keys.control, name)

@@ -5,7 +5,12 @@ It wakes an idle worker for jobs that other programs put into a queue without ri
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
+import redis
+
+from redbike.keys import Keys
 from redbike.scripts import Scripts
 
 _LOOK_EVERY_S = 1.0
@@ -20,9 +25,11 @@ of them, each looking by itself every few seconds, for one to look within a seco
 class Watch:
     """One dispatcher's watch over the queues that its worker names."""
 
-    def __init__(self, scripts: Scripts, queue_keys: Sequence[str]) -> None:
+    def __init__(self, scripts: Scripts, client: redis.Redis, keys: Keys, queue_keys: Sequence[str]) -> None:
         self.queue_keys = list(dict.fromkeys(queue_keys))
+        self._watch_keys = [keys.watch(queue_key) for queue_key in self.queue_keys]
         self._scripts = scripts
+        self._client = client
         self._looked_at = time.monotonic()
         self._offered_at = self._looked_at - _OFFER_EVERY_S + _FIRST_OFFER_AFTER_S
 
@@ -35,8 +42,8 @@ class Watch:
         now = time.monotonic()
         if now - self._offered_at >= _OFFER_EVERY_S:
             self._offered_at = now
-            if self._scripts.idle_clients() >= _MANY:
-                self._scripts.offer_watch(self.queue_keys, _VALID_S)
+            if self._idle_clients() >= _MANY:
+                self._offer()
         if stirring or (stirring is None and now - self._looked_at >= _LOOK_EVERY_S):
             halted = self._scripts.wake(self.queue_keys)
             self._looked_at = now
@@ -45,6 +52,21 @@ class Watch:
 
     def end(self, halted: bool) -> None:
         """Leave the queues to the workers, and wake these where the prefix is halted."""
-        self._scripts.withdraw_watch(self.queue_keys)
+        with suppress(redis.RedisError):  # it is no loss: workers look for themselves before long
+            self._client.delete(*self._watch_keys)
         if halted:
             self._scripts.wake(self.queue_keys)
+
+    def _idle_clients(self) -> int:
+        """How many clients of the server wait in a blocking call, as idle workers do; 0 where we may not know."""
+        try:
+            clients: Any = self._client.info("clients")
+        except redis.exceptions.NoPermissionError:
+            return 0
+        return int(clients.get("blocked_clients", 0))
+
+    def _offer(self) -> None:
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for watch_key in self._watch_keys:
+            pipeline.set(watch_key, "1", ex=_VALID_S)
+        pipeline.execute()

@@ -40,6 +40,7 @@ USE_REDIS = {
     "script",
     "scripts",
     "waiting",
+    "watch",
     "wire",
 }
 KNOW_NO_CLOCK = {"schedule", "cron", "zones", "keys", "schedulefile", "timefile", "worker", "order"}
