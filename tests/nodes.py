@@ -29,7 +29,7 @@ def server_binary() -> str:
     named = os.environ.get("REDBIKE_TEST_SERVER")
     if named:
         return named
-    from redbike.embedded import server_binary
+    from redbike.server_process import server_binary
 
     return server_binary()
 

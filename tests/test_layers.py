@@ -25,8 +25,8 @@ LAYERS = [
     {"scripts", "patience", "schedule", "embedded"},
     {"script", "cron"},
     {"wire", "steps"},
-    {"keys", "waiting", "worker", "timefile", "schedulefile", "recurrence"},
-    {"errors", "trouble", "zones", "nonces"},
+    {"keys", "waiting", "worker", "timefile", "schedulefile", "recurrence", "server_process"},
+    {"errors", "trouble", "zones", "nonces", "filelock"},
 ]
 """From top to bottom: a module imports from lower layers only."""
 
