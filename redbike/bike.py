@@ -103,11 +103,10 @@ class Redbike:
         self._watches = self._policy.on_timeout is not OnFailure.DROP
         self._endings = Endings(self.queue_for, self._policy, self.log)
         self._scripts = self._make_scripts()
-        self._nonces = Nonces()
         self._timefile = TimeFile(self.timefile, self.log)
         self._patience = Patience(self._link.where, self.log, self.nap, self._link.forget_idle)
         self._troubles = Troubles(self.log)
-        self._registrar = Registrar(self._scripts, self._nonces, self._keys, worker, self.queue_for, self.log)
+        self._registrar = Registrar(self._scripts, Nonces(), self._keys, worker, self.queue_for, self.log)
         self._registry = Registry(self.redis, self._keys, self._troubles)
         self._server_checked = False
         may_sleep = stop_event is None or getattr(stop_event, "ends_naps", False)
@@ -153,8 +152,7 @@ class Redbike:
 
         A run under way goes on to its end and leaves nothing.
         """
-        queue_key, nonce = self._queue_for_any(jobid), self._nonces.new()
-        self._briefly(lambda repeated: self._scripts.unset(jobid, queue_key, nonce, repeated))
+        self._registrar.unset(jobid, self._queue_for_any(jobid), self._briefly)
 
     def enqueue(self, jobid: str) -> None:
         """Have a job run once as soon as may be, whatever its schedule, which stays as it is.

@@ -3,9 +3,9 @@
 A repeated command can take two jobs where one was asked for: who may call again, and how, is the scripts' business.
 """
 
+import contextlib
 import inspect
 import logging
-import threading
 import weakref
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -61,8 +61,8 @@ class Link:
             given.pop(another_way_to_ask_for_retries, None)
         ours = {name: given.pop(name) for name in OUR_SETTINGS if name in given}
         self._server: EmbeddedServer | None = None
-        self._kept: weakref.WeakSet[Kept] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        # A list and no lock: a child that is forked while another thread holds one would wait for ever.
+        self._kept: list[weakref.ref[Kept]] = []
         self.is_cluster = bool(ours.pop("cluster", False))
         self.where = _where(ours, given)
         try:
@@ -90,24 +90,29 @@ class Link:
         return client
 
     def wires(self) -> Wires:
-        """For the calls that every job costs. On a Cluster there are none: the client finds the way to the node."""
+        """For the calls of scripts. On a Cluster there are none: the client finds the way to the node."""
         wires = Wires(None if self.is_cluster else self.client)
         self.keep(wires)
         return wires
 
     def keep(self, one: Kept) -> None:
         """Have it told when its connection may lead to a server that is none any more."""
-        with self._lock:
-            self._kept.add(one)
+        for known in list(self._kept):
+            if known() is None:
+                with contextlib.suppress(ValueError):  # another thread was quicker
+                    self._kept.remove(known)
+        self._kept.append(weakref.ref(one))
 
     def forget_idle(self) -> None:
         """Close the connections that nobody uses just now: the next ones find out anew where the primary is."""
         if not self.is_cluster:
-            self.client.connection_pool.disconnect(inuse_connections=False)
-            with self._lock:
-                kept = list(self._kept)
-            for one in kept:
-                one.reopen()
+            pool = self.client.connection_pool
+            if not isinstance(pool, redis.BlockingConnectionPool):  # that of redis-py 5.0 closes all or none
+                pool.disconnect(inuse_connections=False)
+            for known in list(self._kept):
+                one = known()
+                if one is not None:
+                    one.reopen()
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""

@@ -54,7 +54,10 @@ class Consumer:
         return self
 
     def __next__(self) -> tuple[str | None, str]:
-        """Look at the next place of the order: the job taken from it and its run tag, or None and a tag not used."""
+        """Look at the next place of the order: the job taken from it and its run tag, or None and a tag not used.
+
+        None means that there is nothing to take; after a lost reply also that what was taken is somebody else's by now.
+        """
         # One that was not answered is asked for again: it may have handed a job out.
         unanswered, order = self._unanswered, self._current_order()
         self._unanswered = nonce = unanswered or self._nonces.new()

@@ -59,7 +59,10 @@ ADDED_STATE = (
     ),
     KeyDoc("P:retries", "hash", "job id → how often it was tried again", "the job succeeds, or is set"),
     KeyDoc(
-        "P:memo:CLIENT", "string", "what this client did last, for when the reply is lost", "a day after the last use"
+        "P:memo:CALLER",
+        "string",
+        "what a thread of a process did last, for when the reply is lost",
+        "when its loop ends; a day after the last run, a minute after the last `set`",
     ),
 )
 """Keys that Redbike 0.13.1 does not know. Each may be missing at any time."""
@@ -83,8 +86,7 @@ class Keys:
         self.wake = f"{prefix}-wake"
         self.running = f"{prefix}:running"
         self.retries = f"{prefix}:retries"
-        self._latest_names: tuple[str, ...] | None = None
-        self._latest_lists: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
+        self._latest: tuple[tuple[str, ...], frozenset[str], frozenset[str]] = (), frozenset(), frozenset()
 
     def queue(self, name: str) -> str:
         """The list of the queue that the worker calls `name`."""
@@ -106,12 +108,12 @@ class Keys:
         """The run tag of a job that was taken from that list."""
         return f"{queue_key}-{jobid}"
 
-    def memo(self, client_name: str) -> str:
-        """What a client remembers in Redis of its last call."""
-        return f"{self.prefix}:memo:{client_name}"
+    def memo(self, caller: str) -> str:
+        """What a caller notes in Redis of its last call."""
+        return f"{self.prefix}:memo:{caller}"
 
     def memo_pattern(self) -> str:
-        """A glob that matches the memos of all clients."""
+        """A glob that matches the memos of all callers."""
         escaped = "".join(f"\\{char}" if char in r"*?[]^-\\" else char for char in self.prefix)
         return f"{escaped}:memo:*"
 
@@ -153,11 +155,12 @@ class Keys:
 
     def _of_queues(self, names: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
         """The keys of the lists of these queues, and of the sets of their members."""
-        if names != self._latest_names:
+        known, lists, members = self._latest
+        if names != known:
             lists = frozenset(map(self.queue, names))
-            self._latest_lists = lists, frozenset(map(self.members, lists))
-            self._latest_names = names
-        return self._latest_lists
+            members = frozenset(map(self.members, lists))
+            self._latest = names, lists, members  # in one go, for threads share it
+        return lists, members
 
     def _readings_as_a_tag(self, key: str) -> Iterator[tuple[str, str]]:
         """Each queue key and job id that make this key, were it a run tag."""

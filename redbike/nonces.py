@@ -9,16 +9,52 @@ CALLER_LENGTH = 16
 """The first characters of a nonce name its caller."""
 
 
-class Nonces(threading.local):
-    """One caller's names, which grow. Each thread is a caller of its own: what a caller did last is noted in Redis, and
-    others would overwrite it before it is read.
-    """
+class Caller:
+    """Who makes one call at a time. What it did last is noted in Redis under its name."""
 
     def __init__(self) -> None:
-        self._pid = 0
+        self.pid = os.getpid()
+        self.is_uncertain = False
+        """Whether a call was given up that may still be on its way: the next one had better be noted."""
+        self._name, self._count = secrets.token_hex(CALLER_LENGTH // 2), itertools.count()
+
+    def nonce(self) -> str:
+        """A name that no other call has, above all that the caller was given before."""
+        return f"{self._name}{next(self._count):012x}"
+
+
+class Nonces:
+    """The callers of one object: one for each thread, for others would overwrite its note before it is read."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._free: list[Caller] = []
+
+    def caller(self) -> Caller:
+        """This thread's. That of a thread that is over may become another's; a forked child begins anew."""
+        lease: _Lease | None = getattr(self._local, "lease", None)
+        if lease is not None and lease.caller.pid == os.getpid():
+            return lease.caller
+        self._local.lease = _Lease(self._free)
+        caller: Caller = self._local.lease.caller
+        return caller
 
     def new(self) -> str:
-        """A name that no other call has, above all that the caller was given before. A forked child begins anew."""
-        if self._pid != os.getpid():
-            self._pid, self._caller, self._count = os.getpid(), secrets.token_hex(CALLER_LENGTH // 2), itertools.count()
-        return f"{self._caller}{next(self._count):012x}"
+        """A name for a call of this thread's caller."""
+        return self.caller().nonce()
+
+
+class _Lease:
+    """A thread's hold on its caller; gone with the thread."""
+
+    def __init__(self, free: list[Caller]) -> None:
+        self._free = free
+        try:
+            self.caller = free.pop()
+        except IndexError:
+            self.caller = Caller()
+        if self.caller.pid != os.getpid():
+            self.caller = Caller()
+
+    def __del__(self) -> None:
+        self._free.append(self.caller)

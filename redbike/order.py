@@ -1,7 +1,7 @@
 """The order in which a worker's queues are looked at, repetitions included, and where the next look begins."""
 
 from redbike.keys import Keys
-from redbike.steps import Places
+from redbike.steps import Places, Queues
 
 
 class Order:
@@ -16,13 +16,13 @@ class Order:
         timeout_ms = dict(zip(queue_keys, (max(1, round(1000 * seconds)) for seconds in timeouts_s), strict=True))
         triples = [(key, keys.members(key), keys.bell(key)) for key in unique]
         self.bell_keys = [bell for _, _, bell in triples]
-        flat = tuple(key for triple in triples for key in triple)
-        timeouts_ms = tuple(timeout_ms[key] for key in unique)
+        timeouts = tuple(timeout_ms[key] for key in unique)
+        queues = Queues(tuple(key for triple in triples for key in triple), timeouts)
         self._all = [
-            Places(" ".join(map(str, order[at:] + order[:at])), flat, timeouts_ms, len(order))
-            for at in range(len(order))
+            Places(" ".join(map(str, order[at:] + order[:at])).encode(), queues, len(order)) for at in range(len(order))
         ]
-        self._one = [Places("1", triples[number - 1], (timeouts_ms[number - 1],), 1) for number in order]
+        alone = [Places(b"1", Queues(*one), 1) for one in zip(triples, ((each,) for each in timeouts), strict=True)]
+        self._one = [alone[number - 1] for number in order]
         self._position = 0
 
     def one(self) -> Places:

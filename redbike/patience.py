@@ -23,7 +23,7 @@ FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException)
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _TRIES_OF_A_VERB = 4
-_CONNECTIONS_OF_A_CALL = 2  # the wire, and one of the pool, by which a script is loaded
+_CONNECTIONS_OF_A_LOOP = 2  # the wire, and one of the pool: a server that was restarted has cut both
 
 Attempt = Callable[[bool], T]
 """A call to Redis; told whether an earlier try may have been carried out without our seeing the reply."""
@@ -54,7 +54,7 @@ class Patience:
                 failures += 1
                 self._after(error)
                 # A connection that was cut, with the server still there, is no outage: the next try settles it.
-                if failures <= _CONNECTIONS_OF_A_CALL and isinstance(error, redis.ConnectionError) and not stop():
+                if failures <= _CONNECTIONS_OF_A_LOOP and isinstance(error, redis.ConnectionError) and not stop():
                     continue
                 if gone_at is None:
                     gone_at = time.monotonic()

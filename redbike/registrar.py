@@ -15,7 +15,7 @@ from redbike.scripts import Scripts
 from redbike.steps import Placement
 from redbike.worker import Worker
 
-_BATCH = 200  # jobs a round trip: less than a millisecond of the server's time
+_BATCH = 200  # jobs a round trip: a millisecond or so of the server's time
 
 
 class Registrar:
@@ -60,37 +60,53 @@ class Registrar:
 
     def place(self, placement: Placement, call: "Call") -> None:
         """Have a job placed."""
-        nonce = self._nonces.new()
-
-        def attempt(repeated: bool) -> None:
-            self._scripts.place(placement._replace(once=True) if repeated else placement, nonce=nonce)
-
-        call(attempt)
+        self._noted(
+            call,
+            lambda nonce, is_noted: self._scripts.place(
+                placement._replace(once=True) if is_noted else placement, nonce=nonce
+            ),
+        )
 
     def place_all(self, placements: Iterable[Placement], call: "Call") -> None:
         """Have jobs placed in order, many at a time.
 
-        Where a key of a wrong type keeps some of them out, the others are placed all the same, and then the first such
-        error is raised.
+        Where a key of a wrong type keeps some of them out, the others are placed all the same, and then ServerError
+        names the first of these.
         """
         refused: list[ServerError] = []
         for batch in _batches(placements):
             try:
                 self._place_many(batch, call)
             except ServerError as error:
-                if "WRONGTYPE" not in str(error):
-                    raise
+                _raise_unless_spoiled(error)
                 for placement in batch:
                     try:
                         self.place(placement, call)
                     except ServerError as refusal:
-                        refused.append(refusal)
+                        _raise_unless_spoiled(refusal)
+                        refused.append(ServerError(f"job {placement.jobid!r} is not set: {refusal}"))
         if refused:
             raise refused[0]
 
+    def unset(self, jobid: str, queue_key: str, call: "Call") -> None:
+        """Have a job forgotten."""
+        self._noted(call, lambda nonce, is_noted: self._scripts.unset(jobid, queue_key, nonce, is_noted))
+
     def _place_many(self, batch: list[Placement], call: "Call") -> None:
-        nonce = self._nonces.new()
-        call(lambda _: self._scripts.place_many(batch, nonce))
+        self._noted(call, lambda nonce, _: self._scripts.place_many(batch, nonce))
+
+    def _noted(self, call: "Call", attempt: Callable[[str, bool], object]) -> None:
+        """Call with a nonce. `attempt` is told whether to leave it in the memo: where this very call was made before,
+        or one before it was given up and may still arrive.
+        """
+        caller = self._nonces.caller()
+        nonce = caller.nonce()
+        try:
+            call(lambda repeated: attempt(nonce, repeated or caller.is_uncertain))
+        except ServerError:
+            caller.is_uncertain = True
+            raise
+        caller.is_uncertain = False
 
     def _checked_queue_key(self, jobid: str) -> str:
         fault = jobid_fault(jobid)
@@ -105,8 +121,14 @@ class Registrar:
         return queue_key
 
 
-Call = Callable[[Attempt[None]], None]
+Call = Callable[[Attempt[object]], object]
 """How to call Redis: with patience."""
+
+
+def _raise_unless_spoiled(error: ServerError) -> None:
+    """Go on only where a key of a wrong type is to blame."""
+    if "WRONGTYPE" not in str(error):
+        raise error
 
 
 def _batches(placements: Iterable[Placement]) -> Iterator[list[Placement]]:

@@ -41,7 +41,7 @@ class PreparedCall:
         """
         wire = wires.get()
         if wire is None or not wire.claim():
-            return self._run_unwired(client, changing)
+            return self._run_unwired(client, wires, changing)
         try:
             command = self._template.packed(changing)
             for _ in range(_TRIES):
@@ -55,12 +55,13 @@ class PreparedCall:
         finally:
             wire.free()
 
-    def _run_unwired(self, client: redis.Redis, changing: Sequence[bytes]) -> Any:
+    def _run_unwired(self, client: redis.Redis, wires: Wires, changing: Sequence[bytes]) -> Any:
         # By its name as text, a Cluster's client knows what the command does.
         command = ("EVALSHA", *self._template.arguments(changing)[1:])
-        for _ in range(_TRIES):
-            try:
-                return client.execute_command(*command)
-            except redis.exceptions.NoScriptError:
-                client.script_load(self._script.source)
-        return client.execute_command(*command)
+        with wires.none_used():
+            for _ in range(_TRIES):
+                try:
+                    return client.execute_command(*command)
+                except redis.exceptions.NoScriptError:
+                    client.script_load(self._script.source)
+            return client.execute_command(*command)

@@ -14,14 +14,16 @@ import redis
 from redbike.keys import Keys
 from redbike.nonces import CALLER_LENGTH
 from redbike.script import PreparedCall, Script
-from redbike.steps import NO_PLACES, Ending, Look, Overdue, Placement, Places, Turn, decode, encode
+from redbike.steps import NO_PLACES, Ending, Look, Overdue, Placement, Places, Queues, Turn, decode, encode
 from redbike.wire import Wires
 
 _CLOCK_GOOD_FOR_S = 20.0
-_MOST_PREPARED = 1024  # calls
+_MOST_REMEMBERED = 1024
+_MOST_PLACED = 1000
 _QUEUES_TO_WATCH = 16  # the one look at both takes keys in the square of this
 
 K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Scripts:
@@ -37,14 +39,14 @@ class Scripts:
         self._unset, self._lost = Script("unset"), Script("lost")
         self._now, self._wake = Script("now"), Script("wake")
         self._places_prepared: dict[str, PreparedCall] = {}
-        self._turns_prepared: dict[tuple[Places, str, bool], PreparedCall] = {}
+        self._turns_prepared: dict[tuple[Queues, bool, bool], PreparedCall] = {}
+        self._triples: dict[str, list[bytes]] = {}
         self._clock: tuple[float, float] | None = None
 
     @property
     def is_unanswered(self) -> bool:
         """Whether the latest call of a turn or the like was sent, and its reply did not come."""
-        wire = self._wires.get_if_made()
-        return wire is not None and wire.is_unanswered
+        return self._wires.is_unanswered
 
     def now(self) -> float:
         """The server's time, Unix seconds; asked for only where no reply has told it lately."""
@@ -85,7 +87,11 @@ class Scripts:
         return _remember(self._places_prepared, queue_key, prepared)
 
     def place_many(self, placements: Sequence[Placement], nonce: str, now: float | None = None) -> None:
-        """Register schedules of several jobs, of which none is there twice, in one step: all or, on an error, none."""
+        """Register schedules of several jobs, of which none is there twice, in one step: all or, on an error, none.
+
+        At most a thousand: Lua hands only so much to one command.
+        """
+        assert len(placements) <= _MOST_PLACED, len(placements)
         keys = self._keys
         queue_keys = list(dict.fromkeys(one.queue_key for one in placements if one.step == "queue"))
         number_of = {queue_key: b"%d" % number for number, queue_key in enumerate(queue_keys, 1)}
@@ -167,7 +173,7 @@ class Scripts:
 
         One plain command: for an idle worker.
         """
-        queue_keys = places.keys[::3]
+        queue_keys = places.queues.keys[::3]
         if len(queue_keys) > _QUEUES_TO_WATCH:
             return bool(self._client.exists(self._keys.control, *queue_keys)), False
         watches = [self._keys.watch(queue_key) for queue_key in queue_keys]
@@ -190,14 +196,17 @@ class Scripts:
 
         `repeated`: an earlier call with this nonce may have been carried out without its reply being seen.
         """
-        goes_to = "" if ending is None else ending.goes_to
-        prepared = self._turns_prepared.get((places, goes_to, heed_halt))
+        prepared = self._turns_prepared.get((places.queues, ending is not None, heed_halt))
         if prepared is None:
-            prepared = self._prepare_turn(places, goes_to, heed_halt)
+            prepared = self._prepare_turn(places.queues, ending is not None, heed_halt)
         changing = [self._memo(nonce)]
         if ending is not None:
+            triple = self._triples.get(ending.goes_to)
+            if triple is None:
+                triple = _remember(self._triples, ending.goes_to, _encoded(self.queue_triple(ending.goes_to)))
             changing.append(encode(self._keys.tag(ending.taken_from, ending.jobid)))
-        changing += (_optional(now), nonce.encode(), _yes(repeated))
+            changing += triple
+        changing += (places.spec, _optional(now), nonce.encode(), _yes(repeated))
         if ending is not None:
             tries = b"" if ending.tries is None else b"%d" % ending.tries
             changing += (encode(ending.jobid), encode(ending.tag), encode(ending.taken_from))
@@ -209,18 +218,18 @@ class Scripts:
         self._told(turn.now)
         return turn
 
-    def _prepare_turn(self, places: Places, goes_to: str, heed_halt: bool) -> PreparedCall:
+    def _prepare_turn(self, queues: Queues, ends: bool, heed_halt: bool) -> PreparedCall:
         keys = self._keys
         call_keys: list[bytes | None] = [encode(key) for key in (keys.schedules, keys.statuses, keys.timeline)]
-        call_keys += (encode(keys.control), None, encode(keys.running), encode(keys.retries), *_encoded(places.keys))
-        args: list[bytes | None] = [_yes(self._index_running), _yes(heed_halt), encode(keys.wake)]
-        args += (places.spec.encode(), b"%d" % len(places.timeouts_ms), *(b"%d" % ms for ms in places.timeouts_ms))
+        call_keys += (encode(keys.control), None, encode(keys.running), encode(keys.retries), *_encoded(queues.keys))
+        args: list[bytes | None] = [_yes(self._index_running), _yes(heed_halt), encode(keys.wake), None]
+        args += (b"%d" % len(queues.timeouts_ms), *(b"%d" % ms for ms in queues.timeouts_ms))
         args += [None] * 3
-        if goes_to:
-            call_keys += (None, *_encoded(self.queue_triple(goes_to)))
+        if ends:
+            call_keys += [None] * 4
             args += [None] * 9
         prepared = self._turn.prepare([*call_keys, *args], len(call_keys))
-        return _remember(self._turns_prepared, (places, goes_to, heed_halt), prepared)
+        return _remember(self._turns_prepared, (queues, ends, heed_halt), prepared)
 
     def overdue(self, limit: int) -> list[Overdue]:
         """Runs whose timeout has passed and which nobody has ended, the longest overdue first."""
@@ -299,11 +308,11 @@ def _of_a_job(placement: Placement) -> tuple[bytes, ...]:
     return encode(placement.jobid), text, placement.step.encode(), _optional(placement.due_at)
 
 
-def _remember(known: dict[K, PreparedCall], key: K, prepared: PreparedCall) -> PreparedCall:
-    if len(known) >= _MOST_PREPARED:
+def _remember(known: dict[K, V], key: K, value: V) -> V:
+    if len(known) >= _MOST_REMEMBERED:
         known.clear()
-    known[key] = prepared
-    return prepared
+    known[key] = value
+    return value
 
 
 def _encoded(keys: Iterable[str]) -> list[bytes]:

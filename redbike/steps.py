@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 def encode(text: str) -> bytes:
     """Text as it stands in Redis; what was not UTF-8 there comes back as the bytes that it was."""
-    return text.encode("utf-8", "surrogateescape")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")  # no text that came from Redis
 
 
 def decode(raw: bytes) -> str:
@@ -62,16 +65,22 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Places:
-    """The queues that a turn may look at; made once and used for many turns, and so told apart by identity."""
+class Queues:
+    """The queues that a worker serves; told apart by identity."""
 
-    spec: str  # numbers of the queues in the order to look, parted by blanks
-    keys: tuple[str, ...]  # list, members, bell of each queue
-    timeouts_ms: tuple[int, ...]  # of each queue
+    keys: tuple[str, ...]  # list, members, bell of each
+    timeouts_ms: tuple[int, ...]  # of each
+
+
+class Places(NamedTuple):
+    """The places of an order that a turn may look at."""
+
+    spec: bytes  # numbers of the queues in the order to look, parted by blanks
+    queues: Queues
     places: int  # how many, repetitions included
 
 
-NO_PLACES = Places("", (), (), 0)
+NO_PLACES = Places(b"", Queues((), ()), 0)
 
 
 class Ending(NamedTuple):
@@ -126,7 +135,7 @@ class Turn(NamedTuple):
             int(place) - 1 if place != b"0" else None,
             rest[:job_end] if place != b"0" else None,
             None if ended is Ended.CHANGED else text,
-            _troubles(rest[text_end:].split(b"\n"), places.keys[::3]) if len(rest) > text_end else (),
+            _troubles(rest[text_end:].split(b"\n"), places.queues.keys[::3]) if len(rest) > text_end else (),
         )
 
 

@@ -1,4 +1,4 @@
-"""Commands packed by hand and sent on a connection of their own: for the few calls that every single job costs.
+"""Commands packed by hand and sent on a connection of their own: for the calls of scripts, which every job costs.
 
 redis-py makes, secures and mends the connection, and reads the replies. What is saved is the packing of arguments that
 are the same in every call, and the way to a pool and back. RESP: the Redis serialization protocol specification.
@@ -6,7 +6,8 @@ are the same in every call, and the way to a pool and back. RESP: the Redis seri
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -100,6 +101,7 @@ class Wires:
         self._client = client
         self._wire: Wire | None = None
         self._pid = 0
+        self._is_unanswered = False
 
     def get(self) -> Wire | None:
         """The wire, made when it is first needed."""
@@ -108,12 +110,28 @@ class Wires:
             self._pid = os.getpid()
         return self._wire
 
-    def get_if_made(self) -> Wire | None:
-        """The wire, where this process has needed one."""
-        return self._wire if self._pid == os.getpid() else None
+    @contextmanager
+    def none_used(self) -> Iterator[None]:
+        """Around a call that the client makes itself, which cannot tell whether it was sent."""
+        self._is_unanswered = True
+        try:
+            yield
+        except redis.ResponseError:
+            self._is_unanswered = False
+            raise
+        self._is_unanswered = False
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a call was sent, or may have been, whose reply did not come."""
+        wire = self._wire_if_made()
+        return self._is_unanswered or (wire is not None and wire.is_unanswered)
 
     def reopen(self) -> None:
         """Have the wire, where there is one, open its connection anew at its next call."""
-        wire = self.get_if_made()
+        wire = self._wire_if_made()
         if wire is not None:
             wire.reopen()
+
+    def _wire_if_made(self) -> Wire | None:
+        return self._wire if self._pid == os.getpid() else None

@@ -12,6 +12,7 @@ import pytest
 from conftest import Fleet, Server
 
 from redbike import Redbike
+from redbike.errors import ServerError
 
 # Behind everything else, so that `redbike` stays the one under test.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -85,6 +86,23 @@ def test_a_turn_that_was_held_up_hands_out_no_job(proxy: FaultProxy, fleet: Flee
         assert [next(bike.consumer)[0], next(bike.consumer)[0]] == ["2:A", "3:A"]
     assert bike.redis.lrange(bike.queue_for("4:A"), 0, -1) == [b"4:A"]
     assert next(bike.consumer)[0] == "4:A"
+
+
+def test_a_set_that_was_given_up_undoes_no_later_one(proxy: FaultProxy, fleet: Fleet) -> None:
+    """C7: where every try of a `set` was held up, and it failed, it changes nothing when its tries arrive at last."""
+    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+    bike.set("j:A", "STOP")
+    arrived, go_on = threading.Semaphore(0), threading.Event()
+    proxy.judge = lambda _n, kind: Fate.DELAY if kind == "EVALSHA place" and not go_on.is_set() else Fate.PASS
+    proxy.hold_up, proxy.before_cut = lambda: go_on.wait(10), arrived.release
+    with pytest.raises(ServerError):
+        bike.set("j:A", HOURLY)
+    proxy.judge = lambda _n, _kind: Fate.PASS
+    bike.set("j:A", "CONTINUE")
+    go_on.set()
+    for _ in range(4):
+        assert arrived.acquire(timeout=10)
+    assert fleet().tell("j:A")["schedule"] == "CONTINUE"
 
 
 def test_repetitions_that_were_held_up_hand_out_no_job(proxy: FaultProxy, fleet: Fleet) -> None:

@@ -284,6 +284,33 @@ def test_scripts_are_loaded_again_after_a_flush(fleet: Fleet, loops: Loops, tmp_
     assert bike.redis.llen(f"{bike.prefix}-work-B") == 5
 
 
+def test_a_server_that_goes_while_a_file_is_loaded(proxy: Proxy, fleet: Fleet, tmp_path: Path) -> None:
+    """C3, G4: rows that are set one by one, because of a spoiled queue, are given up once the server is gone."""
+    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+    bike.redis.set(f"{bike.prefix}-work-B", "of a wrong type")
+    path = tmp_path / "rows.csv"
+    path.write_text("".join(f"{n}:{'AB'[n % 2]},CONTINUE\n" for n in range(100)))
+    proxy.cut(lambda n: Loss.COMMAND if n > 20 else None)
+    with pytest.raises(ServerError, match="out of reach"):
+        bike.load_csv(path)
+    assert len(proxy.commands) < 60
+    proxy.cut(lambda _: None)
+    with pytest.raises(ServerError, match=r"job '1:B' is not set: .*WRONGTYPE"):
+        bike.load_csv(path)
+    assert bike.redis.llen(f"{bike.prefix}-work-A") == 50
+
+
+def test_threads_that_come_and_go_leave_one_memo(fleet: Fleet) -> None:
+    """Idle cost: what is noted against lost replies does not grow with the number of threads that ever were."""
+    bike = fleet()
+    for n in range(50):
+        thread = threading.Thread(target=bike.set, args=(f"{n}:A", "NOW"))
+        thread.start()
+        thread.join()
+    assert len(list(bike.redis.scan_iter(f"{bike.prefix}:memo:*", count=1000))) <= 2
+    assert bike.redis.llen(f"{bike.prefix}-work-A") == 50
+
+
 def test_connections_that_are_killed_are_made_anew(
     fleet: Fleet, loops: Loops, caplog: pytest.LogCaptureFixture
 ) -> None:

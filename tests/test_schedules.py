@@ -245,6 +245,7 @@ def test_recurrence_after_a_run(step: Redbike, worker: Recorder) -> None:
         "NOW:",
         "🚲",
         "\x00",
+        "\udcff",
         "x" * 100_000,
         "RRULE:FREQ=DAILY;BYHOUR=" + ",".join(["1"] * 40_000),
     ],
@@ -262,6 +263,14 @@ def test_bad_schedule(step: Redbike, caplog: pytest.LogCaptureFixture, text: str
     assert plan.step is Step.BAD
     assert plan.reason
     assert len(plan.reason) < 1000
+
+
+def test_a_schedule_that_cannot_be_written(step: Redbike) -> None:
+    """B6: text that no encoding has is BAD as well, and no exception."""
+    plan = step.set(JOB, "\ud800")
+    assert plan is not None
+    assert plan.step is Step.BAD
+    assert seen(step)["-statuses"] == {JOB: "BAD"}
 
 
 def test_bad_schedule_written_by_others(step: Redbike, worker: Recorder, caplog: pytest.LogCaptureFixture) -> None:

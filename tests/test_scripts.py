@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import redis
 from conftest import Server
+from proxy import Loss, Proxy
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from state import bring_about, memos, state
 
 from redbike.keys import Keys
 from redbike.nonces import CALLER_LENGTH
 from redbike.scripts import Scripts
-from redbike.steps import NO_PLACES, Ended, Ending, Placement, Places, Turn, encode
+from redbike.steps import NO_PLACES, Ended, Ending, Placement, Places, Queues, Turn, encode
 from redbike.wire import Wires
 
 NOW = 1_700_000_000.25
@@ -59,7 +62,7 @@ class Bench:
         names = list(dict.fromkeys(order))
         flat = [key for name in names for key in self.scripts.queue_triple(self.keys.queue(f"work-{name}"))]
         spec = " ".join(str(names.index(name) + 1) for name in order)
-        return Places(spec, tuple(flat), (1000 * ONE_RUN_S,) * len(names), len(order))
+        return Places(spec.encode(), Queues(tuple(flat), (1000 * ONE_RUN_S,) * len(names)), len(order))
 
     def place(self, step: str, due_at: float | None = None, text: str | None = "TEXT", **kwargs: Any) -> None:
         once = kwargs.pop("once", False)
@@ -411,6 +414,34 @@ def test_place_wakes_the_dispatcher(bench: Bench, due_at: float, others_due_at: 
         bench.place("at", due_at)
         message = pubsub.get_message(timeout=1 if called else 0)
     assert (message is not None) == called
+
+
+@pytest.mark.parametrize("wired", [True, False])
+def test_a_call_without_an_answer_is_remembered(server: Server, prefix: str, wired: bool) -> None:
+    """A turn whose reply was lost counts as unanswered until another is answered, with a wire or without one: a worker
+    that is told to stop then does not leave behind the job that it may have been given."""
+    with Proxy(server.socket) as proxy:
+        client = redis.Redis(unix_socket_path=proxy.socket, retry=Retry(NoBackoff(), 0))
+        bench = Bench(client, prefix, wired)
+        bench.take()
+        assert not bench.scripts.is_unanswered
+        proxy.cut_once(0, Loss.REPLY)
+        with pytest.raises(redis.ConnectionError):
+            bench.take()
+        assert bench.scripts.is_unanswered
+        bench.take()
+        assert not bench.scripts.is_unanswered
+        client.close()
+
+
+@pytest.mark.parametrize("order", ["A", "BA"])
+def test_a_spoiled_timeline_keeps_jobs_in_their_queue(bench: Bench, order: str) -> None:
+    """A turn that would have to put a job on a timeline of a wrong type takes none out of its queue."""
+    before = queue_of(JOB) | {"-work-A-x:A": "tag", "-timeline": "of a wrong type"}
+    bench.given(before)
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        bench.take(order=order)
+    assert bench.state() == before
 
 
 # promote

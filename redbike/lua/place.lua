@@ -5,8 +5,8 @@
 --       then for each job with the number of a queue: its run tag
 -- ARGV  1 now, Unix seconds; '' for the server's time
 --       2 wake channel
---       3 nonce; '' for none. Those of one caller grow: a call changes nothing where the memo has its nonce, for it was
---         carried out, or a later one, for it was held up
+--       3 nonce; '' for none. Those of one caller grow, and the memo is the caller's: a call changes nothing where it has
+--         this nonce, for it was carried out, or a later one, for it was held up
 --       4 'yes' to leave the nonce in the memo
 --       5 what for: 'register'; 'reset': only jobs that are in no place, and have this schedule already; 'run': leave
 --         schedule and timeline as they are (a run by hand)

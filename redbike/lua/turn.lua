@@ -11,8 +11,8 @@
 --       5 number of queues
 --       then for each queue: how long a run from it may take, milliseconds
 --       then 1 now, Unix seconds; '' for the server's time
---         2 nonce of this call: becomes the run tag of the job that is taken. Those of one caller begin with the same 16
---           characters and grow: a call that arrives behind a later one, or behind its own repetition, changes nothing
+--         2 nonce of this call: becomes the run tag of the job that is taken. Those of one caller grow, and the memo is the
+--           caller's: a call that arrives behind a later one, or behind its own repetition, changes nothing
 --         3 'yes' where the reply to this very call may have been lost before
 --       then, to end a run:
 --         4 job id  5 run tag  6 key of the list that it was taken from
@@ -154,7 +154,7 @@ local function end_run()
         -- An earlier entry is a run that was asked for during this one: it comes first.
         call('ZADD', timeline, 'LT', due, job)
         if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
-            try('PUBLISH', ARGV[3], job)
+            try('PUBLISH', ARGV[3], '')
         end
         set_status(job, 'TML:')
     elseif plan == 'bad' then
@@ -261,8 +261,9 @@ local is_halted = ARGV[2] == 'yes' and try('GET', control) == 'HALT'
 -- A repetition takes nothing anew: it may have been held up, too, and nobody read its reply.
 if not job and latest ~= nonce and places ~= '' and ended ~= 'changed' and not is_halted then
     if ended == '-' then
-        -- A hash of a wrong type fails the call here, before a job is taken.
+        -- A key of a wrong type fails the call here, before a job is taken.
         call('HLEN', schedules)
+        call('ZCARD', timeline)
     end
     place, job = take(troubles)
 end
