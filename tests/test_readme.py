@@ -23,6 +23,11 @@ import pytest
 from redbike import Redbike, cli, config, keys
 from redbike.embedded import EmbeddedServer
 
+# Behind everything else, so that `redbike` stays the one under test.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.chaos.faults import FAULTS
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 WITHIN_S = 10.0
@@ -289,6 +294,20 @@ def test_settings_are_in_the_example() -> None:
     assert "(redbike.conf.example)" in README
     example = (ROOT / "redbike.conf.example").read_text("utf-8")
     assert all(re.search(rf"^#?{name.replace('_', '-')}: ", example, re.MULTILINE) for name in config.SETTINGS)
+
+
+def test_promises_name_their_tests() -> None:
+    """Each test that is said to hold a promise is there."""
+    rows = rows_below("| promise |")
+    assert len(rows) > 5
+    for _, named in rows:
+        file = ""
+        for one in re.findall(r"`([^`]+)`", named):
+            file, _, test = (one if one.startswith("test_") else file + one).partition("::")
+            source = (ROOT / "tests" / file).read_text("utf-8")
+            name, _, case = test.removesuffix("]").partition("[")
+            assert not name or f"def {name}(" in source, one
+            assert not case or case in FAULTS, one
 
 
 @pytest.mark.parametrize("path", ["README.md", "CHANGELOG.md", "tests/README.md", "docs/architecture.md"])
