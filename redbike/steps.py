@@ -55,10 +55,13 @@ class Look(NamedTuple):
         head, lengths, first_due, rest = reply.split(b"\n", 3)
         clock, halted, queued, trouble_count = head.split()
         *trouble_lines, rest = rest.split(b"\n", int(trouble_count))
-        ids, at = [], 0
-        for length in map(int, lengths.split()):
-            ids.append(rest[at : at + length])
-            at += length
+        if lengths:
+            ids, at = [], 0
+            for length in map(int, lengths.split()):
+                ids.append(rest[at : at + length])
+                at += length
+        else:
+            ids = rest.split(b"\n") if rest else []
         first = (ids[0], float(first_due)) if first_due else None
         troubles = _troubles(trouble_lines, queue_keys)
         return cls(float(clock), halted == b"1", [] if first_due else ids, first, int(queued), troubles)

@@ -451,6 +451,17 @@ def promote(bench: Bench, *jobs: str, limit: int = 10) -> Any:
     return bench.scripts.promote({bench.queue: [job.encode() for job in jobs]} if jobs else {}, limit, NOW)
 
 
+@pytest.mark.parametrize("due", [True, False])
+@pytest.mark.parametrize("ids", [[], [b""], [b"a"], [b"a", b"b"], [b"", b"b"], [b"a\nb"], [b"a\n", b"\nb", b""]])
+def test_promote_tells_any_ids(bench: Bench, ids: list[bytes], due: bool) -> None:
+    """promote tells which jobs are due, or the first to come, also where ids are empty or hold line breaks."""
+    for number, one in enumerate(ids):
+        bench.client.zadd(bench.keys.timeline, {one: NOW + number - (len(ids) if due else -1)})
+    look = bench.scripts.promote({}, 10, NOW)
+    assert look.due == (ids if due else [])
+    assert look.first == (None if due or not ids else (ids[0], NOW + 1))
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
