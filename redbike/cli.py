@@ -37,6 +37,7 @@ Options:
   --version                                     Show the version.
 """
 
+import errno
 import json
 import logging
 import math
@@ -60,6 +61,7 @@ from redbike.schedule import Step
 from redbike.schedulefile import write_rows
 from redbike.worker import RoundRobin, Worker
 
+_OUTPUT_ERRORS = (errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 Arguments = dict[str, Any]
@@ -109,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         # Whoever reads us has seen enough (`redbike statuses | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.filename is not None or sys.stdout.closed:
+        if error.errno not in _OUTPUT_ERRORS or error.filename is not None or sys.stdout.closed:
             raise
         print(f"redbike: the output cannot be written: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,5 +1,6 @@
 """Whatever a user can get wrong at the command line: exit 1, one line that helps, and nothing changed in Redis."""
 
+import errno
 import logging
 import os
 import socket
@@ -643,3 +644,24 @@ def test_full_memory(shop: Shop, own_server: Server) -> None:
 def test_users_log_is_left_alone() -> None:
     """G5: importing the library sets up no logging."""
     assert logging.getLogger("redbike").handlers == []
+
+
+def test_output_that_cannot_be_written(shop: Shop) -> None:
+    """G4: a full disk under stdout is one line, and exit 1."""
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-P", "-m", "redbike", "schedules"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, cwd=shop.folder)
+    assert (done.returncode, done.stderr) == (1, "redbike: the output cannot be written: No space left on device\n")
+
+
+def test_a_fault_elsewhere_is_not_blamed_on_the_output(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G4: an error of the system that has nothing to do with the output is raised as it is."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(Redbike, "get_schedules", fail)
+    with pytest.raises(OSError, match="Invalid argument"):
+        shop.run("schedules")

@@ -5,6 +5,7 @@ in no usual place. The monotonic clock stays true, as it does on a machine whose
 """
 
 import os
+import select
 import time
 from pathlib import Path
 
@@ -42,6 +43,10 @@ class WrongClock:
 
 def inject() -> None:
     """In a process without libfaketime that is to have a wrong clock: give it one."""
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+        # libfaketime 0.9.10 takes its offset from the deadline of clock_nanosleep(2), by the true monotonic clock as
+        # well, which then lies before all time: "Invalid argument". Python sleeps in no other way.
+        time.sleep = lambda seconds: select.select([], [], [], seconds) and None
     name = os.environ.get(INJECTED_VARIABLE)
     if name:
         true_time, file = time.time, Path(name)

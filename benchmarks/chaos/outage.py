@@ -18,8 +18,11 @@ def outage(
     concerned: list[Actor] | None = None,
     *,
     must_speak: bool = True,
+    most_pairs: int = 1,
 ) -> None:
-    """An outage; each process concerned says one line when the server goes, and one when it is back."""
+    """An outage; each process concerned says one line when the server goes, and one when it is back; or `most_pairs` of
+    these, where the server may be back for a moment only.
+    """
     actors = game.actors if concerned is None else concerned
     gone, back = ({a.pid: len(a.lines(part)) for a in actors} for part in (GONE, BACK))
     begin()
@@ -34,5 +37,6 @@ def outage(
         wait_for(lambda: all(len(a.lines(GONE)) == len(a.lines(BACK)) for a in actors), 8, "word of the end")
     for actor in actors:
         lines = (len(actor.lines(GONE)) - gone[actor.pid], len(actor.lines(BACK)) - back[actor.pid])
-        if lines != (1, 1) and (must_speak or lines != (0, 0)):
+        expected = [(pairs, pairs) for pairs in range(1 if must_speak else 0, most_pairs + 1)]
+        if lines not in expected:
             game.complain(f"{lines} lines of the outage's begin and end: {actor.lines('')[-4:]}")
