@@ -1,0 +1,174 @@
+"""Where the time of a job goes: `python -m benchmarks.profile` takes a turn of work, and a `set`, apart.
+
+Each part is measured by itself, at its best of several rounds. What is left over is what these parts cost more when two
+processes take turns: cores that fall asleep and wake up, and caches that the other one has filled.
+"""
+
+import socket as sockets
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from redis.utils import HIREDIS_AVAILABLE
+
+from benchmarks.bikes import NoOp, Until, client, daily, fill_circle, make_bike
+from benchmarks.server import PrivateServer
+from redbike.connection import Link
+from redbike.wire import Wire, pack
+
+_ROUNDS = 5
+_CALLS = 5_000
+_INNER = 1_000  # jobs on CONTINUE that go round
+_ECHO = pack([b"ECHO", b"x" * 60])  # about as long as the reply of a turn
+_TAKEN, _NOTHING = b"1790000000 0 ended 0 1 3 8\n1:ACONTINUE", b"1790000000 0 ended 0 0 0 -1\n"
+_PLACED = b"1790000000 0"
+
+
+class Part(NamedTuple):
+    """One share of the time of a call, microseconds."""
+
+    what: str
+    us: float
+
+
+def main() -> None:
+    """Print both profiles."""
+    with PrivateServer() as server:
+        echo_us = _best(lambda: _raw_echo(server.socket))
+        redis_py_us = _best(lambda: _echo_by_redis_py(server.socket)) - echo_us
+        between = [
+            Part("redis-py: sending, and reading one reply", redis_py_us),
+            Part("kernel, and the server around a command: an ECHO on a plain socket", echo_us),
+        ]
+        reader = "hiredis" if HIREDIS_AVAILABLE else "no hiredis"
+        print(f"{server.describe()}, {reader}, microseconds, best of {_ROUNDS} rounds\n")
+        for title, python, whole in (("a turn of work", _work_alone, _work), ("set, recurring", _set_alone, _set)):
+            python_us = _best(lambda python=python: python(server.socket))
+            server.client.flushall()
+            inside = _inside(server.client, lambda whole=whole: whole(server.socket))
+            _tell(title, [Part("Redbike's own Python", python_us), *between, *inside.parts], inside.whole_us)
+
+
+def _tell(title: str, parts: list[Part], whole_us: float) -> None:
+    print(f"{whole_us:7.1f}  {title}")
+    for part in [*parts, Part("left over", whole_us - sum(part.us for part in parts))]:
+        print(f"{part.us:7.1f}    {part.what}")
+    print()
+
+
+class Inside(NamedTuple):
+    """What one call takes as a whole, and what of it the server spends in the script."""
+
+    whole_us: float
+    parts: list[Part]
+
+
+def _inside(server: Any, run: Callable[[], float]) -> Inside:
+    found = []
+    for _ in range(_ROUNDS):
+        server.config_resetstat()
+        whole_us = run()
+        stats: dict[str, Any] = server.info("commandstats")
+        calls, script_us = stats["cmdstat_evalsha"]["calls"], stats["cmdstat_evalsha"]["usec_per_call"]
+        # A few of these were sent by themselves, to connect and to prepare: too few to matter among thousands.
+        own = {name: one for name, one in stats.items() if name not in ("cmdstat_evalsha", "cmdstat_script|load")}
+        commands_us = sum(one["usec"] for one in own.values()) / calls
+        number = round(sum(one["calls"] for one in own.values()) / calls)
+        parts = [
+            Part(f"the {number} commands in the script", commands_us),
+            Part("Lua around these", script_us - commands_us),
+        ]
+        found.append(Inside(whole_us, parts))
+    return min(found)
+
+
+def _best(run: Callable[[], float]) -> float:
+    return min(run() for _ in range(_ROUNDS))
+
+
+def _each(call: Callable[[], object]) -> float:
+    """Microseconds that one call takes."""
+    started_at = time.perf_counter()
+    for _ in range(_CALLS):
+        call()
+    return 1e6 * (time.perf_counter() - started_at) / _CALLS
+
+
+def _raw_echo(socket: str) -> float:
+    with sockets.socket(sockets.AF_UNIX) as connection:
+        connection.connect(socket)
+
+        def echo() -> None:
+            connection.sendall(_ECHO)
+            connection.recv(1_000)
+
+        return _each(echo)
+
+
+def _echo_by_redis_py(socket: str) -> float:
+    link = Link({"unix_socket_path": socket})
+    wire = link.wires().get()
+    assert wire is not None
+    took_us = _each(lambda: wire.call(_ECHO))
+    link.close()
+    return took_us
+
+
+def _work(socket: str) -> float:
+    worker = Until(runs=_CALLS)
+    with make_bike(socket, worker, worker.stop_event) as bike:
+        fill_circle(bike, _INNER)
+        client(socket).config_resetstat()
+        bike.work()
+    return 1e6 / worker.rate
+
+
+def _work_alone(socket: str) -> float:
+    """The loop of a worker, and all that it does but for sending and reading."""
+    worker = Until(runs=_CALLS)
+    stop = worker.stop_event
+    with make_bike(socket, worker, stop) as bike, _Unsent(lambda: _NOTHING if stop.is_set() else _TAKEN):
+        bike.work()
+    return 1e6 / worker.rate
+
+
+def _set(socket: str) -> float:
+    with make_bike(socket, NoOp("A")) as bike:
+        bike.set("first:A", daily(0))  # connects, and asks for the time
+        return _set_each(bike)
+
+
+def _set_alone(socket: str) -> float:
+    """All that `set` does but for sending and reading."""
+    with make_bike(socket, NoOp("A")) as bike:
+        bike.set("first:A", daily(0))
+        with _Unsent(lambda: _PLACED):
+            return _set_each(bike)
+
+
+def _set_each(bike: Any) -> float:
+    numbers = iter(range(_CALLS))
+
+    def one() -> None:
+        number = next(numbers)
+        bike.set(f"recur-{number}:A", daily(number))
+
+    return _each(one)
+
+
+class _Unsent:
+    """Within, calls of scripts are not sent; each gets such a reply."""
+
+    def __init__(self, reply: Callable[[], bytes]) -> None:
+        self._reply = reply
+
+    def __enter__(self) -> None:
+        self._call = Wire.call
+        setattr(Wire, "call", lambda _wire, _command: self._reply())  # noqa: B010 - a method is replaced on purpose
+
+    def __exit__(self, *_: object) -> None:
+        setattr(Wire, "call", self._call)  # noqa: B010
+
+
+if __name__ == "__main__":
+    main()
