@@ -1,10 +1,9 @@
 """Where the time of a job goes: `python -m benchmarks.profile` takes a turn of work, and a `set`, apart.
 
-Each part is measured by itself, at its best of several rounds. What is left over is what these parts cost more when two
-processes take turns: cores that fall asleep and wake up, and caches that the other one has filled.
+Each part is measured by itself, at its best of several rounds. What is left over is what these parts cost more
+together, when the caches are cold from what was done in between.
 """
 
-import socket as sockets
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from redbike.wire import Wire, pack
 
 _ROUNDS = 5
 _CALLS = 5_000
+_PAUSE_S = 20e-6  # about what a turn's Python takes
 _INNER = 1_000  # jobs on CONTINUE that go round
 _ECHO = pack([b"ECHO", b"x" * 60])  # about as long as the reply of a turn
 _TAKEN, _NOTHING = b"1790000000 0 ended 0 1 3 8\n1:ACONTINUE", b"1790000000 0 ended 0 0 0 -1\n"
@@ -34,19 +34,14 @@ class Part(NamedTuple):
 def main() -> None:
     """Print both profiles."""
     with PrivateServer() as server:
-        echo_us = _best(lambda: _raw_echo(server.socket))
-        redis_py_us = _best(lambda: _echo_by_redis_py(server.socket)) - echo_us
-        between = [
-            Part("redis-py: sending, and reading one reply", redis_py_us),
-            Part("kernel, and the server around a command: an ECHO on a plain socket", echo_us),
-        ]
+        empty = Part("an empty round trip: an ECHO, sent and read by redis-py", _best(lambda: _echo(server.socket)))
         reader = "hiredis" if HIREDIS_AVAILABLE else "no hiredis"
         print(f"{server.describe()}, {reader}, microseconds, best of {_ROUNDS} rounds\n")
         for title, python, whole in (("a turn of work", _work_alone, _work), ("set, recurring", _set_alone, _set)):
             python_us = _best(lambda python=python: python(server.socket))
             server.client.flushall()
             inside = _inside(server.client, lambda whole=whole: whole(server.socket))
-            _tell(title, [Part("Redbike's own Python", python_us), *between, *inside.parts], inside.whole_us)
+            _tell(title, [Part("Redbike's own Python", python_us), empty, *inside.parts], inside.whole_us)
 
 
 def _tell(title: str, parts: list[Part], whole_us: float) -> None:
@@ -94,22 +89,22 @@ def _each(call: Callable[[], object]) -> float:
     return 1e6 * (time.perf_counter() - started_at) / _CALLS
 
 
-def _raw_echo(socket: str) -> float:
-    with sockets.socket(sockets.AF_UNIX) as connection:
-        connection.connect(socket)
-
-        def echo() -> None:
-            connection.sendall(_ECHO)
-            connection.recv(1_000)
-
-        return _each(echo)
-
-
-def _echo_by_redis_py(socket: str) -> float:
+def _echo(socket: str) -> float:
+    """An empty round trip, with a pause before it as in a turn: a server that waits may fall asleep, and its core."""
     link = Link({"unix_socket_path": socket})
     wire = link.wires().get()
     assert wire is not None
-    took_us = _each(lambda: wire.call(_ECHO))
+    paused_s = 0.0
+
+    def pause_and_call() -> None:
+        nonlocal paused_s
+        began_at = now = time.perf_counter()
+        while now - began_at < _PAUSE_S:
+            now = time.perf_counter()
+        paused_s += now - began_at
+        wire.call(_ECHO)
+
+    took_us = _each(pause_and_call) - 1e6 * paused_s / _CALLS
     link.close()
     return took_us
 
