@@ -18,6 +18,7 @@ from redis.sentinel import Sentinel
 
 from redbike.embedded import EmbeddedServer
 from redbike.errors import ConfigError, ServerError
+from redbike.unix_socket import SocketConnection
 from redbike.wire import Wires
 
 OLDEST_SERVER = (6, 2)
@@ -29,12 +30,6 @@ OUR_SETTINGS = frozenset(
 """What settings may hold beside the arguments of redis.Redis."""
 
 _SHARED_WITH_SENTINELS = ("socket_", "ssl")
-
-
-class _SocketConnection(redis.UnixDomainSocketConnection):
-    # redis-py 8.1 reads both when it reports a timeout, and a unix socket has neither.
-    host = None  # type: ignore[assignment]
-    port = None
 
 
 class Kept(Protocol):
@@ -86,7 +81,7 @@ class Link:
         client = redis.Redis.from_url(ours["url"], **given) if "url" in ours else redis.Redis(**given)
         pool = client.connection_pool
         if pool.connection_class is redis.UnixDomainSocketConnection:
-            pool.connection_class = _SocketConnection
+            pool.connection_class = SocketConnection
         return client
 
     def wires(self) -> Wires:

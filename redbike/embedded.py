@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from redis.connection import UnixDomainSocketConnection
 
 from redbike.errors import ConfigError, RedbikeError, ServerError
 from redbike.filelock import FileLock
 from redbike.server_process import POLL_S, STOP_TIMEOUT_S, ServerProcess, State, folder_errors, state_of
+from redbike.unix_socket import SocketConnection
 
 SOCKET_NAME = "server.sock"
 USERS_NAME = "users.lock"
@@ -150,18 +150,12 @@ class EmbeddedServer:
             return place
 
 
-class EmbeddedConnection(UnixDomainSocketConnection):
+class EmbeddedConnection(SocketConnection):
     """A connection that makes its process a user of the server, and brings back a server that is gone."""
-
-    # redis-py 8.1 reads both when it reports a timeout, and a unix socket has neither.
-    host = None  # type: ignore[assignment]
-    port = None
 
     def __init__(self, *, server: EmbeddedServer, **kwargs: Any) -> None:
         self._server = server
-        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
-        if "socket_timeout" in kwargs:  # which redis-py 5.0 loses, and would then wait for ever
-            self.socket_timeout = kwargs["socket_timeout"]
+        super().__init__(**kwargs)
 
     def _connect(self) -> socket.socket:
         # The one step that each connection class of redis-py defines for itself, in 5.0 as in 8.1, where some

@@ -56,8 +56,9 @@ class PreparedCall:
             wire.free()
 
     def _run_unwired(self, client: redis.Redis, wires: Wires, changing: Sequence[bytes]) -> Any:
-        # By its name as text, a Cluster's client knows what the command does.
-        command = ("EVALSHA", *self._template.arguments(changing)[1:])
+        # By its name as text, and the number of keys as a number, a Cluster's client knows what the command does.
+        _, sha, keys, *rest = self._template.arguments(changing)
+        command = ("EVALSHA", sha, int(keys), *rest)
         with wires.none_used():
             for _ in range(_TRIES):
                 try:

@@ -26,7 +26,7 @@ LAYERS = [
     {"script", "cron"},
     {"wire", "steps"},
     {"keys", "waiting", "worker", "timefile", "schedulefile", "recurrence", "server_process"},
-    {"errors", "trouble", "zones", "nonces", "filelock"},
+    {"errors", "trouble", "zones", "nonces", "filelock", "unix_socket"},
 ]
 """From top to bottom: a module imports from lower layers only."""
 
@@ -39,6 +39,7 @@ USE_REDIS = {
     "registry",
     "script",
     "scripts",
+    "unix_socket",
     "waiting",
     "watch",
     "wire",
