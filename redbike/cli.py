@@ -61,7 +61,12 @@ from redbike.schedule import Step
 from redbike.schedulefile import write_rows
 from redbike.worker import RoundRobin, Worker
 
-_OUTPUT_ERRORS = (errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)
+_OUTPUT_ERRORS = {
+    *(errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.ENXIO, errno.ESTALE),
+    *(errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT),
+}
+"""What writing to stdout may end in, where it is a file, a terminal or a socket."""
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 Arguments = dict[str, Any]

@@ -13,7 +13,7 @@ from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.nonces import Nonces
 from redbike.order import Order
-from redbike.patience import Stopped
+from redbike.patience import FAILURES, Stopped
 from redbike.scripts import Scripts
 from redbike.steps import NO_PLACES, Ended, Ending, Places, Turn, decode
 from redbike.waiting import Bells
@@ -48,7 +48,7 @@ class Consumer:
         self._loop = loop
         self._order: Order | None = None
         self._nonces = Nonces()
-        self._unanswered: str | None = None
+        self._unanswered: tuple[str, Order] | None = None
 
     def __iter__(self) -> Iterator[tuple[str | None, str]]:
         return self
@@ -58,13 +58,12 @@ class Consumer:
 
         None means that there is nothing to take; after a lost reply also that what was taken is somebody else's by now.
         """
-        # One that was not answered is asked for again: it may have handed a job out.
-        unanswered, order = self._unanswered, self._current_order()
-        self._unanswered = nonce = unanswered or self._nonces.new()
+        # One that was not answered is asked for again, of the same queues: it may have handed a job out.
+        repeats = self._unanswered is not None
+        nonce, order = self._unanswered or (self._nonces.new(), self._current_order())
+        self._unanswered = nonce, order
         turn = self._loop.patience.try_briefly(
-            lambda again: self._scripts.turn(
-                nonce, order.one(), heed_halt=False, repeated=again or unanswered is not None
-            )
+            lambda again: self._scripts.turn(nonce, order.one(), heed_halt=False, repeated=again or repeats)
         )
         self._unanswered = None
         run = self._taken(turn, nonce, order, order.one())
@@ -146,21 +145,28 @@ class Consumer:
 
     def _call(self, nonce: str, places: Places, ending: Ending | None, heed_halt: bool) -> Turn:
         stopped_at: float | None = None
+        is_unanswered = False
+
+        def attempt(repeated: bool) -> Turn:
+            nonlocal is_unanswered
+            try:
+                return self._scripts.turn(nonce, places, ending, heed_halt=heed_halt, repeated=repeated)
+            except FAILURES:
+                # Whatever a later try is answered: an earlier one may have handed out a job.
+                is_unanswered = is_unanswered or self._scripts.is_unanswered
+                raise
 
         def give_up() -> bool:
             nonlocal stopped_at
             if not self._loop.stop():
                 return False
             stopped_at = stopped_at or time.monotonic()
-            # A turn that was sent may have handed a job out: whoever goes now takes that job along.
-            may_leave = ending is None and not self._scripts.is_unanswered
+            # Whoever goes now takes the job along that it was handed out.
+            may_leave = ending is None and not is_unanswered
             return may_leave or time.monotonic() - stopped_at > _AFTER_STOP_S
 
         try:
-            return self._loop.patience.outlast(
-                lambda repeated: self._scripts.turn(nonce, places, ending, heed_halt=heed_halt, repeated=repeated),
-                give_up,
-            )
+            return self._loop.patience.outlast(attempt, give_up)
         except Stopped:
             if ending is None:
                 raise

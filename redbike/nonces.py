@@ -14,6 +14,7 @@ class Caller:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self.is_busy = False
         self.is_uncertain = False
         """Whether a call was given up that may still be on its way: the next one had better be noted."""
         self._name, self._count = secrets.token_hex(CALLER_LENGTH // 2), itertools.count()
@@ -30,31 +31,45 @@ class Nonces:
         self._local = threading.local()
         self._free: list[Caller] = []
 
-    def caller(self) -> Caller:
-        """This thread's. That of a thread that is over may become another's; a forked child begins anew."""
-        lease: _Lease | None = getattr(self._local, "lease", None)
-        if lease is not None and lease.caller.pid == os.getpid():
-            return lease.caller
-        self._local.lease = _Lease(self._free)
-        caller: Caller = self._local.lease.caller
-        return caller
-
     def new(self) -> str:
         """A name for a call of this thread's caller."""
-        return self.caller().nonce()
+        return self._own().nonce()
+
+    def begin(self) -> Caller:
+        """This thread's caller for one call, until `end`; another one within that: a signal handler calls, too."""
+        caller = self._own()
+        if caller.is_busy:
+            caller = self._spare()
+        caller.is_busy = True
+        return caller
+
+    def end(self, caller: Caller) -> None:
+        """The call is over."""
+        caller.is_busy = False
+        if caller is not self._own():
+            self._free.append(caller)
+
+    def _own(self) -> Caller:
+        """This thread's. That of a thread that is over may become another's; a forked child begins anew."""
+        lease: _Lease | None = getattr(self._local, "lease", None)
+        if lease is None or lease.caller.pid != os.getpid():
+            self._local.lease = lease = _Lease(self._spare(), self._free)
+        return lease.caller
+
+    def _spare(self) -> Caller:
+        try:
+            caller = self._free.pop()
+        except IndexError:
+            return Caller()
+        return caller if caller.pid == os.getpid() else Caller()
 
 
 class _Lease:
     """A thread's hold on its caller; gone with the thread."""
 
-    def __init__(self, free: list[Caller]) -> None:
-        self._free = free
-        try:
-            self.caller = free.pop()
-        except IndexError:
-            self.caller = Caller()
-        if self.caller.pid != os.getpid():
-            self.caller = Caller()
+    def __init__(self, caller: Caller, free: list[Caller]) -> None:
+        self.caller, self._free = caller, free
 
     def __del__(self) -> None:
+        self.caller.is_busy = False
         self._free.append(self.caller)

@@ -99,14 +99,14 @@ class Registrar:
         """Call with a nonce. `attempt` is told whether to leave it in the memo: where this very call was made before,
         or one before it was given up and may still arrive.
         """
-        caller = self._nonces.caller()
-        nonce = caller.nonce()
+        caller = self._nonces.begin()
         try:
-            call(lambda repeated: attempt(nonce, repeated or caller.is_uncertain))
-        except ServerError:
-            caller.is_uncertain = True
-            raise
-        caller.is_uncertain = False
+            nonce, is_behind_another = caller.nonce(), caller.is_uncertain
+            caller.is_uncertain = True  # until this one is answered
+            call(lambda repeated: attempt(nonce, repeated or is_behind_another))
+            caller.is_uncertain = False
+        finally:
+            self._nonces.end(caller)
 
     def _checked_queue_key(self, jobid: str) -> str:
         fault = jobid_fault(jobid)

@@ -171,6 +171,7 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def folder_errors(folder: Path) -> Iterator[None]:
+    """Whatever keeps us from using the folder becomes a ConfigError."""
     try:
         yield
     except OSError as error:
@@ -231,6 +232,7 @@ def _exchange(connection: socket.socket, command: bytes) -> bytes:
 
 
 def state_of(connection: socket.socket) -> State:
+    """What a PING on this connection meets."""
     reply = _exchange(connection, b"PING")
     if not reply:
         return State.ABSENT

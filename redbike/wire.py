@@ -83,7 +83,7 @@ class Wire:
         self.is_unanswered = True
         try:
             reply: object = self._read()
-        except redis.ResponseError as error:
+        except (redis.ResponseError, redis.BusyLoadingError) as error:
             self.is_unanswered = False
             # A primary that has become a replica stays one: elsewhere, or on another connection, is its successor.
             # (Redis 6.2 says so within the error of a script.)
@@ -112,12 +112,16 @@ class Wires:
 
     @contextmanager
     def none_used(self) -> Iterator[None]:
-        """Around a call that the client makes itself, which cannot tell whether it was sent."""
-        self._is_unanswered = True
+        """Around a call that the client makes itself."""
+        was_unanswered, self._is_unanswered = self._is_unanswered, True
         try:
             yield
-        except redis.ResponseError:
+        except (redis.ResponseError, redis.BusyLoadingError):
             self._is_unanswered = False
+            raise
+        except redis.ConnectionError as error:
+            if "connecting to" in str(error):  # not sent
+                self._is_unanswered = was_unanswered
             raise
         self._is_unanswered = False
 

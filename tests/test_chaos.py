@@ -4,12 +4,14 @@ import itertools
 import random
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Fleet, Server
+from conftest import Fleet, Recorder, Server, eventually
+from threads import Loops
 
 from redbike import Redbike
 from redbike.errors import ServerError
@@ -120,6 +122,33 @@ def test_repetitions_that_were_held_up_hand_out_no_job(proxy: FaultProxy, fleet:
         assert arrived.acquire(timeout=10)
     assert aside.redis.lrange(aside.queue_for("j:A"), 0, -1) == [b"j:A"]
     assert next(bike.consumer)[0] == "j:A"
+
+
+@pytest.mark.parametrize("refusal", [b"-NOPERM no\r\n", b"-READONLY no\r\n", b"-LOADING no\r\n"])
+def test_a_stopped_worker_takes_its_job_along(proxy: FaultProxy, fleet: Fleet, refusal: bytes) -> None:
+    """C7, E3: a worker that was handed out a job, saw no reply and was refused since does that job before it stops."""
+    worker, refused = Recorder(), threading.Event()
+
+    def refuse() -> None:
+        proxy.answer = refusal
+        refused.set()
+
+    with Loops(fleet) as loops:
+        loop = loops.work(worker, redis_config={"unix_socket_path": proxy.socket})
+        aside = fleet()
+        eventually(lambda: any(client["cmd"] == "blpop" for client in aside.redis.client_list()))
+        proxy.before_cut = refuse
+        proxy.judge = lambda _n, kind: Fate.LOSE_REPLY if kind == "EVALSHA turn" and not refused.is_set() else Fate.PASS
+        aside.set("j:A", "NOW")
+        assert refused.wait(10)
+        eventually(lambda: aside.is_working("j:A"))
+        loop.tell()
+        time.sleep(0.5)
+        assert loop.is_running(), "it knows of a job that it may have"
+        proxy.answer = None
+        loop.join()
+    assert worker.done == ["j:A"]
+    assert str(aside.tell("j:A")["status"]).startswith("STP")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from conftest import Fleet, Recorder, Server, eventually
@@ -18,6 +18,7 @@ from threads import Loops
 
 from redbike import Redbike, StopWork
 from redbike.errors import ServerError
+from redbike.scripts import Scripts
 
 HOUR_S = 3600
 HOURLY = "DTSTART:20200101T000000\nRRULE:FREQ=HOURLY"
@@ -298,6 +299,39 @@ def test_a_server_that_goes_while_a_file_is_loaded(proxy: Proxy, fleet: Fleet, t
     with pytest.raises(ServerError, match=r"job '1:B' is not set: .*WRONGTYPE"):
         bike.load_csv(path)
     assert bike.redis.llen(f"{bike.prefix}-work-A") == 50
+
+
+def test_a_set_within_a_set(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C7: a signal handler that sets a job while another is being set takes nothing away from that one."""
+    bike, place, inner = fleet(), Scripts.place, iter(["inner:A"])
+
+    def interrupted(*args: Any, **kwargs: Any) -> bool:
+        for jobid in inner:
+            bike.set(jobid, "NOW")
+        return place(*args, **kwargs)
+
+    monkeypatch.setattr(Scripts, "place", interrupted)
+    bike.set("outer:A", "NOW")
+    assert bike.redis.lrange(f"{bike.prefix}-work-A", 0, -1) == [b"outer:A", b"inner:A"]
+
+
+def test_the_call_after_one_that_was_broken_off_is_noted(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C7: after a `set` that was broken off, and may still arrive, the next one leaves its name against it."""
+    bike = fleet()
+    bike.set("j:A", "STOP")
+    assert not list(bike.redis.scan_iter(f"{bike.prefix}:memo:*", count=1000))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Scripts, "place", interrupt)
+        bike.set("j:A", "CONTINUE")
+    bike.set("j:A", "STOP")
+    [memo] = bike.redis.scan_iter(f"{bike.prefix}:memo:*", count=1000)
+    bike.redis.delete(memo)
+    bike.set("j:A", "STOP")
+    assert not bike.redis.exists(memo)
+
+
+def interrupt(*_: object, **__: object) -> bool:
+    raise KeyboardInterrupt
 
 
 def test_threads_that_come_and_go_leave_one_memo(fleet: Fleet) -> None:

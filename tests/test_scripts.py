@@ -451,6 +451,21 @@ def promote(bench: Bench, *jobs: str, limit: int = 10) -> Any:
     return bench.scripts.promote({bench.queue: [job.encode() for job in jobs]} if jobs else {}, limit, NOW)
 
 
+@pytest.mark.parametrize("forbidden", ["lpush", "sadd"])
+def test_promote_puts_back_what_no_queue_takes(server: Server, bench: Bench, forbidden: str) -> None:
+    """Where a user may not put jobs into a queue, promote leaves them on the timeline, and reports it."""
+    user = f"user-{bench.prefix}"
+    bench.client.acl_setuser(user, enabled=True, nopass=True, keys=["*"], commands=["+@all", f"-{forbidden}"])
+    try:
+        bench.given(TIMED | {"-timeline": {JOB: 1.0}})
+        with redis.Redis(unix_socket_path=server.socket, username=user, password="any") as client:
+            look = Bench(client, bench.prefix, wired=False).scripts.promote({bench.queue: [JOB.encode()]}, 10, NOW)
+        assert [queue for queue, _ in look.troubles] == [bench.queue]
+        assert bench.state() == TIMED | {"-timeline": {JOB: SECOND + 1}}
+    finally:
+        bench.client.acl_deluser(user)
+
+
 @pytest.mark.parametrize("due", [True, False])
 @pytest.mark.parametrize("ids", [[], [b""], [b"a"], [b"a", b"b"], [b"", b"b"], [b"a\nb"], [b"a\n", b"\nb", b""]])
 def test_promote_tells_any_ids(bench: Bench, ids: list[bytes], due: bool) -> None:

@@ -38,6 +38,14 @@ local function postpone(job)
     postponed[#postponed + 1] = job
 end
 
+-- A queue that cannot take jobs.
+local function put_off(number, fault, due)
+    troubles[#troubles + 1] = number .. ' ' .. fault
+    for _, job in ipairs(due) do
+        postpone(job)
+    end
+end
+
 -- The jobs of one queue that are still due and not running.
 local function still_due(queue, first, last)
     local ids, tags = {}, { unpack(KEYS, first, last) }
@@ -71,30 +79,38 @@ local function queue_up(number, due)
     local length = try('LLEN', queue)
     local fault = known.err or (type(length) == 'table' and length.err)
     if fault then
-        troubles[#troubles + 1] = number .. ' ' .. fault
-        for _, job in ipairs(due) do
-            postpone(job)
-        end
+        put_off(number, fault, due)
         return
     end
-    call('ZREM', timeline, unpack(due))
-    local fresh, count, noted = {}, 0, #status
+    local fresh, count = {}, 0
     for i = 1, #due do
         local job = due[i]
         -- Others may have left a job in the set that is not in the list; a short list is looked through.
         if known[i] == 0 or (length <= 100 and not call('LPOS', queue, job)) then
             count = count + 1
-            fresh[count], status[noted + 1], status[noted + 2] = job, job, queued_now
-            noted = noted + 2
+            fresh[count] = job
         end
     end
-    if count > 0 then
-        call('LPUSH', queue, unpack(fresh))
-        call('SADD', members, unpack(fresh))
-        queued = queued + count
-        if call('EXISTS', bell) == 0 then
-            try('LPUSH', bell, '1')
-        end
+    call('ZREM', timeline, unpack(due))
+    if count == 0 then
+        return
+    end
+    local added = try('SADD', members, unpack(fresh))
+    local pushed = type(added) == 'number' and try('LPUSH', queue, unpack(fresh)) or added
+    if type(pushed) == 'table' then
+        -- Whatever keeps jobs out of their queue, they are due again.
+        try('SREM', members, unpack(fresh))
+        put_off(number, pushed.err, due)
+        return
+    end
+    local noted = #status
+    for i = 1, count do
+        status[noted + 1], status[noted + 2] = fresh[i], queued_now
+        noted = noted + 2
+    end
+    queued = queued + count
+    if call('EXISTS', bell) == 0 then
+        try('LPUSH', bell, '1')
     end
 end
 
