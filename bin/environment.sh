@@ -1,7 +1,8 @@
-# Sourced by the scripts beside it. Sets `checkout`, the folder that holds them, and brings `environment`, which makes
-# a private Python environment there. It needs a Python from 3.11 on with venv and ensurepip, and nothing else.
+# Sourced by the scripts beside it, which may say in `script` where they are. Sets `checkout`, the folder that holds them,
+# and brings `environment`, which makes a private Python environment there. It needs a Python from 3.11 on with venv and
+# ensurepip, and nothing else.
 
-checkout=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+checkout=$(CDPATH='' cd -- "$(dirname -- "${script:-$0}")/.." && pwd -P)
 
 # Prints the path of the Python of the environment for this purpose, which has the package with this extra.
 environment() { # purpose extra

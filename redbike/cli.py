@@ -43,6 +43,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -97,10 +98,13 @@ def main(argv: list[str] | None = None) -> int:
         arguments: Arguments = docopt.docopt(__doc__, argv, version=version("redbike"))
     except SystemExit as end:
         # Help and version say what they have to say on stdout; a misuse is one line and the usage on stderr.
-        if end.code is not None:
-            print(end.code, file=sys.stderr)
-            return 1
-        return 0
+        if end.code is None:
+            return 0
+        given = shlex.join(sys.argv[1:] if argv is None else argv)
+        fault = f"no command takes these arguments: {given}" if given else "a command is needed"
+        usage = str(end.code)[str(end.code).find("Usage:") :]
+        print(f"redbike: {fault}\n{usage}", file=sys.stderr)
+        return 1
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     _speak_any_bytes(sys.stdout)
     try:

@@ -30,6 +30,8 @@ ANSWER_TIMEOUT_S = 1.0
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
 LOADING_TIMEOUT_S = 60.0
+LOADING_TOLD_AFTER_S = 1.0
+"""Each start loads something; only who waits for long is told."""
 
 _log = logging.getLogger("redbike")
 
@@ -55,16 +57,18 @@ class ServerProcess:
         """Wait until the server answers; start it, once, when there is none."""
         begun = time.monotonic()
         patience_s = START_TIMEOUT_S
-        log_start = None
+        log_start, is_told = None, False
         while (state := self._state()) is not State.READY:
             if state is State.ABSENT and (lock := self._try_lock()):
                 if log_start is not None:
                     lock.release()
                     raise self._error(f"ended as it started: {self._last_words(log_start)}")
                 log_start = self._start(lock)
-            if state is State.LOADING and patience_s != LOADING_TIMEOUT_S:
+            if state is State.LOADING:
                 patience_s = LOADING_TIMEOUT_S
-                _log.info("The server in %s is loading its data; waiting up to %g s", self.folder, patience_s)
+                if not is_told and time.monotonic() - begun > LOADING_TOLD_AFTER_S:
+                    is_told = True
+                    _log.info("The server in %s is loading its data; waiting up to %g s", self.folder, patience_s)
             if time.monotonic() - begun > patience_s:
                 raise self._error(_complaint(state, patience_s))
             time.sleep(POLL_S)

@@ -538,4 +538,10 @@ def test_run_exits_with_the_code_of_main(monkeypatch: pytest.MonkeyPatch, capsys
     with pytest.raises(SystemExit) as ended:
         cli.run()
     assert ended.value.code == 1
-    assert "Usage:" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("redbike: no command takes these arguments: ride\nUsage:\n")
+
+
+def test_no_command_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """G4: `redbike` alone says that a command is needed, and shows which there are."""
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err.startswith("redbike: a command is needed\nUsage:\n")
