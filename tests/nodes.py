@@ -197,7 +197,11 @@ class Watched(Group):
     def hold_up(self) -> None:
         """Have the primary hold up every write from now on, and return when the replica has all that came before."""
         self.primary.ask("CLIENT", "PAUSE", 60_000, "WRITE")
-        # Not WAIT, which is held up as well.
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Return when the replica has all that the primary has been told by now."""
+        # Not WAIT, which is held up as well, and tells of the writes of its own connection only.
         written = self._replication(self.primary)["master_repl_offset"]
         eventually(lambda: self._replication(self.replica)["slave_repl_offset"] >= written)
 
