@@ -102,6 +102,9 @@ def secured(certificates: Certificates) -> Node:
         except CannotStart as error:
             node.remove()
             reason = str(error).splitlines()[-1]
+        except BaseException:
+            node.remove()
+            raise
     raise CannotStart(reason)
 
 
