@@ -15,10 +15,11 @@ from redbike.consumer import LONGEST_TIMEOUT_S, Consumer
 from redbike.dispatcher import Dispatcher
 from redbike.ending import Endings, OnFailure, Policy, is_number
 from redbike.errors import ConfigError, JobIdError, ScheduleFileError, ServerError, SignalError, WorkerError
+from redbike.guard import Guard
 from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.nonces import Nonces
-from redbike.patience import Attempt, Patience, T
+from redbike.patience import Attempt, Patience, T, repeats_within_s
 from redbike.recovery import Recovery
 from redbike.registrar import Registrar
 from redbike.registry import Registry, Told
@@ -101,7 +102,8 @@ class Redbike:
         self.redis = self._link.client
         self._policy = Policy.of(on_timeout, on_error, retries)
         self._watches = self._policy.on_timeout is not OnFailure.DROP
-        self._endings = Endings(self.queue_for, self._policy, self.log)
+        self._guard = Guard(self._keys, worker, self.queue_for)
+        self._endings = Endings(self._guard.queue_key_for, self._policy, self.log)
         self._scripts = self._make_scripts()
         self._timefile = TimeFile(self.timefile, self.log)
         self._patience = Patience(self._link.where, self.log, self.nap, self._link.forget_idle)
@@ -236,7 +238,7 @@ class Redbike:
         self._link.keep(wake_calls)
         Dispatcher(
             scripts=scripts,
-            queue_key_for=self.queue_for,
+            queue_key_for=self._guard.queue_key_for,
             wake_calls=wake_calls,
             timefile=self._timefile,
             recovery=Recovery(scripts, self._endings, self._troubles, self.log) if self._watches else None,
@@ -316,7 +318,14 @@ class Redbike:
 
     def _make_scripts(self) -> Scripts:
         """Each loop has its own, and with it a connection of its own."""
-        return Scripts(self.redis, self._keys, self._link.wires(), self._watches)
+        return Scripts(
+            self.redis,
+            self._keys,
+            self._link.wires(),
+            self._watches,
+            memo_s=repeats_within_s(self._link.socket_timeout_s),
+            is_cluster=self._link.is_cluster,
+        )
 
     def _told_to_stop(self) -> bool:
         return self.stop_event is not None and self.stop_event.is_set()

@@ -49,6 +49,8 @@ class Consumer:
         self._order: Order | None = None
         self._nonces = Nonces()
         self._unanswered: tuple[str, Order] | None = None
+        self._may_arrive_late = False
+        """Whether a call was given up that may still arrive: then the memo has to stay, which makes it do nothing."""
 
     def __iter__(self) -> Iterator[tuple[str | None, str]]:
         return self
@@ -66,6 +68,9 @@ class Consumer:
             lambda again: self._scripts.turn(nonce, order.one(), heed_halt=False, repeated=again or repeats)
         )
         self._unanswered = None
+        if turn.ended is Ended.OUTDATED:
+            self._nonces.renew()
+            return next(self)
         run = self._taken(turn, nonce, order, order.one())
         return (None if run is None else run.jobid), nonce
 
@@ -89,7 +94,8 @@ class Consumer:
                     self._wait(order)
                     if not self._loop.stop():
                         run, halted = self._turn(order, order.all())
-            self._scripts.forget_memo(self._nonces.new())
+            if not self._may_arrive_late:
+                self._scripts.forget_memo(self._nonces.new())
         except Stopped:
             pass
 
@@ -131,11 +137,15 @@ class Consumer:
         """End the run of this outcome and take the next job from places: the job, and whether the prefix is halted."""
         nonce = self._nonces.new()
         ending = None if outcome is None else self._endings.of(outcome, outcome.run.text)
+        is_unanswered = False
         while True:
-            turn = self._call(nonce, places, ending, heed_halt)
-            if outcome is None or turn.ended is not Ended.CHANGED:
+            turn, is_unanswered = self._call(nonce, places, ending, heed_halt, is_unanswered)
+            if turn.ended is Ended.OUTDATED:
+                nonce, is_unanswered = self._nonces.renew(), False
+            elif outcome is not None and turn.ended is Ended.CHANGED:
+                ending = self._endings.of(outcome, turn.changed_text)
+            else:
                 break
-            ending = self._endings.of(outcome, turn.changed_text)
         if outcome is not None and turn.ended is Ended.LATE:
             self._loop.log.warning(
                 "job %r: this run had outlived its timeout, or the job was run again since; its end changes nothing",
@@ -143,17 +153,23 @@ class Consumer:
             )
         return self._taken(turn, nonce, order, places), turn.halted
 
-    def _call(self, nonce: str, places: Places, ending: Ending | None, heed_halt: bool) -> Turn:
+    def _call(
+        self, nonce: str, places: Places, ending: Ending | None, heed_halt: bool, was_unanswered: bool
+    ) -> tuple[Turn, bool]:
+        """The reply to a turn, and whether a try of it went unanswered; `was_unanswered`: one before did."""
         stopped_at: float | None = None
-        is_unanswered = False
+        is_unanswered = was_unanswered
 
         def attempt(repeated: bool) -> Turn:
             nonlocal is_unanswered
             try:
-                return self._scripts.turn(nonce, places, ending, heed_halt=heed_halt, repeated=repeated)
+                return self._scripts.turn(
+                    nonce, places, ending, heed_halt=heed_halt, repeated=repeated or was_unanswered
+                )
             except FAILURES:
                 # Whatever a later try is answered: an earlier one may have handed out a job.
                 is_unanswered = is_unanswered or self._scripts.is_unanswered
+                self._may_arrive_late = self._may_arrive_late or is_unanswered
                 raise
 
         def give_up() -> bool:
@@ -166,7 +182,7 @@ class Consumer:
             return may_leave or time.monotonic() - stopped_at > _AFTER_STOP_S
 
         try:
-            return self._loop.patience.outlast(attempt, give_up)
+            return self._loop.patience.outlast(attempt, give_up), is_unanswered
         except Stopped:
             if ending is None:
                 raise
@@ -183,7 +199,8 @@ class Consumer:
                 order.looked(places.places)
             return None
         queue_key = order.looked(turn.place + 1)
-        return Run(decode(turn.jobid), nonce, queue_key, turn.text, turn.now, time.monotonic())
+        timeout_s = order.timeout_s(queue_key)
+        return Run(decode(turn.jobid), nonce, queue_key, turn.text, turn.now, time.monotonic(), timeout_s)
 
     def _wait(self, order: Order) -> None:
         """Until a bell rings, or a look by ourselves finds something, or we are told to stop."""
@@ -215,16 +232,16 @@ class Consumer:
             run.jobid.encode()
         except UnicodeEncodeError:
             self._loop.log.error("job id %r is not UTF-8: the job is BAD and is not run", run.jobid)
-            return Outcome(run, Verdict.BAD)
+            return Outcome.of(run, Verdict.BAD)
         try:
-            return Outcome(run, Verdict.DONE, self._worker.work(run.jobid))
+            return Outcome.of(run, Verdict.DONE, self._worker.work(run.jobid))
         except StopWork:
-            return Outcome(run, Verdict.QUIT)
+            return Outcome.of(run, Verdict.QUIT)
         except UnsetJob:
-            return Outcome(run, Verdict.UNSET)
+            return Outcome.of(run, Verdict.UNSET)
         except (Exception, SystemExit):
             self._loop.log.exception("job %r died", run.jobid)
-            return Outcome(run, Verdict.DIED)
+            return Outcome.of(run, Verdict.DIED)
         except BaseException:
-            self._turn(order, NO_PLACES, Outcome(run, Verdict.DIED))
+            self._turn(order, NO_PLACES, Outcome.of(run, Verdict.DIED))
             raise

@@ -3,9 +3,11 @@
 Any number may run on one prefix: `promote` checks each job again, so they race without harm.
 """
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Container, Iterable
 
-from redbike.errors import TimeFileError
+from redbike.errors import JobIdError, TimeFileError
 from redbike.loop import Loop
 from redbike.patience import Stopped
 from redbike.recovery import Recovery
@@ -17,6 +19,30 @@ from redbike.watch import Watch
 
 _LAST_STRETCH_S = 0.001
 _BATCH = 150  # jobs a call: half a millisecond or so of the server's time
+_LONGEST_DELAY_S = 60.0
+
+
+class Refusals:
+    """The queues that take no jobs just now, and how long theirs are put off: 1, 2, 4 … 60 seconds.
+
+    Jobs that came due again every second would hold up those of other queues, for as long as nobody mends the queue.
+    """
+
+    def __init__(self) -> None:
+        self.delays_s: dict[str, float] = {}
+        self._refused_at: dict[str, float] = {}  # monotonic
+
+    def note(self, asked: Iterable[str], refused: Container[str]) -> None:
+        """Take note of which of the queues that were asked refused."""
+        now = time.monotonic()
+        for queue_key in asked:
+            if queue_key not in refused:
+                self.delays_s.pop(queue_key, None)
+                continue
+            delay_s = self.delays_s.get(queue_key)
+            if delay_s is None or now - self._refused_at[queue_key] >= delay_s:
+                self.delays_s[queue_key] = min(_LONGEST_DELAY_S, 2 * (delay_s or 1.0))
+                self._refused_at[queue_key] = now
 
 
 class Dispatcher:
@@ -39,6 +65,8 @@ class Dispatcher:
         self._recovery = recovery
         self._watch = watch
         self._loop = loop
+        self._refusals = Refusals()
+        self._looked_for_extra_at = -math.inf
 
     def run(self, first_now: float | None) -> None:
         """Pass over the timeline until the prefix is halted or this process is told to stop.
@@ -48,6 +76,7 @@ class Dispatcher:
         outlast, stop = self._loop.patience.outlast, self._loop.stop
         try:
             look = self.sweep(first_now)
+            self._queue_extra_runs()
             while not (look.halted or stop()):
                 self._recover()
                 look = self._sleep(look)
@@ -70,11 +99,26 @@ class Dispatcher:
             look = self._promote(look.due, now)
         return look
 
-    def _promote(self, jobids: list[bytes], now: float | None) -> Look:
+    def _queue_extra_runs(self) -> None:
+        """Queue what is due beside the timeline: jobs that were wished for while they ran. At most a batch a second."""
+        now = time.monotonic()
+        if now - self._looked_for_extra_at >= self._loop.longest_wait_s:
+            look = self._loop.patience.outlast(lambda _: self._scripts.extra_due(_BATCH), self._loop.stop)
+            if look:
+                self._promote(look, None, extra=True)
+            self._looked_for_extra_at = now
+
+    def _promote(self, jobids: list[bytes], now: float | None, *, extra: bool = False) -> Look:
         by_queue, bad = self._by_queue(jobids)
-        look = self._loop.patience.outlast(lambda _: self._scripts.promote(by_queue, _BATCH, now, bad), self._loop.stop)
+        delays_s = self._refusals.delays_s
+        look = self._loop.patience.outlast(
+            lambda _: self._scripts.promote(by_queue, _BATCH, now, bad, delays_s=delays_s, extra=extra),
+            self._loop.stop,
+        )
         for queue_key, error in look.troubles:
             self._loop.troubles.report(f"queue {queue_key}", error)
+        if look.troubles or delays_s:
+            self._refusals.note(by_queue, {queue_key for queue_key, _ in look.troubles})
         self._write_time()
         if not look.halted:
             self._loop.patience.outlast(lambda _: self._watch.look(), self._loop.stop)
@@ -88,6 +132,9 @@ class Dispatcher:
                 by_queue.setdefault(self._queue_key_for(jobid.decode()), []).append(jobid)
             except UnicodeDecodeError:
                 self._loop.log.error("job id %r is not UTF-8: the job is BAD and off the timeline", jobid)
+                bad.append(jobid)
+            except JobIdError as error:
+                self._loop.log.error("%s; the job is BAD and removed from the timeline", error)
                 bad.append(jobid)
             except Exception:
                 self._loop.log.exception(
@@ -127,6 +174,7 @@ class Dispatcher:
         return look._replace(halted=self._watch.look(stirring))
 
     def _recover(self) -> None:
+        self._queue_extra_runs()
         recovery = self._recovery
         if recovery is not None:
             self._loop.patience.outlast(lambda _: recovery.look(), self._loop.stop)

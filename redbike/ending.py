@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, TypeGuard
 
-from redbike.errors import ConfigError
+from redbike.errors import ConfigError, JobIdError
 from redbike.schedule import Step, read
 from redbike.steps import Ending, Overdue, decode
 
@@ -62,10 +62,15 @@ class Run(NamedTuple):
     text: bytes | None  # its schedule when it was taken; None: it has none
     began_at: float  # server's time, Unix seconds
     began_clock_s: float  # this machine's monotonic clock at that moment
+    timeout_s: float
+
+    def elapsed_s(self) -> float:
+        """For how long it has been in hand."""
+        return time.monotonic() - self.began_clock_s
 
     def now(self) -> float:
         """The server's time as it must be by now, Unix seconds: our own wall clock may be wrong."""
-        return self.began_at + (time.monotonic() - self.began_clock_s)
+        return self.began_at + self.elapsed_s()
 
 
 class Verdict(StrEnum):
@@ -83,7 +88,13 @@ class Outcome(NamedTuple):
 
     run: Run
     verdict: Verdict
+    is_in_time: bool  # by the worker's own clock
     result: object = None  # what the worker returned
+
+    @classmethod
+    def of(cls, run: Run, verdict: Verdict, result: object = None) -> "Outcome":
+        """The outcome of a run that is just over."""
+        return cls(run, verdict, run.elapsed_s() < run.timeout_s, result)
 
 
 class Endings:
@@ -98,8 +109,19 @@ class Endings:
         """How a run ends that came to this outcome, with this text as the job's schedule."""
         run, verdict = outcome.run, outcome.verdict
         goes_to = self._goes_to(run.jobid, run.queue_key)
+        ending = Ending(
+            run.jobid,
+            run.tag,
+            run.queue_key,
+            goes_to or run.queue_key,
+            text,
+            verdict,
+            tries=self._policy.forget_tries,
+            began_at=run.began_at if outcome.is_in_time else None,
+        )
+        if goes_to is None:
+            return ending._replace(step=Step.BAD)
         if verdict is not Verdict.DONE:
-            ending = Ending(run.jobid, run.tag, run.queue_key, goes_to, text, verdict, tries=self._policy.forget_tries)
             return self._after_failure(ending, self._policy.on_error, run.now()) if verdict is Verdict.DIED else ending
         now = run.now()
         step, due_at = self._by_schedule(run.jobid, text, now)
@@ -107,12 +129,14 @@ class Endings:
             pause_s = self._pause_s(run, outcome.result)
             if pause_s > 0:
                 step, due_at = Step.AT, now + pause_s
-        return Ending(run.jobid, run.tag, run.queue_key, goes_to, text, step, due_at, self._policy.forget_tries)
+        return ending._replace(step=step, due_at=due_at)
 
     def of_lost(self, run: Overdue, now: float) -> Ending:
         """How a run ends that outlived its timeout."""
         goes_to = self._goes_to(run.jobid, run.queue_key)
-        ending = Ending(run.jobid, run.tag, run.queue_key, goes_to, run.text, Step.STOP, overdue=True)
+        ending = Ending(run.jobid, run.tag, run.queue_key, goes_to or run.queue_key, run.text, Step.STOP, overdue=True)
+        if goes_to is None:
+            return ending._replace(step=Step.BAD)
         return self._after_failure(ending, self._policy.on_timeout, now)
 
     def _after_failure(self, ending: Ending, choice: OnFailure, now: float) -> Ending:
@@ -127,9 +151,13 @@ class Endings:
         tries = self._policy.retries if choice is OnFailure.RETRY else self._policy.forget_tries
         return ending._replace(step=step, due_at=due_at, tries=tries)
 
-    def _goes_to(self, jobid: str, taken_from: str) -> str:
+    def _goes_to(self, jobid: str, taken_from: str) -> str | None:
+        """The queue that the job belongs into; None where its id would break a queue."""
         try:
             return self._queue_key_for(jobid)
+        except JobIdError as error:
+            self._log.error("%s; the job is BAD", error)
+            return None
         except Exception:
             self._log.exception("the worker names no queue for job %r: it stays in the queue it came from", jobid)
             return taken_from

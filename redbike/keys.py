@@ -4,7 +4,7 @@ No key is spelled anywhere else. `P` is the prefix, `Q` the name of a queue as t
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -59,10 +59,22 @@ ADDED_STATE = (
     ),
     KeyDoc("P:retries", "hash", "job id → how often it was tried again", "the job succeeds, or is set"),
     KeyDoc(
+        "P:extra",
+        "sorted set",
+        "job id, scored by the Unix time of a run beside the later one that the timeline has",
+        "when the job is queued",
+    ),
+    KeyDoc(
+        "P:holes",
+        "hash",
+        "queue and job id, a line each → how many entries of the unset job are still in that list, to be skipped",
+        "when a worker comes to the entry",
+    ),
+    KeyDoc(
         "P:memo:CALLER",
         "string",
         "what a thread of a process did last, for when the reply is lost",
-        "when its loop ends; a day after the last run, a minute after the last `set`",
+        "when its loop ends; a day after the last run, a few minutes after the last `set`",
     ),
 )
 """Keys that Redbike 0.13.1 does not know. Each may be missing at any time."""
@@ -86,7 +98,14 @@ class Keys:
         self.wake = f"{prefix}-wake"
         self.running = f"{prefix}:running"
         self.retries = f"{prefix}:retries"
+        self.extra = f"{prefix}:extra"
+        self.holes = f"{prefix}:holes"
         self._latest: tuple[tuple[str, ...], frozenset[str], frozenset[str]] = (), frozenset(), frozenset()
+
+    def common(self) -> tuple[str, ...]:
+        """The keys that every script gets first, in the order in which lua/_common.lua names them."""
+        own = (self.schedules, self.statuses, self.timeline, self.control)
+        return (*own, self.retries, self.running, self.extra, self.holes)
 
     def queue(self, name: str) -> str:
         """The list of the queue that the worker calls `name`."""
@@ -135,22 +154,30 @@ class Keys:
         A run tag `P-Q-JOBID` can spell the members or the list of a queue, or the tag of a job in a queue whose name
         begins like this one's: `work` and `work-A` make `P-work-A-x` twice. One such job breaks the other for everyone.
         """
+        names = tuple(names)
         tag, own_members = self.tag(queue_key, jobid), self.members(queue_key)
-        lists, members = self._of_queues(tuple(names))
+        lists, members = self._of_queues(names)
         if tag == own_members or tag in lists or tag in members:
             return tag
-        if queue_key in members or own_members in lists:
-            return queue_key
-        namesake = queue_key.removesuffix("-members")
-        if namesake != queue_key and any(
-            self._belongs(jobid, namesake, queue_for) for _, jobid in self._readings_as_a_tag(namesake)
-        ):
+        if self.queue_collision(queue_key, queue_for, names) is not None:
             return queue_key
         for key in (queue_key, tag):
             for other_queue, other_jobid in self._readings_as_a_tag(key):
                 is_this_one = other_queue == queue_key and other_jobid == jobid
                 if not is_this_one and self._belongs(other_jobid, other_queue, queue_for):
                     return key
+        return None
+
+    def queue_collision(self, queue_key: str, queue_for: Callable[[str], str], names: Iterable[str]) -> str | None:
+        """The key that this queue would share with another one, or None."""
+        lists, members = self._of_queues(tuple(names))
+        if queue_key in members or self.members(queue_key) in lists:
+            return queue_key
+        namesake = queue_key.removesuffix("-members")
+        if namesake != queue_key and any(
+            self._belongs(jobid, namesake, queue_for) for _, jobid in self._readings_as_a_tag(namesake)
+        ):
+            return queue_key
         return None
 
     def _of_queues(self, names: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
@@ -174,6 +201,18 @@ class Keys:
             return self.queue(queue_for(jobid)) == queue_key
         except Exception:
             return False  # an id that the worker cannot place is nobody's job
+
+
+def tags_may_spell_queues(queue_keys: Sequence[str]) -> bool:
+    """Whether a run tag of a job in one of these lists can be the key of another, or of its set of members."""
+    lists = set(queue_keys)
+    for key in lists:
+        dash = key.rfind("-")
+        while dash > 0:
+            if key[:dash] in lists:
+                return True
+            dash = key.rfind("-", 0, dash)
+    return False
 
 
 def jobid_fault(jobid: object) -> str | None:

@@ -17,6 +17,10 @@ class Caller:
         self.is_busy = False
         self.is_uncertain = False
         """Whether a call was given up that may still be on its way: the next one had better be noted."""
+        self.renew()
+
+    def renew(self) -> None:
+        """Take another name: a copy of this process has ours, too."""
         self._name, self._count = secrets.token_hex(CALLER_LENGTH // 2), itertools.count()
 
     def nonce(self) -> str:
@@ -34,6 +38,11 @@ class Nonces:
     def new(self) -> str:
         """A name for a call of this thread's caller."""
         return self._own().nonce()
+
+    def renew(self) -> str:
+        """A name for a call of this thread's caller, which takes another name itself."""
+        self._own().renew()
+        return self.new()
 
     def begin(self) -> Caller:
         """This thread's caller for one call, until `end`; another one within that: a signal handler calls, too."""

@@ -10,6 +10,7 @@ class Order:
     def __init__(self, queue_keys: list[str], timeouts_s: list[float], keys: Keys) -> None:
         self.queue_keys = queue_keys
         self._timeouts_s = timeouts_s
+        self._timeout_s = dict(zip(queue_keys, timeouts_s, strict=True))
         unique = list(dict.fromkeys(queue_keys))
         number_of = {queue_key: number for number, queue_key in enumerate(unique, 1)}
         order = [number_of[queue_key] for queue_key in queue_keys]
@@ -32,6 +33,10 @@ class Order:
     def all(self) -> Places:
         """Every place, from the next one round to the one before it."""
         return self._all[self._position]
+
+    def timeout_s(self, queue_key: str) -> float:
+        """How long a run from this queue may take."""
+        return self._timeout_s[queue_key]
 
     def is_of(self, queue_keys: list[str], timeouts_s: list[float]) -> bool:
         """Whether it is the order of these queues with these timeouts."""

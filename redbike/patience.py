@@ -5,6 +5,7 @@ Decides only whether and when to call again; that a call may be repeated is the 
 """
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException)
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _TRIES_OF_A_VERB = 4
+_WAITS_OF_A_TRY = 8  # for a connection, a reply to each command that opens it, and the reply to the call
+_SLACK_S = 60.0  # for the pauses between tries, and for a server that is started first
+_A_DAY_S = 86_400
 _CONNECTIONS_OF_A_LOOP = 2  # the wire, and one of the pool: a server that was restarted has cut both
 
 Attempt = Callable[[bool], T]
@@ -87,6 +91,13 @@ class Patience:
         # The other connections lead to where this one led, and would fail one after the other.
         if isinstance(error, redis.exceptions.ReadOnlyError | redis.TimeoutError) or "READONLY" in str(error):
             self._forget()
+
+
+def repeats_within_s(socket_timeout_s: float | None) -> int:
+    """Return within what time a verb makes its last try, seconds; a day where it waits for a reply without a limit."""
+    if socket_timeout_s is None:
+        return _A_DAY_S
+    return min(_A_DAY_S, math.ceil(_SLACK_S + _TRIES_OF_A_VERB * _WAITS_OF_A_TRY * socket_timeout_s))
 
 
 def describe(error: Exception, where: str) -> str:

@@ -53,12 +53,16 @@ class Recovery:
         return max(0.0, self._looked_at + _LOOK_WITHIN_S - time.monotonic())
 
     def _end(self, run: Overdue) -> bool:
+        nonce = self._nonces.new()
         while True:
             ending = self._endings.of_lost(run, self._scripts.now())
-            turn = self._scripts.turn(self._nonces.new(), ending=ending)
-            if turn.ended is not Ended.CHANGED:
+            turn = self._scripts.turn(nonce, ending=ending)
+            if turn.ended is Ended.CHANGED:
+                nonce, run = self._nonces.new(), run._replace(text=turn.changed_text)
+            elif turn.ended is Ended.OUTDATED:
+                nonce = self._nonces.renew()
+            else:
                 break
-            run = run._replace(text=turn.changed_text)
         if turn.ended is Ended.DONE:
             self._log.warning("a run of job %r outlived its timeout: on-timeout says what comes next", run.jobid)
         return turn.ended is Ended.DONE

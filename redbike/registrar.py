@@ -11,7 +11,7 @@ from redbike.keys import Keys, jobid_fault
 from redbike.nonces import Nonces
 from redbike.patience import Attempt
 from redbike.schedule import Plan, Step, read
-from redbike.scripts import Scripts
+from redbike.scripts import Outdated, Scripts
 from redbike.steps import Placement
 from redbike.worker import Worker
 
@@ -62,8 +62,8 @@ class Registrar:
         """Have a job placed."""
         self._noted(
             call,
-            lambda nonce, is_noted: self._scripts.place(
-                placement._replace(once=True) if is_noted else placement, nonce=nonce
+            lambda nonce, repeated, is_noted: self._scripts.place(
+                placement._replace(once=True) if is_noted else placement, nonce=nonce, repeated=repeated
             ),
         )
 
@@ -90,21 +90,30 @@ class Registrar:
 
     def unset(self, jobid: str, queue_key: str, call: "Call") -> None:
         """Have a job forgotten."""
-        self._noted(call, lambda nonce, is_noted: self._scripts.unset(jobid, queue_key, nonce, is_noted))
+        self._noted(
+            call,
+            lambda nonce, repeated, is_noted: self._scripts.unset(jobid, queue_key, nonce, repeated, is_noted),
+        )
 
     def _place_many(self, batch: list[Placement], call: "Call") -> None:
-        self._noted(call, lambda nonce, _: self._scripts.place_many(batch, nonce))
+        self._noted(call, lambda nonce, repeated, _: self._scripts.place_many(batch, nonce, repeated=repeated))
 
-    def _noted(self, call: "Call", attempt: Callable[[str, bool], object]) -> None:
-        """Call with a nonce. `attempt` is told whether to leave it in the memo: where this very call was made before,
-        or one before it was given up and may still arrive.
+    def _noted(self, call: "Call", attempt: Callable[[str, bool, bool], object]) -> None:
+        """Call with a nonce. `attempt` also gets whether this very call was made before, and whether to leave the nonce
+        in the memo: then, and where a call before it was given up and may still arrive.
         """
         caller = self._nonces.begin()
         try:
-            nonce, is_behind_another = caller.nonce(), caller.is_uncertain
-            caller.is_uncertain = True  # until this one is answered
-            call(lambda repeated: attempt(nonce, repeated or is_behind_another))
-            caller.is_uncertain = False
+            while True:
+                nonce, is_behind_another = caller.nonce(), caller.is_uncertain
+                caller.is_uncertain = True  # until this one is answered
+                try:
+                    call(lambda repeated: attempt(nonce, repeated, repeated or is_behind_another))  # noqa: B023
+                except Outdated:
+                    caller.renew()
+                    continue
+                caller.is_uncertain = False
+                return
         finally:
             self._nonces.end(caller)
 

@@ -13,10 +13,12 @@ _TRIES = 3  # a server may be flushed between loading and calling
 
 
 class Script:
-    """One file of lua/."""
+    """One file of lua/, behind the head that all share."""
 
     def __init__(self, name: str) -> None:
-        self.source = resources.files("redbike").joinpath("lua", f"{name}.lua").read_bytes()
+        self.source = b"\n".join(
+            resources.files("redbike").joinpath("lua", f"{part}.lua").read_bytes() for part in ("_common", name)
+        )
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def run(self, client: redis.Redis, wires: Wires, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:

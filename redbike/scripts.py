@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from redbike.keys import Keys
+from redbike.keys import Keys, tags_may_spell_queues
 from redbike.nonces import CALLER_LENGTH
 from redbike.script import PreparedCall, Script
 from redbike.steps import NO_PLACES, Ending, Look, Overdue, Placement, Places, Queues, Turn, decode, encode
@@ -26,15 +26,38 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class Outdated(Exception):
+    """A call changed nothing: under the name of its caller, a later one was made.
+
+    The reply to a call that was held up is read by nobody, so it means that the name is in use twice: somebody runs a
+    copy of a process, such as that of a virtual machine's snapshot. A new name helps.
+    """
+
+
 class Scripts:
     """The transitions of one prefix. Methods may be called from several threads."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, wires: Wires, index_running: bool = False) -> None:
-        """`index_running`: keep the index by which a dispatcher finds runs that outlive their timeout."""
+    def __init__(
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        wires: Wires,
+        index_running: bool = False,
+        *,
+        memo_s: int = 60,
+        is_cluster: bool = False,
+    ) -> None:
+        """`index_running`: keep the index by which a dispatcher finds runs that outlive their timeout.
+
+        `memo_s`: for how long a call may be repeated, or be on its way, seconds.
+        """
         self._client = client
         self._wires = wires
         self._keys = keys
         self._index_running = index_running
+        self._memo_s = b"%d" % memo_s
+        self._is_cluster = is_cluster
+        self._common: list[bytes | None] = [*_encoded(keys.common())]
         self._place, self._promote, self._turn = Script("place"), Script("promote"), Script("turn")
         self._unset, self._lost = Script("unset"), Script("lost")
         self._now, self._wake = Script("now"), Script("wake")
@@ -56,7 +79,7 @@ class Scripts:
             if elapsed < _CLOCK_GOOD_FOR_S:
                 return clock[0] + elapsed
         # A script and not the command TIME, because its key tells a Cluster which node is meant.
-        return self._told(float(self._run(self._now, [self._keys.timeline], ())))
+        return self._told(float(self._run(self._now, (), ())))
 
     def place(
         self,
@@ -64,42 +87,48 @@ class Scripts:
         now: float | None = None,
         nonce: str = "",
         only_lost: bool = False,
+        repeated: bool = False,
     ) -> bool:
-        """Register a schedule and carry out its plan; `only_lost`: if the job is in no place. Whether it was done."""
+        """Register a schedule and carry out its plan; `only_lost`: if the job is in no place. Whether it was done.
+
+        `repeated`: as for turn. Raises Outdated.
+        """
         purpose = b"run" if placement.text is None else b"reset" if only_lost else b"register"
         queue_key = placement.queue_key if placement.step == "queue" or only_lost else ""
         prepared = self._places_prepared.get(queue_key) or self._prepare_place(queue_key)
         changing = [self._memo(nonce)]
         if queue_key:
             changing.append(encode(self._keys.tag(queue_key, placement.jobid)))
-        changing += (_optional(now), nonce.encode(), _yes(placement.once), purpose, *_of_a_job(placement))
+        keep_s = self._memo_s if placement.once or repeated else b""
+        changing += (_optional(now), nonce.encode(), keep_s, _yes(repeated), purpose, *_of_a_job(placement))
         reply = prepared.run(self._client, self._wires, changing)
         return self._is_placed(reply, now)
 
     def _prepare_place(self, queue_key: str) -> PreparedCall:
         """A call of `place` for one job that may enter this queue; '' for one that does not."""
-        keys, triple = self._keys, self.queue_triple(queue_key) if queue_key else ()
-        fixed = (keys.schedules, keys.statuses, keys.timeline, keys.retries)
-        call_keys = [*_encoded(fixed), None, *_encoded(triple), *([None] if queue_key else [])]
+        triple = self.queue_triple(queue_key) if queue_key else ()
+        call_keys = [*self._common, None, *_encoded(triple), *([None] if queue_key else [])]
         number = b"1" if queue_key else b""
-        args = [None, encode(keys.wake), None, None, None, number or b"0", None, None, None, None, number]
+        args = [None, encode(self._keys.wake), *[None] * 4, number or b"0", *[None] * 4, number]
         prepared = self._place.prepare([*call_keys, *args], len(call_keys))
         return _remember(self._places_prepared, queue_key, prepared)
 
-    def place_many(self, placements: Sequence[Placement], nonce: str, now: float | None = None) -> None:
+    def place_many(
+        self, placements: Sequence[Placement], nonce: str, now: float | None = None, repeated: bool = False
+    ) -> None:
         """Register schedules of several jobs, of which none is there twice, in one step: all or, on an error, none.
 
-        At most a thousand: Lua hands only so much to one command.
+        At most a thousand: Lua hands only so much to one command. Raises Outdated.
         """
         assert len(placements) <= _MOST_PLACED, len(placements)
         keys = self._keys
         queue_keys = list(dict.fromkeys(one.queue_key for one in placements if one.step == "queue"))
         number_of = {queue_key: b"%d" % number for number, queue_key in enumerate(queue_keys, 1)}
-        call_keys = _encoded((keys.schedules, keys.statuses, keys.timeline, keys.retries))
-        call_keys.append(self._memo(nonce))
+        call_keys = [*_encoded(keys.common()), self._memo(nonce)]
         for queue_key in queue_keys:
             call_keys += _encoded(self.queue_triple(queue_key))
-        args = [_optional(now), encode(keys.wake), nonce.encode(), b"yes", b"register", b"%d" % len(queue_keys)]
+        args = [_optional(now), encode(keys.wake), nonce.encode(), self._memo_s, _yes(repeated), b"register"]
+        args.append(b"%d" % len(queue_keys))
         for one in placements:
             args += _of_a_job(one)
             if one.step == "queue":
@@ -110,32 +139,49 @@ class Scripts:
         self._is_placed(self._place.run(self._client, self._wires, call_keys, args), now)
 
     def _is_placed(self, reply: bytes | None, now: float | None) -> bool:
+        if reply == b"outdated":
+            raise Outdated
         if reply is not None and now is None:
             second, microsecond = reply.split()
             self._told(int(second) + int(microsecond) / 1_000_000)
         return reply is not None
 
     def promote(
-        self, due: Mapping[str, Sequence[bytes]], limit: int, now: float | None = None, bad: Sequence[bytes] = ()
+        self,
+        due: Mapping[str, Sequence[bytes]],
+        limit: int,
+        now: float | None = None,
+        bad: Sequence[bytes] = (),
+        *,
+        delays_s: Mapping[str, float] | None = None,
+        extra: bool = False,
     ) -> Look:
         """Queue jobs, given by queue key, where they are due; then see what is due next.
 
-        Those in `bad`, for which no queue is known, become `BAD`. `limit` bounds how many due ids the reply tells.
+        Those in `bad`, for which no queue is known, become `BAD`. `limit` bounds how many due ids are returned.
+        `delays_s`: by queue key, after how many seconds jobs are due again that cannot enter; else one.
+        `extra`: go by the extra runs, and not by the timeline.
         """
         keys = self._keys
-        call_keys = [encode(keys.timeline), encode(keys.statuses), encode(keys.control)]
+        call_keys = [*_encoded(keys.common()), encode(keys.extra if extra else keys.timeline)]
         for queue_key in due:
             call_keys += _encoded(self.queue_triple(queue_key))
         for queue_key, jobids in due.items():
             prefix = encode(keys.tag(queue_key, ""))
             call_keys += [prefix + jobid for jobid in jobids]
         args = [_optional(now), b"%d" % limit, b"%d" % len(due)]
-        args += [b"%d" % len(jobids) for jobids in due.values()]
+        for queue_key, jobids in due.items():
+            args += (b"%d" % len(jobids), b"%g" % (delays_s or {}).get(queue_key, 1))
         args += bad
         look = Look.of(self._promote.run(self._client, self._wires, call_keys, args), list(due))
         if now is None:
             self._told(look.now)
         return look
+
+    def extra_due(self, limit: int) -> list[bytes]:
+        """Ids of jobs with an extra run that is due."""
+        found: Any = self._client.zrangebyscore(self._keys.extra, "-inf", self.now(), start=0, num=limit)
+        return list(found)
 
     def peek(self, queue_keys: Sequence[str], was_empty: bool = False) -> tuple[Look, bool]:
         """What promote would see with nothing to do, for the price of a plain command or two: for an idle dispatcher.
@@ -158,7 +204,7 @@ class Scripts:
 
     def wake(self, queue_keys: Sequence[str]) -> bool:
         """Wake idle workers for jobs that lie in these queues unannounced, or for a halt, which it returns."""
-        call_keys = [self._keys.control]
+        call_keys: list[str] = []
         for queue_key in queue_keys:
             call_keys += (queue_key, self._keys.bell(queue_key))
         return bool(self._run(self._wake, call_keys, ()))
@@ -212,6 +258,7 @@ class Scripts:
             changing += (encode(ending.jobid), encode(ending.tag), encode(ending.taken_from))
             changing += (ending.known_text or b"", ending.step.encode(), _optional(ending.due_at))
             changing += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"", _yes(ending.overdue))
+            changing.append(b"" if ending.began_at is None else b"%d" % ending.began_at)
         turn = Turn.of(prepared.run(self._client, self._wires, changing), places)
         if now is not None:
             return turn._replace(now=now)
@@ -219,15 +266,14 @@ class Scripts:
         return turn
 
     def _prepare_turn(self, queues: Queues, ends: bool, heed_halt: bool) -> PreparedCall:
-        keys = self._keys
-        call_keys: list[bytes | None] = [encode(key) for key in (keys.schedules, keys.statuses, keys.timeline)]
-        call_keys += (encode(keys.control), None, encode(keys.running), encode(keys.retries), *_encoded(queues.keys))
-        args: list[bytes | None] = [_yes(self._index_running), _yes(heed_halt), encode(keys.wake), None]
+        call_keys: list[bytes | None] = [*self._common, None, *_encoded(queues.keys)]
+        args: list[bytes | None] = [_yes(self._index_running), _yes(heed_halt), encode(self._keys.wake), None]
+        args += (_yes(self._is_cluster), _yes(tags_may_spell_queues(queues.keys[::3])))
         args += (b"%d" % len(queues.timeouts_ms), *(b"%d" % ms for ms in queues.timeouts_ms))
         args += [None] * 3
         if ends:
             call_keys += [None] * 4
-            args += [None] * 9
+            args += [None] * 10
         prepared = self._turn.prepare([*call_keys, *args], len(call_keys))
         return _remember(self._turns_prepared, (queues, ends, heed_halt), prepared)
 
@@ -255,27 +301,33 @@ class Scripts:
         keys = self._keys
         queue_keys = list(dict.fromkeys(queue_key for _, queue_key in jobs))
         number_of = {queue_key: number for number, queue_key in enumerate(queue_keys, 1)}
-        call_keys = [keys.timeline, keys.schedules, keys.statuses]
+        call_keys: list[str] = []
         for queue_key in queue_keys:
             call_keys += (queue_key, keys.members(queue_key))
         args = [b"%d" % len(queue_keys)]
         for jobid, queue_key in jobs:
             call_keys.append(keys.tag(queue_key, jobid))
             args += (encode(jobid), b"%d" % number_of[queue_key])
-        flat: list[bytes] = self._run(self._lost, call_keys, args)
-        return [(decode(flat[i]), flat[i + 1]) for i in range(0, len(flat), 2)]
+        looked_at, *flat = self._run(self._lost, call_keys, args)
+        found = [(decode(flat[i]), flat[i + 1]) for i in range(0, len(flat), 2)]
+        # A call looks through so much and no more; the first job is always looked at.
+        return found if looked_at == len(jobs) else found + self.lost(jobs[looked_at:])
 
-    def unset(self, jobid: str, queue_key: str, nonce: str = "", repeated: bool = False) -> bool:
-        """Forget a job; a run under way keeps its tag. True where the job was known. `repeated`: as for turn."""
+    def unset(self, jobid: str, queue_key: str, nonce: str = "", repeated: bool = False, noted: bool = False) -> bool:
+        """Forget a job; a run of it keeps its tag. True where the job was known. `repeated`: as for turn.
+
+        `noted`: leave the nonce in the memo. Raises Outdated.
+        """
         keys = self._keys
-        call_keys = [keys.schedules, keys.statuses, keys.timeline, queue_key, keys.members(queue_key), keys.retries]
-        args = [encode(jobid), nonce.encode(), _yes(repeated)]
+        args = [encode(jobid), nonce.encode(), self._memo_s if noted or repeated else b"", _yes(repeated)]
 
         def call(look_at: bytes) -> int:
-            known: int = self._unset.run(self._client, self._wires, all_keys, [*args, look_at])
+            known: int | bytes = self._unset.run(self._client, self._wires, all_keys, [*args, look_at])
+            if isinstance(known, bytes):
+                raise Outdated
             return known
 
-        all_keys = [*_encoded(call_keys), self._memo(nonce)]
+        all_keys = [*_encoded(keys.common()), self._memo(nonce), *_encoded((queue_key, keys.members(queue_key)))]
         known = call(b"")
         while known < 0:  # a long queue is looked through piece by piece
             known = call(b"%d" % -known)
@@ -295,7 +347,7 @@ class Scripts:
         return encode(self._keys.memo(nonce[:CALLER_LENGTH]))
 
     def _run(self, script: Script, keys: Iterable[str], args: Sequence[bytes]) -> Any:
-        return script.run(self._client, self._wires, _encoded(keys), args)
+        return script.run(self._client, self._wires, _encoded((*self._keys.common(), *keys)), args)
 
     def _told(self, server_time: float) -> float:
         self._clock = (server_time, time.monotonic())

@@ -26,6 +26,7 @@ class Ended(StrEnum):
     DONE = "ended"
     LATE = "late"  # the tag is gone or another's: nothing was changed
     CHANGED = "changed"  # another schedule by now: plan again
+    OUTDATED = "outdated"  # another process has the name of this caller: take a new one, and call again
 
 
 class Placement(NamedTuple):
@@ -98,6 +99,7 @@ class Ending(NamedTuple):
     due_at: float | None = None
     tries: int | None = None  # how often to try again before the step is taken; 0: it went well; None: not counted
     overdue: bool = False  # the run has outlived its timeout
+    began_at: float | None = None  # where it ended within its timeout: server's time of its begin, Unix seconds
 
 
 class Overdue(NamedTuple):

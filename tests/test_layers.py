@@ -21,7 +21,7 @@ LAYERS = [
     {"bike", "config", "resolve", "preview"},
     {"consumer", "dispatcher"},
     {"recovery", "order", "registrar", "registry", "watch"},
-    {"ending", "loop", "connection"},
+    {"ending", "loop", "connection", "guard"},
     {"scripts", "patience", "schedule", "embedded"},
     {"script", "cron"},
     {"wire", "steps"},

@@ -15,7 +15,7 @@ from state import bring_about, memos, state
 
 from redbike.keys import Keys
 from redbike.nonces import CALLER_LENGTH
-from redbike.scripts import Scripts
+from redbike.scripts import Outdated, Scripts
 from redbike.steps import NO_PLACES, Ended, Ending, Placement, Places, Queues, Turn, encode
 from redbike.wire import Wires
 
@@ -111,20 +111,32 @@ def numbered(text: str) -> dict[int, str]:
 def test_every_script_is_tested() -> None:
     """The folder of scripts holds those that are compared here, and no other."""
     folder = resources.files("redbike").joinpath("lua")
-    assert sorted(file.name for file in folder.iterdir()) == [f"{name}.lua" for name in NAMES]
+    assert sorted(file.name for file in folder.iterdir()) == ["_common.lua", *(f"{name}.lua" for name in NAMES)]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("now", "wake")])
+def test_head_names_the_keys() -> None:
+    """The KEYS that the shared head lists are those that every call gets first, in variables named like them."""
+    header, body = source("_common")
+    listed = numbered(section(header, "KEYS", "ARGV").partition("These")[0])
+    assert list(listed.values()) == list(Keys("P").common())
+    [(names, last)] = re.findall(r"^local ([\w, ]+) = unpack\(KEYS, 1, (\d+)\)$", body, re.MULTILINE)
+    assert names.split(", ") == [re.split("[-:]", key)[1] for key in listed.values()]
+    assert int(last) == len(listed)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_header_names_the_keys(name: str) -> None:
-    """The KEYS that a script's header lists are those that its body reads, in this order."""
+    """The KEYS that a script's header lists behind those of the head are those that its body reads, in this order."""
     header, body = source(name)
-    listed = numbered(section(header, "KEYS", "ARGV"))
-    unpacked = re.search(r"^local ([\w, ]+) = (?:unpack\(KEYS(?:, 1, \d+)?\)|KEYS\[1\].*)$", body, re.MULTILINE)
-    assert unpacked
-    read = unpacked[1].split(", ")
-    assert list(listed) == list(range(1, len(read) + 1))
-    for described, variable in zip(listed.values(), read, strict=True):
-        assert described.split()[-1] == variable
+    section_of_keys = section(header, "KEYS", "ARGV")
+    common = len(Keys("P").common())
+    assert section_of_keys.startswith(f"  1 to {common}: see _common")
+    fixed = section_of_keys.partition("  then ")[0]
+    listed = [int(number) for number in re.findall(r"  (\d+) \w", fixed) if int(number) > 1]
+    unpacked = re.findall(r"^local ([\w, ]+) = (?:unpack\(KEYS, 9, \d+\)|KEYS\[9\])$", body, re.MULTILINE)
+    read = unpacked[0].split(", ") if unpacked else []
+    assert listed == list(range(common + 1, common + 1 + len(read)))
+    for variable in read:
         assert len(re.findall(rf"\b{variable}\b", body)) > 1, f"{variable} is read and not used"
 
 
@@ -134,7 +146,9 @@ def test_header_names_the_arguments(name: str) -> None:
     header, body = source(name)
     listed = set(numbered(section(header, "ARGV", "Returns")))
     assert listed == set(range(1, len(listed) + 1))
-    assert {int(number) for number in re.findall(r"ARGV\[(\d+)\]", body)} == listed
+    [*unpacked] = re.findall(r"unpack\(ARGV, 1, (\d+)\)", body)
+    read = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", body)}
+    assert read.union(*(range(1, int(last) + 1) for last in unpacked)) == listed
 
 
 def test_header_names_the_last_arguments_of_turn() -> None:
@@ -192,10 +206,10 @@ def full_house(bench: Bench) -> None:
     """Call every script in every way, with work to do in each."""
     for job in (JOB, OTHER, "z:B"):
         queue = bench.keys.queue("work-" + job[-1])
-        for step in ("queue", "queue", "at", "stop", "bad", "queue"):
+        for number, step in enumerate(("queue", "queue", "at", "stop", "bad", "queue")):
             placement = Placement(job, queue, "TEXT", step, NOW if step == "at" else None, once=True)
-            for _ in range(2):
-                bench.scripts.place(placement, now=NOW, nonce=step)
+            for repeated in (False, True):
+                bench.scripts.place(placement, now=NOW, nonce=f"{job}{number}", repeated=repeated)
     assert bench.take(order="AB").jobid == JOB.encode()
     bench.place("queue")
     bench.client.lpush(bench.queue, JOB)
@@ -218,11 +232,17 @@ def full_house(bench: Bench) -> None:
         bench.client.set(bench.keys.control, control)
         bench.scripts.wake([bench.queue])
     bench.scripts.unset(JOB, bench.queue, "nonce", repeated=True)
+    bench.given({"-work-A": [JOB], ":holes": {f"{bench.queue}\n{JOB}": "1"}, "-timeline": {OTHER: NOW + 99}})
+    bench.take("fourth")
+    bench.client.set(bench.keys.tag(bench.queue, OTHER), "tag")
+    bench.scripts.place(Placement(OTHER, bench.queue, None, "queue"), now=NOW)
+    bench.scripts.promote({bench.queue: [OTHER.encode()]}, 10, NOW, extra=True)
+    bench.scripts.extra_due(10)
 
 
 def test_only_declared_keys_are_touched(bench: Bench, server: Server) -> None:
     """Every key that a script touches is declared in KEYS, but for the run tag of a job that `turn` itself takes; and
-    every key that it declares it touches, but for the one by which `now` finds its node."""
+    every key that it declares beside those that all scripts get it touches."""
     bench = Bench(bench.client, bench.prefix, index_running=True)
     full_house(bench)  # from here on, the server knows the scripts
     bench.clear()
@@ -247,9 +267,11 @@ def test_only_declared_keys_are_touched(bench: Bench, server: Server) -> None:
             assert all(role(key) == "run tag" for key in touched.difference(declared)), command
     assert len(declared_roles) == len(NAMES)
     undeclared = [touched_roles[script] - declared_roles[script] for script in declared_roles]
-    untouched = [declared_roles[script] - touched_roles[script] for script in declared_roles]
+    common = {key.removeprefix("P") for key in Keys("P").common()}
+    untouched = [declared_roles[script] - touched_roles[script] - common for script in declared_roles]
     assert [roles for roles in undeclared if roles] == []
-    assert [roles for roles in untouched if roles] == [{"-timeline"}]
+    assert [roles for roles in untouched if roles] == []
+    assert set().union(*touched_roles.values()) >= common
 
 
 # place: before, what is asked for, after
@@ -336,7 +358,10 @@ def test_place_after_a_lost_reply(bench: Bench) -> None:
     assert other.take().jobid == JOB.encode()
     other.end("stop")
     rest = bench.state()
-    bench.place("queue", once=True, nonce="a")
+    bench.place("queue", once=True, nonce="a", repeated=True)
+    assert bench.state() == rest
+    with pytest.raises(Outdated):  # not a repetition: another process has the same name
+        bench.place("queue", once=True, nonce="a")
     assert bench.state() == rest
     bench.place("queue", once=True, nonce="b")
     assert bench.state() == QUEUED
@@ -396,7 +421,7 @@ def test_place_many_is_not_repeated(bench: Bench) -> None:
     bench.scripts.unset("0:A", bench.queue)
     bench.take()
     later = bench.state()
-    bench.scripts.place_many(rows(bench), "a")
+    bench.scripts.place_many(rows(bench), "a", repeated=True)
     assert bench.state() == later
 
 
@@ -461,7 +486,7 @@ def test_promote_puts_back_what_no_queue_takes(server: Server, bench: Bench, for
         with redis.Redis(unix_socket_path=server.socket, username=user, password="any") as client:
             look = Bench(client, bench.prefix, wired=False).scripts.promote({bench.queue: [JOB.encode()]}, 10, NOW)
         assert [queue for queue, _ in look.troubles] == [bench.queue]
-        assert bench.state() == TIMED | {"-timeline": {JOB: SECOND + 1}}
+        assert bench.state() == TIMED | {"-timeline": {JOB: NOW + 1}}
     finally:
         bench.client.acl_deluser(user)
 
@@ -894,13 +919,18 @@ def test_unset(bench: Bench, before: State, after: State, known: bool) -> None:
 
 @pytest.mark.parametrize("position", [0, 1, 1_999, 2_000, 2_001, 3_000, 5_998, 5_999])
 def test_unset_in_a_long_queue(bench: Bench, position: int) -> None:
-    """unset takes a job out of a long queue wherever it is, and no other; the newest moves into its place."""
+    """F5: unset takes a job out of a long queue wherever it is, and no other; the order of the others stays."""
     jobs = [f"{number}:A" for number in range(6_000)]
     bench.given({"-schedules": {jobs[position]: "CONTINUE"}, "-work-A": jobs, "-work-A-members": set(jobs)})
     assert bench.scripts.unset(jobs[position], bench.queue) is True
-    rest = jobs.copy()
-    rest[position] = rest[0]
-    assert bench.state() == {"-work-A": rest[1:], "-work-A-members": set(jobs) - {jobs[position]}}
+    rest = [job for job in jobs if job != jobs[position]]
+    left = bench.state()
+    assert left.pop("-work-A-members") == set(rest)
+    assert [job for job in left.pop("-work-A") if f"{bench.queue}\n{job}" not in left.get(":holes", {})] == rest
+    taken = [bench.take(f"tag{number}").jobid for number in range(6_000 - max(position - 2, 0))]
+    oldest_first = [job.encode() for job in reversed(rest)]
+    assert taken == [*oldest_first, None][: len(taken)]
+    assert ":holes" not in bench.state() or position == 1
 
 
 def test_unset_of_a_job_that_is_in_no_long_queue(bench: Bench) -> None:
@@ -914,7 +944,7 @@ def test_unset_of_a_job_that_is_in_no_long_queue(bench: Bench) -> None:
 # Wrong types
 
 KEYS_OF_A_QUEUE = ["-work-A", "-work-A-members", ":bell:work-A", "-work-A-x:A"]
-ALL_KEYS = ["-schedules", "-statuses", "-timeline", "-control", ":retries", ":running", *KEYS_OF_A_QUEUE]
+ALL_KEYS = [*(key.removeprefix("P") for key in Keys("P").common()), *KEYS_OF_A_QUEUE]
 CALLS: dict[str, tuple[State, Callable[[Bench], object]]] = {
     "place queue": (REST, lambda bench: bench.place("queue")),
     "place once": (REST, lambda bench: bench.place("queue", once=True, nonce="n")),
@@ -986,7 +1016,7 @@ def test_wrong_queue_is_reported_and_tried_again(bench: Bench) -> None:
     assert queue == bench.queue
     assert "WRONGTYPE" in error
     after = bench.state()
-    assert (after["-timeline"], after["-work-B"], look.queued) == ({JOB: SECOND + 1}, ["z:B"], 1)
+    assert (after["-timeline"], after["-work-B"], look.queued) == ({JOB: NOW + 1}, ["z:B"], 1)
 
 
 def test_wrong_queue_does_not_stop_a_worker(bench: Bench) -> None:

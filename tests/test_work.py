@@ -474,7 +474,10 @@ def test_an_interruption_from_the_keyboard_goes_out(halted: Redbike, worker: Rec
 
 
 def lose_tag(bike: Redbike) -> None:
-    bike.redis.delete(f"{bike.prefix}-work-A-j:A")
+    """Wait until the run has outlived its timeout."""
+    began = time.monotonic()
+    tag = f"{bike.prefix}-work-A-j:A"
+    eventually(lambda: not bike.redis.exists(tag) and time.monotonic() - began > 2 * bike.default_timeout)
 
 
 def change_tag(bike: Redbike) -> None:
@@ -502,6 +505,7 @@ def test_a_late_run_changes_nothing(
 
     halted.set("j:A", "CONTINUE")
     worker.acts["j:A"] = act
+    halted.default_timeout = 0.05
     halted.work()
     assert state(halted.redis, halted.prefix) == before[0]
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from redbike import Redbike, RoundRobin, StopWork, UnsetJob
+from redbike.ending import Run
 from tests.state import state
 
 JOBS = ["a:A", "b:A", "c:B"]
@@ -40,6 +42,8 @@ class Job:
     """On the timeline: 'past', 'postponed' (found due while it ran), 'future'; None: it is not there."""
     run: int | None = None
     """Which run holds its tag."""
+    extra: bool = False
+    """Whether it is to run once more, beside the later run that the timeline has."""
 
 
 @dataclass
@@ -56,7 +60,7 @@ class Model:
     def set(self, jobid: str, schedule: str) -> None:
         job, is_at = self.jobs[jobid], schedule.startswith("AT:")
         job.schedule = "STOP" if is_at or schedule == "NOW" else schedule
-        job.due = None
+        job.due, job.extra = None, False
         if schedule in ("NOW", "CONTINUE"):
             self.enqueue(jobid)
         elif is_at or schedule == DAILY:
@@ -69,7 +73,7 @@ class Model:
         if job.run is None:
             self._enter_queue(jobid)
         else:
-            job.due, job.event = "past", "TML"
+            self._run_soon(job)
 
     def unset(self, jobid: str) -> None:
         self.jobs[jobid] = Job(run=self.jobs[jobid].run)
@@ -85,6 +89,10 @@ class Model:
                     job.due = None
                     if jobid not in self.queue_of(jobid):
                         self._enter_queue(jobid)
+            if job.extra and job.run is None:
+                job.extra = False
+                if jobid not in self.queue_of(jobid):
+                    self._enter_queue(jobid)
 
     def take(self, code: str) -> tuple[str, int] | None:
         if not self.queues[code]:
@@ -92,7 +100,7 @@ class Model:
         jobid = self.queues[code].pop(0)
         job = self.jobs[jobid]
         if job.run is not None:
-            job.due, job.event = "past", "TML"
+            self._run_soon(job)
             return None
         job.run, job.event = next(self.runs), "WRK"
         return jobid, job.run
@@ -108,6 +116,7 @@ class Model:
             job.event = "DIE"
         elif how == "stops":
             was, job.schedule = job.schedule, "STOP"
+            job.extra = False
             self._stop(jobid, was)
         elif job.schedule == DAILY or (job.schedule == "CONTINUE" and how == "backs off"):
             job.due, job.event = job.due or "future", "TML"
@@ -115,9 +124,17 @@ class Model:
             job.due = None
             self._enter_queue(jobid)
         elif job.schedule == "nonsense":
-            job.due, job.event = None, "BAD"
+            job.due, job.event, job.extra = None, "BAD", False
         else:
             self._stop(jobid, job.schedule)
+
+    def _run_soon(self, job: Job) -> None:
+        """Run again when the run in hand is over; what the timeline has for later stays there."""
+        if job.due in ("future", "postponed"):
+            job.extra = True
+        else:
+            job.due = "past"
+        job.event = "TML"
 
     def _enter_queue(self, jobid: str) -> None:
         if jobid not in self.queue_of(jobid):
@@ -153,6 +170,15 @@ class Tally:
     """Verbs, passes, turns and the like: those within a run of a job, too."""
     runs: int = 0
     """Of jobs."""
+
+
+late_runs: set[str] = set()
+"""Tags of runs that outlived their timeout: by the clock of their worker, too."""
+
+
+def elapsed_s(run: Run) -> float:
+    """For how long a run has been in hand, as the machine has it."""
+    return run.timeout_s + 1 if run.tag in late_runs else 0.0
 
 
 Action = tuple[str, ...]
@@ -243,7 +269,8 @@ class Machine(RuleBasedStateMachine):
             case "sweep":
                 self.sweep()
             case "time out":
-                self.bike.redis.delete(f"{self.bike.queue_for(arguments[0])}-{arguments[0]}")
+                tag: bytes | None = self.bike.redis.getdel(f"{self.bike.queue_for(arguments[0])}-{arguments[0]}")  # type: ignore[assignment]
+                late_runs.add((tag or b"").decode())
                 self.model.jobs[arguments[0]].run = None
             case "work":
                 self.turn(*arguments)
@@ -321,10 +348,12 @@ class Machine(RuleBasedStateMachine):
         assert {jobid: when(due_at) for jobid, due_at in found.get("-timeline", {}).items()} == {
             jobid: job.due for jobid, job in jobs.items() if job.due
         }
+        assert set(found.get(":extra", {})) == {jobid for jobid, job in jobs.items() if job.extra}
         for jobid, job in jobs.items():
             assert (f"-work-{jobid[-1]}-{jobid}" in found) == (job.run is not None)
             if job.event in ("TML", "ENQ"):
-                assert job.due or jobid in self.model.queue_of(jobid) or job.run is not None, f"{jobid} is nowhere"
+                is_placed = job.due or job.extra or jobid in self.model.queue_of(jobid) or job.run is not None
+                assert is_placed, f"{jobid} is nowhere"
 
 
 def when(due_at: float) -> str:
@@ -343,6 +372,11 @@ def play(
     machine = type("Machine", (Machine,), {"socket": socket, "folder": folder, "tally": tally})
     if seed is not None:
         machine = hypothesis.seed(seed)(machine)
+    with mock.patch.object(Run, "elapsed_s", elapsed_s):
+        _run(machine, runs, steps, seed, is_long)
+
+
+def _run(machine: type[Machine], runs: int, steps: int, seed: int | None, is_long: bool) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -1,27 +1,35 @@
 -- lost: which of these jobs are in no place: in no queue, not on the timeline, not running.
 --
--- KEYS  1 timeline  2 schedules  3 statuses
+-- KEYS  1 to 8: see _common
 --       then for each queue: the list, its members
 --       then for each job: its run tag
 -- ARGV  1 number of queues
 --       then for each job: its id, and the number of its queue
--- Returns id and status ('' where there is none) of each registered one that is nowhere, one after the other.
+-- Returns how many of the jobs were looked at, from the first: the others are left to another call; then id and status
+--         ('' where there is none) of each registered one that is nowhere, one after the other.
 
-local timeline, schedules, statuses = unpack(KEYS, 1, 3)
 local queues = tonumber(ARGV[1])
-local lost = {}
-for i = 1, (#ARGV - 1) / 2 do
+local lost = { (#ARGV - 1) / 2 }
+for i = 1, lost[1] do
     local job, number = ARGV[2 * i], tonumber(ARGV[2 * i + 1])
-    local queue, members = KEYS[2 + 2 * number], KEYS[3 + 2 * number]
-    local tag = KEYS[3 + 2 * queues + i]
-    local placed = redis.call('ZSCORE', timeline, job) or redis.call('EXISTS', tag) == 1
-    if not placed and redis.call('SISMEMBER', members, job) == 1 then
-        -- Others may have left a job in the set that is not in the list; a short list is looked through.
-        placed = redis.call('LLEN', queue) > 100 or redis.call('LPOS', queue, job)
+    local queue, members = KEYS[7 + 2 * number], KEYS[8 + 2 * number]
+    local tag = KEYS[8 + 2 * queues + i]
+    local placed = call('ZSCORE', timeline, job)
+        or has_extra(job)
+        or call('EXISTS', tag) == 1
+    if not placed and call('SISMEMBER', members, job) == 1 then
+        local why
+        placed, why = is_in_list(queue, members, job)
+        if why == 'later' then
+            lost[1] = i - 1
+            return lost
+        elseif why then
+            call('LLEN', queue) -- fails the call in its own words
+        end
     end
-    if not placed and redis.call('HEXISTS', schedules, job) == 1 then
+    if not placed and call('HEXISTS', schedules, job) == 1 then
         lost[#lost + 1] = job
-        lost[#lost + 1] = redis.call('HGET', statuses, job) or ''
+        lost[#lost + 1] = call('HGET', statuses, job) or ''
     end
 end
 return lost

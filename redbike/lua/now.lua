@@ -1,8 +1,8 @@
 -- now: the server's time.
 --
--- KEYS  1 any key of the prefix
+-- KEYS  1 to 8: see _common
 -- ARGV  none
 -- Returns Unix seconds, as text.
 
-local time = redis.call('TIME')
+local time = call('TIME')
 return string.format('%.6f', time[1] + time[2] / 1000000)

@@ -1,6 +1,6 @@
 -- turn: end one run and begin the next, in one step; either half may be left out.
 --
--- KEYS  1 schedules  2 statuses  3 timeline  4 control  5 memo  6 running  7 retries
+-- KEYS  1 to 8: see _common  9 P:memo:CALLER
 --       then for each queue that is served: the list, its members, its bell
 --       then, to end a run: its tag, the list that the job goes back into, that one's members, its bell
 --       (The run tag of the job that is taken is the one key not named here: only the script learns which job that is.)
@@ -8,7 +8,9 @@
 --       2 'yes' to take nothing from a halted prefix
 --       3 wake channel
 --       4 numbers of the queues to look at, in order, parted by blanks; '' takes nothing
---       5 number of queues
+--       5 'yes' to look at a job's run tag before the job is taken: on a Cluster the server may refuse that
+--       6 'yes' where the run tag of a job could be the key of a list or set of these queues
+--       7 number of queues
 --       then for each queue: how long a run from it may take, milliseconds
 --       then 1 now, Unix seconds; '' for the server's time
 --         2 nonce of this call: becomes the run tag of the job that is taken. Those of one caller grow, and the memo is the
@@ -24,35 +26,31 @@
 --            0 where the run went well and earlier tries are to be forgotten
 --         11 what the delay before such a try, seconds, is multiplied with
 --         12 'yes' where the run has outlived its timeout, and the index, not the tag, tells whether it is still to be ended
--- Returns one text, for a reply of many parts is slow to read. Its first line, parted by blanks:
+--         13 where the run ended within its timeout: when it began, whole Unix seconds; else ''
+-- Returns one text, because a reply of many parts is slow to read. Its first line, parted by blanks:
 --          1 the time of the call, whole Unix seconds  2 and microseconds (0 where ARGV gives the time)
 --          3 how the ending went: '-' none asked for; 'ended'; 'late': the run is another's or over, nothing was changed;
---            'changed': the schedule is another now, nothing was changed and nothing taken, plan again and call again
+--            'changed': the schedule is another now, nothing was changed and nothing taken, plan again and call again;
+--            'outdated': nothing was changed, because this caller has made a later call, or this very one, which is not
+--            a repetition
 --          4 1 where the prefix is halted (and ARGV 2 asks for it), else 0
 --          5 which of the places in ARGV 4 gave the job, 1 upwards; 0: nothing was taken
 --          6 length of the id of the job taken, bytes
 --          7 length of its schedule text, or of the changed one, bytes; -1: there is none
---       Then the id, the text, and a line for each queue that could not be looked at: its number and the error.
+--       Then the id, the text, and a line for each queue that made trouble: its number and the error.
 --
 -- Every job costs one call of this script, so the way that most of them take is kept short: what is seldom needed is made
 -- where it is needed, and numbers stay the words that they came as.
 
-local schedules, statuses, timeline, control, memo, running, retries = unpack(KEYS, 1, 7)
-local places, queues = ARGV[4], ARGV[5]
-local end_keys, rest = 7 + 3 * queues, 5 + queues
-local given_now, nonce = ARGV[rest + 1], ARGV[rest + 2]
+local memo = KEYS[9]
+local places, queues = ARGV[4], ARGV[7]
+local end_keys, rest = 9 + 3 * queues, 7 + queues
+local given_now, nonce, is_repeated = ARGV[rest + 1], ARGV[rest + 2], ARGV[rest + 3] == 'yes'
 local is_indexed = ARGV[1] == 'yes'
-local call, try = redis.call, redis.pcall
 local LONGEST_DELAY = 300 -- seconds between two tries
+local MOST_SKIPPED = 100 -- entries of unset jobs that one look at a queue skips
 
--- The time of the call: whole Unix seconds, and microseconds.
-local second, microsecond
-if given_now == '' then
-    local time = call('TIME')
-    second, microsecond = time[1], time[2]
-else
-    second, microsecond = string.format('%d', math.floor(given_now)), '0'
-end
+local second, microsecond = read_clock(given_now)
 
 local function now()
     return given_now == '' and second + microsecond / 1000000 or tonumber(given_now)
@@ -68,25 +66,21 @@ local length = {} -- list key -> how many jobs are in it, where we know
 local to_ring = {} -- list key -> bell key
 
 local function enqueue(job, queue, members, bell)
-    local added = try('SADD', members, job)
-    if added == 0 then
-        -- Others may have left a job in the set that is not in the list; a short list is looked through.
-        local known_length = try('LLEN', queue)
-        if type(known_length) == 'number' and known_length <= 100 and not call('LPOS', queue, job) then
-            added = 1
-        end
-    end
-    local pushed = added == 1 and try('LPUSH', queue, job)
-    if type(added) == 'table' or type(pushed) == 'table' then
+    local entered = enter(job, queue, members)
+    if not entered then
         -- A key of a wrong type takes nothing: the dispatcher tries again, and reports it.
-        try('SREM', members, job)
         call('ZADD', timeline, second, job)
         set_status(job, 'TML:')
         return
     end
-    length[queue] = pushed or nil
+    length[queue] = entered
     to_ring[queue] = bell
     set_status(job, 'ENQ:')
+end
+
+-- The run tag of a job in this list.
+local function tag_of(queue, job)
+    return queue .. '-' .. job
 end
 
 -- An entry of the index of running jobs: run tag, list key and job id, a line each.
@@ -94,12 +88,84 @@ local function entry(tag_value, queue, job)
     return tag_value .. '\n' .. queue .. '\n' .. job
 end
 
+-- Whether a run whose tag has expired still counts: it ended in time, Redis was away meanwhile, and nothing has happened
+-- to the job since it was handed out.
+local function is_untouched(job, began, members)
+    return began ~= ''
+        and try('HGET', statuses, job) == 'WRK:' .. began
+        and not call('ZSCORE', timeline, job)
+        and not has_extra(job)
+        and try('SISMEMBER', members, job) ~= 1
+end
+
+-- Plan a run at this time; of two entries, the earlier: a run that was asked for during this one comes first.
+local function put_on_the_timeline(job, due)
+    -- A sleeping dispatcher looks by itself once a second.
+    local earliest = tonumber(due) < second + 2 and call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
+    call('ZADD', timeline, 'LT', due, job)
+    if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
+        try('PUBLISH', ARGV[3], '')
+    end
+    set_status(job, 'TML:')
+end
+
+-- Plan another try of a run that failed, unless the tries are used up or the job was set meanwhile. Whether it was planned.
+local function try_again(job, tries, factor)
+    local latest, count = try('HGET', statuses, job), try('HINCRBY', retries, job, 1)
+    local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
+    if not is_the_latest or type(count) ~= 'number' or count > tonumber(tries) then
+        try('HDEL', retries, job)
+        return false
+    end
+    local due = string.format('%.3f', now() + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
+    local planned = call('ZSCORE', timeline, job)
+    -- A later run that is planned already stays.
+    if planned and tonumber(planned) > now() and not fault(try('ZADD', extra, 'LT', due, job)) then
+        set_status(job, 'TML:')
+    else
+        put_on_the_timeline(job, due)
+    end
+    return true
+end
+
+local function stop(job, text, plan, queue, members, bell)
+    if plan ~= 'stop' then
+        call('HSET', schedules, job, 'STOP')
+    end
+    if plan == 'quit' then
+        try('ZREM', extra, job)
+    end
+    -- Set to run once more while it ran: then that run is still to come.
+    local due_once = text == 'STOP' and call('ZSCORE', timeline, job)
+    if due_once and tonumber(due_once) > now() then
+        set_status(job, 'TML:')
+        return
+    end
+    call('ZREM', timeline, job)
+    if due_once then
+        enqueue(job, queue, members, bell)
+    else
+        set_status(job, 'STP:')
+    end
+end
+
+local function forget(job, queue, members)
+    call('HDEL', schedules, job)
+    try('HDEL', statuses, job)
+    try('HDEL', retries, job)
+    try('ZREM', extra, job)
+    call('ZREM', timeline, job)
+    if try('SREM', members, job) == 1 then
+        try('LREM', queue, 0, job)
+    end
+end
+
 local function end_run()
     local tag, queue, members, bell = unpack(KEYS, end_keys + 1, end_keys + 4)
-    local job, mine, taken_from, known_text, plan, due, tries, factor, overdue = unpack(ARGV, rest + 4, rest + 12)
+    local job, mine, taken_from, known_text, plan, due, tries, factor, overdue, began = unpack(ARGV, rest + 4, rest + 13)
     overdue = overdue == 'yes'
-    local holder = try('GET', tag)
-    if holder ~= mine and not overdue then
+    local holder = get(tag)
+    if holder ~= mine and not overdue and (holder ~= false or not is_untouched(job, began, members)) then
         return 'late', false
     end
     local text = call('HGET', schedules, job)
@@ -109,7 +175,7 @@ local function end_run()
     if overdue then
         -- Nobody has ended it, and the job is in no other place by now.
         local is_abandoned = call('ZREM', running, entry(mine, taken_from, job)) == 1
-            and (not holder or holder == mine)
+            and (holder == false or holder == mine)
             and not call('ZSCORE', timeline, job)
             and try('SISMEMBER', members, job) ~= 1
         if not is_abandoned then
@@ -124,116 +190,168 @@ local function end_run()
     else
         call('ZCARD', timeline)
     end
-    call('DEL', tag)
+    -- The job gets its place first, and loses its tag then: should the server refuse one of the two, it is not lost.
+    local is_tried_again = false
     if tries == '0' then
         try('HDEL', retries, job)
     elseif tries ~= '' and text then
-        -- Tried again, unless the tries are used up, or whoever set the job meanwhile decides.
-        local latest, count = try('HGET', statuses, job), try('HINCRBY', retries, job, 1)
-        local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
-        if is_the_latest and type(count) == 'number' and count <= tonumber(tries) then
-            plan = 'at'
-            due = string.format('%.3f', now() + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
-        else
-            try('HDEL', retries, job)
-        end
+        is_tried_again = try_again(job, tries, factor)
     end
-    if not text or plan == 'unset' then
-        call('HDEL', schedules, job)
-        try('HDEL', statuses, job)
-        try('HDEL', retries, job)
-        call('ZREM', timeline, job)
-        if try('SREM', members, job) == 1 then
-            try('LREM', queue, 0, job)
-        end
+    if is_tried_again then
+        -- It has its place.
+    elseif not text or plan == 'unset' then
+        forget(job, queue, members)
     elseif plan == 'queue' then
         enqueue(job, queue, members, bell)
     elseif plan == 'at' then
-        -- A sleeping dispatcher looks by itself once a second.
-        local earliest = tonumber(due) < second + 2 and call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
-        -- An earlier entry is a run that was asked for during this one: it comes first.
-        call('ZADD', timeline, 'LT', due, job)
-        if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
-            try('PUBLISH', ARGV[3], '')
-        end
-        set_status(job, 'TML:')
+        put_on_the_timeline(job, due)
     elseif plan == 'bad' then
         call('ZREM', timeline, job)
+        try('ZREM', extra, job)
         set_status(job, 'BAD:')
     elseif plan == 'die' then
         set_status(job, 'DIE:')
     else -- 'stop', 'quit' or 'over'
-        if plan ~= 'stop' then
-            call('HSET', schedules, job, 'STOP')
-        end
-        -- Set to run once more while it ran: then that run is still to come.
-        local due_once = text == 'STOP' and call('ZSCORE', timeline, job)
-        if due_once and tonumber(due_once) > now() then
-            set_status(job, 'TML:')
-        else
-            call('ZREM', timeline, job)
-            if due_once then
-                enqueue(job, queue, members, bell)
-            else
-                set_status(job, 'STP:')
-            end
-        end
+        stop(job, text, plan, queue, members, bell)
+    end
+    if holder == mine then
+        call('DEL', tag)
     end
     return 'ended', false
 end
 
--- Gives the job its tag, unless somebody runs it; `anew`: that has been made sure of.
-local function hand_out(job, number, anew)
-    local queue, timeout_ms = KEYS[5 + 3 * number], ARGV[5 + number]
-    local tag = queue .. '-' .. job
-    local given = anew and call('SET', tag, nonce, 'PX', timeout_ms) or call('SET', tag, nonce, 'PX', timeout_ms, 'NX')
-    if given then
-        if is_indexed then
-            local deadline = string.format('%.3f', now() + timeout_ms / 1000)
-            try('ZADD', running, deadline, entry(nonce, queue, job))
-        end
-        set_status(job, 'WRK:')
+-- Put a job back to where it was taken from.
+local function give_back(job, number)
+    local queue, members = KEYS[7 + 3 * number], KEYS[8 + 3 * number]
+    if fault(try('RPUSH', queue, job)) then
+        try('LPUSH', queue, job)
     end
-    return given
+    try('SADD', members, job)
 end
 
--- Takes the first job that the places give: the number of the place, and the job.
+-- Give the job its tag, unless it is running; `again`: that has been made sure of.
+local function hand_out(job, number, again)
+    local queue, timeout_ms = KEYS[7 + 3 * number], ARGV[7 + number]
+    local tag = tag_of(queue, job)
+    local given = again and try('SET', tag, nonce, 'PX', timeout_ms) or try('SET', tag, nonce, 'PX', timeout_ms, 'NX')
+    if not given then
+        return false
+    end
+    if given.err then
+        if not again then
+            give_back(job, number)
+        end
+        call('SET', tag, nonce, 'PX', timeout_ms) -- fails the call in its own words
+    end
+    if is_indexed then
+        local deadline = string.format('%.3f', now() + timeout_ms / 1000)
+        try('ZADD', running, deadline, entry(nonce, queue, job))
+    end
+    set_status(job, 'WRK:')
+    return true
+end
+
+-- Whether the run tag of a job would be the list or the set of a queue: another program must have written its id.
+local function spells_a_queue(queue, job)
+    local tag = tag_of(queue, job)
+    if job == 'members' then
+        return true
+    elseif ARGV[6] == 'yes' then
+        for at = 10, end_keys do
+            if KEYS[at] == tag then
+                return true
+            end
+        end
+    end
+    return false
+end
+
+-- Take the next job out of a queue; false where it is empty. Entries of jobs that were unset meanwhile are skipped.
+local function pop(queue, members, bell)
+    for _ = 1, MOST_SKIPPED do
+        if ARGV[5] == 'yes' then
+            local first = try('LINDEX', queue, -1)
+            if type(first) == 'string' then
+                call('EXISTS', tag_of(queue, first))
+            end
+        end
+        local job = try('RPOP', queue)
+        if not job then
+            return false
+        elseif type(job) == 'table' then
+            if string.sub(job.err, 1, 9) ~= 'WRONGTYPE' then
+                call('RPOP', queue) -- A server that takes no writes: no queue is to blame, and the call fails.
+            end
+            return job
+        end
+        local is_skipped = false
+        if try('SREM', members, job) == 0 then
+            local field = hole(queue, job)
+            local count = try('HGET', holes, field)
+            is_skipped = type(count) == 'string'
+            if is_skipped and tonumber(try('HINCRBY', holes, field, -1)) < 1 then
+                try('HDEL', holes, field)
+            end
+        end
+        if not is_skipped then
+            return job
+        end
+    end
+    to_ring[queue] = bell
+    return false
+end
+
+-- Take the first job that the places give: the number of the place, and the job.
 local function take(troubles)
     local place = 0
     for number in string.gmatch(places, '%d+') do
         place = place + 1
-        local at = 5 + 3 * number
+        local at = 7 + 3 * number
         local queue, members, bell = KEYS[at], KEYS[at + 1], KEYS[at + 2]
-        local job = try('RPOP', queue)
+        local job = pop(queue, members, bell)
         if type(job) == 'table' then
-            if string.sub(job.err, 1, 9) ~= 'WRONGTYPE' then
-                call('RPOP', queue) -- A server that takes no writes: no queue is to blame, and the call fails.
-            end
             troubles[#troubles + 1] = number .. ' ' .. job.err
         elseif job then
-            try('SREM', members, job)
             length[queue] = length[queue] and length[queue] - 1
             to_ring[queue] = bell
-            if hand_out(job, number) then
+            if spells_a_queue(queue, job) then
+                set_status(job, 'BAD:')
+                troubles[#troubles + 1] = number .. ' a job is BAD, because its run tag would be the key of a queue: '
+                    .. string.gsub(string.sub(job, 1, 100), '%c', '?')
+            elseif hand_out(job, number) then
                 return place, job
+            else
+                -- Queued by somebody while it runs: its turn comes when that run is over.
+                run_soon(job, second)
+                set_status(job, 'TML:')
             end
-            -- Queued by somebody while it runs: its turn comes when that run is over.
-            call('ZADD', timeline, second, job)
-            set_status(job, 'TML:')
         end
     end
     return 0, false
 end
 
-local ended, changed_text, place, job, troubles = '-', false, 0, false, {}
-local is_repeated, memory = ARGV[rest + 3] == 'yes', try('GET', memo)
-local latest = type(memory) == 'string' and string.sub(memory, 1, #nonce) or ''
-if latest > nonce or (latest == nonce and not is_repeated) then
-    -- It was held up on a connection that its sender has given up: nobody reads this, and nothing may be handed out.
-    return second .. ' ' .. microsecond .. ' - 0 0 0 -1\n'
+-- Nothing is in any of these queues: the tokens that lie in their bells would wake workers for nothing.
+local function silence()
+    local bells = {}
+    for at = 12, end_keys, 3 do
+        bells[#bells + 1] = KEYS[at]
+    end
+    if call('EXISTS', unpack(bells)) > 0 then
+        for i = 1, #bells do
+            try('LPOP', bells[i])
+        end
+    end
 end
-if latest == nonce then
-    -- This very call was carried out, and its reply was lost: hand the same job out again, unless somebody has it by now.
+
+local ended, changed_text, place, job, troubles = '-', false, 0, false, {}
+local noted, memory = last_noted(memo, nonce)
+if noted == 'newer' or (noted == 'same' and not is_repeated) then
+    -- It was held up on a connection that its sender has given up, and nobody reads this; or two processes have the
+    -- name of this caller, because one is a copy of the other's memory. Nothing may be handed out either way.
+    return second .. ' ' .. microsecond .. ' outdated 0 0 0 -1\n'
+end
+if noted == 'same' then
+    -- Retry of a completed call: hand the same job out again, unless it is somewhere else by now.
     local was_place, was_job
     ended, was_place, was_job = string.match(memory, '^%S+ (%S+) (%d+) (.*)$')
     local position, number = 0, nil
@@ -242,9 +360,9 @@ if latest == nonce then
         number = position == tonumber(was_place) and word or number
     end
     if was_job ~= '' and number then
-        local queue, members = KEYS[5 + 3 * number], KEYS[6 + 3 * number]
-        local holder = try('GET', queue .. '-' .. was_job)
-        local is_elsewhere = holder
+        local queue, members = KEYS[7 + 3 * number], KEYS[8 + 3 * number]
+        local holder = get(tag_of(queue, was_job))
+        local is_elsewhere = holder ~= false
             or try('SISMEMBER', members, was_job) == 1
             or call('ZSCORE', timeline, was_job)
             or (is_indexed and not try('ZSCORE', running, entry(nonce, queue, was_job)))
@@ -257,9 +375,9 @@ elseif #KEYS > end_keys then
     ended, changed_text = end_run()
 end
 
-local is_halted = ARGV[2] == 'yes' and try('GET', control) == 'HALT'
--- A repetition takes nothing anew: it may have been held up, too, and nobody read its reply.
-if not job and latest ~= nonce and places ~= '' and ended ~= 'changed' and not is_halted then
+local is_halted = ARGV[2] == 'yes' and get(control) == 'HALT'
+-- A repetition takes no other job: it may have been held up, too, and nobody read its reply.
+if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted then
     if ended == '-' then
         -- A key of a wrong type fails the call here, before a job is taken.
         call('HLEN', schedules)
@@ -270,15 +388,32 @@ end
 if is_halted then
     -- One idle worker after the other wakes up, and goes.
     for number = 1, queues do
-        to_ring[KEYS[5 + 3 * number]] = KEYS[7 + 3 * number]
-        length[KEYS[5 + 3 * number]] = 1
+        to_ring[KEYS[7 + 3 * number]] = KEYS[9 + 3 * number]
+        length[KEYS[7 + 3 * number]] = 1
     end
 end
 if ended ~= 'changed' and (job or ended ~= '-' or is_repeated) then
-    call('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', '86400')
+    local kept = try('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', '86400')
+    if fault(kept) then
+        -- Without it, a lost reply would lose the job.
+        if job and not noted then
+            local number, position = nil, 0
+            for word in string.gmatch(places, '%d+') do
+                position = position + 1
+                number = position == place and word or number
+            end
+            try('DEL', tag_of(KEYS[7 + 3 * number], job))
+            give_back(job, number)
+        end
+        call('SET', memo, nonce, 'EX', '86400') -- fails the call in its own words
+    end
+end
+if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted and not troubles[1]
+    and not next(to_ring) and queues ~= '1' then
+    silence()
 end
 
--- Whoever leaves jobs behind wakes the next idle worker.
+-- A worker that leaves jobs behind wakes the next idle worker.
 for queue, bell in pairs(to_ring) do
     if length[queue] ~= 0 and call('EXISTS', bell) == 0 then
         if length[queue] or try('EXISTS', queue) == 1 then
