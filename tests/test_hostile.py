@@ -81,6 +81,7 @@ def test_the_order_of_text_is_not_asked_for(foreign_server: Server, tmp_path: An
     for jobid in jobs:
         bike.set(jobid, "NOW")
     assert bike.redis.llen("redbike-work-A") == len(jobs)
+    assert len(memos(bike.redis, "redbike")) == 1, "no call was taken for a late one, and made under another name"
     with Loops(fleet) as loops:
         loop = loops.work(worker)
         eventually(lambda: len(worker.done) == len(jobs))
