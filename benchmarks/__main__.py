@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import fleet, idle, latency, round_trips, scale, script_times, setting, throughput
 from benchmarks.figures import Comparison, Measurement
 from benchmarks.server import NoServerError, PrivateServer
-from benchmarks.subjects import YARDSTICK, Subject, SubjectError, checkout_subject, yardstick_subject
+from benchmarks.subjects import YARDSTICK, Subject, SubjectError, checkout_subject, other_checkout, yardstick_subject
 
 GROUPS: dict[str, tuple[Measurement, ...]] = {
     "round_trips": round_trips.MEASUREMENTS,
@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"one or more of {', '.join(GROUPS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="one short round each: a look, not a result")
     parser.add_argument("--hiredis", action="store_true", help="let the checkout's client use hiredis, if installed")
+    parser.add_argument(
+        "--beside", type=Path, metavar="CHECKOUT", help="compare with this other checkout, and not with 0.13.1"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every number of every round to FILE")
     options = parser.parse_args(argv)
     unknown = [name for name in options.groups if name not in GROUPS]
@@ -43,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     load_before, failure = os.getloadavg()[0], None
     about = f"{datetime.now():%Y-%m-%d %H:%M}, Python {platform.python_version()}"
     try:
-        subjects = (yardstick_subject(), checkout_subject(options.hiredis))
+        yardstick = other_checkout(options.beside) if options.beside else yardstick_subject()
+        subjects = (yardstick, checkout_subject(options.hiredis))
         with PrivateServer() as server:
             about += f", {server.describe()}"
             for one in chosen:
@@ -54,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     about += ", checkout with hiredis" if options.hiredis else ""
     about += f", {os.cpu_count()} cores, load {load_before:.1f} before and {os.getloadavg()[0]:.1f} after"
     if comparisons:
-        print(f"{about}\n\n{report(comparisons)}")
+        print(f"{about}\n\n{table(comparisons, 'before') if options.beside else report(comparisons)}")
     if options.json:
         everything = {"about": about, "figures": [as_json(one) for one in comparisons]}
         options.json.write_text(json.dumps(everything, indent=2) + "\n")
@@ -93,9 +97,9 @@ def report(comparisons: Sequence[Comparison]) -> str:
     return "\n\n".join(parts)
 
 
-def table(comparisons: Sequence[Comparison]) -> str:
-    """One line a figure, columns aligned."""
-    rows = [("figure", "unit", YARDSTICK, "checkout", "times better", "aim", "")]
+def table(comparisons: Sequence[Comparison], yardstick: str = YARDSTICK) -> str:
+    """One line a figure, columns aligned; the aims are those beside 0.13.1."""
+    rows = [("figure", "unit", yardstick, "checkout", "times better", "aim", "")]
     for one in comparisons:
         times = one.times_better
         rows.append(
@@ -105,8 +109,8 @@ def table(comparisons: Sequence[Comparison]) -> str:
                 f"{one.figure.told(one.yardstick):,.5g}" if one.yardstick else "-",
                 f"{one.figure.told(one.checkout):,.5g}",
                 f"{times:,.3g}" if times is not None else "",
-                one.figure.aim,
-                {True: "met", False: "MISSED", None: ""}[one.is_met],
+                one.figure.aim if yardstick == YARDSTICK else "",
+                {True: "met", False: "MISSED", None: ""}[one.is_met if yardstick == YARDSTICK else None],
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

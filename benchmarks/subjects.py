@@ -54,6 +54,13 @@ def checkout_subject(hiredis: bool) -> Subject:
     return Subject("checkout", sys.executable, environment)
 
 
+def other_checkout(folder: Path) -> Subject:
+    """Another checkout, measured by its own benchmarks: for what a change costs."""
+    if not (folder / "benchmarks" / "child.py").exists():
+        raise SubjectError(f"{folder} is not a checkout of Redbike")
+    return Subject("before", sys.executable, {**os.environ, "PYTHONPATH": str(folder.resolve())})
+
+
 def yardstick_subject() -> Subject:
     """0.13.1 with the redis-py of its day; installed once into a folder that git ignores."""
     folder = CHECKOUT / f".venv-{YARDSTICK}-{sys.version_info.major}.{sys.version_info.minor}"

@@ -108,28 +108,21 @@ class Endings:
     def of(self, outcome: Outcome, text: bytes | None) -> Ending:
         """How a run ends that came to this outcome, with this text as the job's schedule."""
         run, verdict = outcome.run, outcome.verdict
-        goes_to = self._goes_to(run.jobid, run.queue_key)
-        ending = Ending(
-            run.jobid,
-            run.tag,
-            run.queue_key,
-            goes_to or run.queue_key,
-            text,
-            verdict,
-            tries=self._policy.forget_tries,
-            began_at=run.began_at if outcome.is_in_time else None,
-        )
+        jobid, tag, taken_from, _, began_at, _, _ = run
+        goes_to, tries = self._goes_to(jobid, taken_from), self._policy.forget_tries
+        began = began_at if outcome.is_in_time else None
         if goes_to is None:
-            return ending._replace(step=Step.BAD)
+            return Ending(jobid, tag, taken_from, taken_from, text, Step.BAD, None, tries, False, began)
         if verdict is not Verdict.DONE:
+            ending = Ending(jobid, tag, taken_from, goes_to, text, verdict, None, tries, False, began)
             return self._after_failure(ending, self._policy.on_error, run.now()) if verdict is Verdict.DIED else ending
         now = run.now()
-        step, due_at = self._by_schedule(run.jobid, text, now)
+        step, due_at = self._by_schedule(jobid, text, now)
         if step is Step.QUEUE and outcome.result is not None:
             pause_s = self._pause_s(run, outcome.result)
             if pause_s > 0:
                 step, due_at = Step.AT, now + pause_s
-        return ending._replace(step=step, due_at=due_at)
+        return Ending(jobid, tag, taken_from, goes_to, text, step, due_at, tries, False, began)
 
     def of_lost(self, run: Overdue, now: float) -> Ending:
         """How a run ends that outlived its timeout."""

@@ -16,8 +16,11 @@ class Script:
     """One file of lua/, behind the head that all share."""
 
     def __init__(self, name: str) -> None:
-        self.source = b"\n".join(
-            resources.files("redbike").joinpath("lua", f"{part}.lua").read_bytes() for part in ("_common", name)
+        # Each part is a function in the one before it. Lua makes every function anew in each call, and finds what it
+        # uses of the function around it at once, but what it uses of its own by walking along all its variables.
+        self.source = b"%b\nreturn (function()\n%b\nreturn (function()\n%b\nend)() end)()" % tuple(
+            resources.files("redbike").joinpath("lua", f"{part}.lua").read_bytes()
+            for part in ("_keys", "_common", name)
         )
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 

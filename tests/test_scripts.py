@@ -111,12 +111,16 @@ def numbered(text: str) -> dict[int, str]:
 def test_every_script_is_tested() -> None:
     """The folder of scripts holds those that are compared here, and no other."""
     folder = resources.files("redbike").joinpath("lua")
-    assert sorted(file.name for file in folder.iterdir()) == ["_common.lua", *(f"{name}.lua" for name in NAMES)]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "_common.lua",
+        "_keys.lua",
+        *(f"{name}.lua" for name in NAMES),
+    ]
 
 
 def test_head_names_the_keys() -> None:
     """The KEYS that the shared head lists are those that every call gets first, in variables named like them."""
-    header, body = source("_common")
+    header, body = source("_keys")
     listed = numbered(section(header, "KEYS", "ARGV").partition("These")[0])
     assert list(listed.values()) == list(Keys("P").common())
     [(names, last)] = re.findall(r"^local ([\w, ]+) = unpack\(KEYS, 1, (\d+)\)$", body, re.MULTILINE)
@@ -130,7 +134,7 @@ def test_header_names_the_keys(name: str) -> None:
     header, body = source(name)
     section_of_keys = section(header, "KEYS", "ARGV")
     common = len(Keys("P").common())
-    assert section_of_keys.startswith(f"  1 to {common}: see _common")
+    assert section_of_keys.startswith(f"  1 to {common}: see _keys")
     fixed = section_of_keys.partition("  then ")[0]
     listed = [int(number) for number in re.findall(r"  (\d+) \w", fixed) if int(number) > 1]
     unpacked = re.findall(r"^local ([\w, ]+) = (?:unpack\(KEYS, 9, \d+\)|KEYS\[9\])$", body, re.MULTILINE)

@@ -1,14 +1,8 @@
--- _common: the head of every script. The loader puts it before each file; it does nothing by itself.
+-- _common: the second part of every script: what several of them do. It does nothing by itself.
 --
--- KEYS  1 P-schedules  2 P-statuses  3 P-timeline  4 P-control  5 P:retries  6 P:running  7 P:extra  8 P:holes
---       These eight come first in every call; the header of a script lists what follows.
+-- KEYS  1 to 8: see _keys
 
-local schedules, statuses, timeline, control, retries, running, extra, holes = unpack(KEYS, 1, 8)
-local call, try = redis.call, redis.pcall
-local SHORT = 100 -- entries: looking through a list of that length costs next to nothing
-local MOST_LOOKED_AT = 200000 -- entries: what one call looks through before it leaves the rest to a later call
-local NEAR = 10000 -- entries: how far to look for a second entry of a job
-local looked_at = 0
+local looked_at = 0 -- entries that this call has looked through
 
 -- The error text of a reply, or nothing.
 local function fault(reply)
@@ -37,15 +31,13 @@ local function get(key)
     return nil
 end
 
--- How the call that a client noted last compares with this one: 'same', 'newer', or nothing; and what it noted.
+-- How the call that a client noted last compares with this one: 'same', 'newer', or nothing. `noted` is its memo.
 -- Counted as numbers, because the order of texts is that of the server's locale.
-local function last_noted(memo, nonce)
-    local noted = get(memo)
+local function compare(noted, nonce)
     if not noted then
         return nil
-    end
-    if string.sub(noted, 1, #nonce) == nonce then
-        return 'same', noted
+    elseif string.sub(noted, 1, #nonce) == nonce then
+        return 'same'
     end
     local last, this = tonumber(string.sub(noted, 17, 28), 16), tonumber(string.sub(nonce, 17, 28), 16)
     return last and this and last > this and 'newer' or nil
@@ -56,11 +48,6 @@ local function hole(queue, job)
     return queue .. '\n' .. job
 end
 
-local function count_holes()
-    local count = try('HLEN', holes)
-    return fault(count) and 0 or count
-end
-
 -- Whether a job of the set is in the list: true, false, or nil where this call has looked through enough already, or the
 -- list cannot be read (then the error follows). Other programs may leave a job in the set that is not in the list: the
 -- sizes show it, and a short list is looked through in any case.
@@ -69,8 +56,11 @@ local function is_in_list(queue, members, job)
     if fault(length) then
         return nil, length.err
     end
-    if length > SHORT and call('SCARD', members) <= length - count_holes() then
-        return true
+    if length > SHORT then
+        local skipped = try('HLEN', holes)
+        if call('SCARD', members) <= length - (fault(skipped) and 0 or skipped) then
+            return true
+        end
     end
     if looked_at > 0 and looked_at + length > MOST_LOOKED_AT then
         return nil, 'later'
@@ -83,7 +73,8 @@ end
 -- `length` is that of the list; returns it as it is then. Only then is the list longer than the set.
 local function drop_if_twice(queue, members, job, length)
     if length > call('SCARD', members) and looked_at < MOST_LOOKED_AT then
-        if length - count_holes() > call('SCARD', members) then
+        local skipped = try('HLEN', holes)
+        if length - (fault(skipped) and 0 or skipped) > call('SCARD', members) then
             looked_at = looked_at + math.min(length, NEAR)
             if call('LPOS', queue, job, 'RANK', 2, 'MAXLEN', NEAR) then
                 call('LREM', queue, 1, job)

@@ -1,6 +1,6 @@
 -- lost: which of these jobs are in no place: in no queue, not on the timeline, not running.
 --
--- KEYS  1 to 8: see _common
+-- KEYS  1 to 8: see _keys
 --       then for each queue: the list, its members
 --       then for each job: its run tag
 -- ARGV  1 number of queues

@@ -1,6 +1,6 @@
 -- now: the server's time.
 --
--- KEYS  1 to 8: see _common
+-- KEYS  1 to 8: see _keys
 -- ARGV  none
 -- Returns Unix seconds, as text.
 

@@ -1,6 +1,6 @@
 -- place: register the schedules of jobs and carry out what they say comes next: of one job, or of many at once.
 --
--- KEYS  1 to 8: see _common  9 P:memo:CALLER
+-- KEYS  1 to 8: see _keys  9 P:memo:CALLER
 --       then for each queue that jobs may enter: the list, its members, its bell
 --       then for each job with the number of a queue: its run tag
 -- ARGV  1 now, Unix seconds; '' for the server's time
@@ -33,7 +33,7 @@ local second, microsecond = read_clock(given_now)
 
 -- A one-off that ran between the lost reply and its repetition must not run again, and no set undo a later one.
 if nonce ~= '' then
-    local noted = last_noted(memo, nonce)
+    local noted = compare(get(memo), nonce)
     if noted == 'same' and repeated == 'yes' then
         return second .. ' ' .. microsecond
     elseif noted then

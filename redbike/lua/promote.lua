@@ -1,7 +1,7 @@
 -- promote: move jobs that were found due off the timeline and into their queues, then return which are due next.
 -- Each job is checked again, so any number of dispatchers may race.
 --
--- KEYS  1 to 8: see _common  9 from: P-timeline, or P:extra, which is handled alike
+-- KEYS  1 to 8: see _keys  9 from: P-timeline, or P:extra, which is handled alike
 --       then for each queue: the list, its members, its bell
 --       then for each job, queue by queue: its run tag, which is the key of the list, a dash and the job id
 -- ARGV  1 up to when jobs are due, Unix seconds; '' for the server's time, which statuses carry in any case
@@ -83,20 +83,28 @@ local function still_due(number, first, last)
     end
     local scores = call('ZMSCORE', from, unpack(ids))
     local some_run = call('EXISTS', unpack(tags)) > 0
-    local due = {}
+    local due, count = {}, 0
     for i = 1, #ids do
         local score = scores[i] and tonumber(scores[i])
         if score and score <= now and not (some_run and pass_over(ids[i], number, tags[i])) then
-            due[#due + 1] = ids[i]
+            count = count + 1
+            due[count] = ids[i]
         end
     end
     return due
 end
 
--- Of these jobs, those that have to enter the list. `known` says of each whether it is in the set: then it is in the list,
--- unless the sizes show that the list lacks some of the set.
-local function not_in_list(queue, members, due, known, length)
-    local fresh, taken, count = {}, {}, 0
+-- Of these jobs, those that have to enter the list, and those that leave the timeline. `known` says of each whether it is
+-- in the set: then it is in the list, unless the sizes show that the list lacks some of the set.
+local function not_in_list(queue, members, due, known)
+    local is_any_known = false
+    for i = 1, #known do
+        is_any_known = is_any_known or known[i] == 1
+    end
+    if not is_any_known then
+        return due, due
+    end
+    local fresh, taken = {}, {}
     for i = 1, #due do
         local is_there = known[i] == 1
         if is_there then
@@ -107,8 +115,7 @@ local function not_in_list(queue, members, due, known, length)
         else
             taken[#taken + 1] = due[i]
             if not is_there then
-                count = count + 1
-                fresh[count] = due[i]
+                fresh[#fresh + 1] = due[i]
             end
         end
     end
@@ -124,7 +131,7 @@ local function queue_up(number, due, delay_s)
         put_off(number, why, due, delay_s)
         return
     end
-    local fresh, taken = not_in_list(queue, members, due, known, length)
+    local fresh, taken = not_in_list(queue, members, due, known)
     if taken[1] then
         call('ZREM', from, unpack(taken))
     end
@@ -144,8 +151,10 @@ local function queue_up(number, due, delay_s)
             pushed = drop_if_twice(queue, members, fresh[i], pushed)
         end
     end
+    local count = #status
     for i = 1, #fresh do
-        set_status(fresh[i], queued_now)
+        status[count + 1], status[count + 2] = fresh[i], queued_now
+        count = count + 2
     end
     queued = queued + #fresh
     ring(bell)

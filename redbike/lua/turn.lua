@@ -1,6 +1,6 @@
 -- turn: end one run and begin the next, in one step; either half may be left out.
 --
--- KEYS  1 to 8: see _common  9 P:memo:CALLER
+-- KEYS  1 to 8: see _keys  9 P:memo:CALLER
 --       then for each queue that is served: the list, its members, its bell
 --       then, to end a run: its tag, the list that the job goes back into, that one's members, its bell
 --       (The run tag of the job that is taken is the one key not named here: only the script learns which job that is.)
@@ -88,16 +88,6 @@ local function entry(tag_value, queue, job)
     return tag_value .. '\n' .. queue .. '\n' .. job
 end
 
--- Whether a run whose tag has expired still counts: it ended in time, Redis was away meanwhile, and nothing has happened
--- to the job since it was handed out.
-local function is_untouched(job, began, members)
-    return began ~= ''
-        and try('HGET', statuses, job) == 'WRK:' .. began
-        and not call('ZSCORE', timeline, job)
-        and not has_extra(job)
-        and try('SISMEMBER', members, job) ~= 1
-end
-
 -- Plan a run at this time; of two entries, the earlier: a run that was asked for during this one comes first.
 local function put_on_the_timeline(job, due)
     -- A sleeping dispatcher looks by itself once a second.
@@ -109,64 +99,23 @@ local function put_on_the_timeline(job, due)
     set_status(job, 'TML:')
 end
 
--- Plan another try of a run that failed, unless the tries are used up or the job was set meanwhile. Whether it was planned.
-local function try_again(job, tries, factor)
-    local latest, count = try('HGET', statuses, job), try('HINCRBY', retries, job, 1)
-    local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
-    if not is_the_latest or type(count) ~= 'number' or count > tonumber(tries) then
-        try('HDEL', retries, job)
-        return false
-    end
-    local due = string.format('%.3f', now() + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
-    local planned = call('ZSCORE', timeline, job)
-    -- A later run that is planned already stays.
-    if planned and tonumber(planned) > now() and not fault(try('ZADD', extra, 'LT', due, job)) then
-        set_status(job, 'TML:')
-    else
-        put_on_the_timeline(job, due)
-    end
-    return true
-end
-
-local function stop(job, text, plan, queue, members, bell)
-    if plan ~= 'stop' then
-        call('HSET', schedules, job, 'STOP')
-    end
-    if plan == 'quit' then
-        try('ZREM', extra, job)
-    end
-    -- Set to run once more while it ran: then that run is still to come.
-    local due_once = text == 'STOP' and call('ZSCORE', timeline, job)
-    if due_once and tonumber(due_once) > now() then
-        set_status(job, 'TML:')
-        return
-    end
-    call('ZREM', timeline, job)
-    if due_once then
-        enqueue(job, queue, members, bell)
-    else
-        set_status(job, 'STP:')
-    end
-end
-
-local function forget(job, queue, members)
-    call('HDEL', schedules, job)
-    try('HDEL', statuses, job)
-    try('HDEL', retries, job)
-    try('ZREM', extra, job)
-    call('ZREM', timeline, job)
-    if try('SREM', members, job) == 1 then
-        try('LREM', queue, 0, job)
-    end
-end
-
-local function end_run()
+local function end_run(holder)
     local tag, queue, members, bell = unpack(KEYS, end_keys + 1, end_keys + 4)
     local job, mine, taken_from, known_text, plan, due, tries, factor, overdue, began = unpack(ARGV, rest + 4, rest + 13)
     overdue = overdue == 'yes'
-    local holder = get(tag)
-    if holder ~= mine and not overdue and (holder ~= false or not is_untouched(job, began, members)) then
-        return 'late', false
+    if holder ~= mine and not overdue then
+        -- A run whose tag has expired still counts where it ended in time, Redis was away meanwhile, and nothing has
+        -- happened to the job since it was handed out.
+        local counts = not holder
+            and began ~= ''
+            and call('EXISTS', tag) == 0
+            and try('HGET', statuses, job) == 'WRK:' .. began
+            and not call('ZSCORE', timeline, job)
+            and not has_extra(job)
+            and try('SISMEMBER', members, job) ~= 1
+        if not counts then
+            return 'late', false
+        end
     end
     local text = call('HGET', schedules, job)
     if text and text ~= known_text and plan ~= 'die' and plan ~= 'quit' and plan ~= 'unset' then
@@ -175,7 +124,7 @@ local function end_run()
     if overdue then
         -- Nobody has ended it, and the job is in no other place by now.
         local is_abandoned = call('ZREM', running, entry(mine, taken_from, job)) == 1
-            and (holder == false or holder == mine)
+            and (holder == mine or call('EXISTS', tag) == 0)
             and not call('ZSCORE', timeline, job)
             and try('SISMEMBER', members, job) ~= 1
         if not is_abandoned then
@@ -191,16 +140,32 @@ local function end_run()
         call('ZCARD', timeline)
     end
     -- The job gets its place first, and loses its tag then: should the server refuse one of the two, it is not lost.
-    local is_tried_again = false
     if tries == '0' then
         try('HDEL', retries, job)
     elseif tries ~= '' and text then
-        is_tried_again = try_again(job, tries, factor)
+        -- Tried again, unless the tries are used up, or the job was set meanwhile: then the new schedule decides.
+        local latest, count = try('HGET', statuses, job), try('HINCRBY', retries, job, 1)
+        local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
+        if is_the_latest and type(count) == 'number' and count <= tonumber(tries) then
+            plan = 'at'
+            due = string.format('%.3f', now() + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
+            local planned = call('ZSCORE', timeline, job)
+            if planned and tonumber(planned) > now() and not fault(try('ZADD', extra, 'LT', due, job)) then
+                due = planned -- a later run that is planned already stays
+            end
+        else
+            try('HDEL', retries, job)
+        end
     end
-    if is_tried_again then
-        -- It has its place.
-    elseif not text or plan == 'unset' then
-        forget(job, queue, members)
+    if not text or plan == 'unset' then
+        call('HDEL', schedules, job)
+        try('HDEL', statuses, job)
+        try('HDEL', retries, job)
+        try('ZREM', extra, job)
+        call('ZREM', timeline, job)
+        if try('SREM', members, job) == 1 then
+            try('LREM', queue, 0, job)
+        end
     elseif plan == 'queue' then
         enqueue(job, queue, members, bell)
     elseif plan == 'at' then
@@ -212,7 +177,24 @@ local function end_run()
     elseif plan == 'die' then
         set_status(job, 'DIE:')
     else -- 'stop', 'quit' or 'over'
-        stop(job, text, plan, queue, members, bell)
+        if plan ~= 'stop' then
+            call('HSET', schedules, job, 'STOP')
+        end
+        if plan == 'quit' then
+            try('ZREM', extra, job)
+        end
+        -- Set to run once more while it ran: then that run is still to come.
+        local due_once = text == 'STOP' and call('ZSCORE', timeline, job)
+        if due_once and tonumber(due_once) > now() then
+            set_status(job, 'TML:')
+        else
+            call('ZREM', timeline, job)
+            if due_once then
+                enqueue(job, queue, members, bell)
+            else
+                set_status(job, 'STP:')
+            end
+        end
     end
     if holder == mine then
         call('DEL', tag)
@@ -330,21 +312,15 @@ local function take(troubles)
     return 0, false
 end
 
--- Nothing is in any of these queues: the tokens that lie in their bells would wake workers for nothing.
-local function silence()
-    local bells = {}
-    for at = 12, end_keys, 3 do
-        bells[#bells + 1] = KEYS[at]
-    end
-    if call('EXISTS', unpack(bells)) > 0 then
-        for i = 1, #bells do
-            try('LPOP', bells[i])
-        end
-    end
-end
-
 local ended, changed_text, place, job, troubles = '-', false, 0, false, {}
-local noted, memory = last_noted(memo, nonce)
+-- One command, because each costs more than what it does. A key of another type is none here.
+local memory, signal, holder
+if #KEYS > end_keys then
+    memory, signal, holder = unpack(call('MGET', memo, control, KEYS[end_keys + 1]))
+else
+    memory, signal = unpack(call('MGET', memo, control))
+end
+local noted = compare(memory, nonce)
 if noted == 'newer' or (noted == 'same' and not is_repeated) then
     -- It was held up on a connection that its sender has given up, and nobody reads this; or two processes have the
     -- name of this caller, because one is a copy of the other's memory. Nothing may be handed out either way.
@@ -361,7 +337,7 @@ if noted == 'same' then
     end
     if was_job ~= '' and number then
         local queue, members = KEYS[7 + 3 * number], KEYS[8 + 3 * number]
-        local holder = get(tag_of(queue, was_job))
+        holder = get(tag_of(queue, was_job))
         local is_elsewhere = holder ~= false
             or try('SISMEMBER', members, was_job) == 1
             or call('ZSCORE', timeline, was_job)
@@ -372,10 +348,10 @@ if noted == 'same' then
         end
     end
 elseif #KEYS > end_keys then
-    ended, changed_text = end_run()
+    ended, changed_text = end_run(holder)
 end
 
-local is_halted = ARGV[2] == 'yes' and get(control) == 'HALT'
+local is_halted = ARGV[2] == 'yes' and signal == 'HALT'
 -- A repetition takes no other job: it may have been held up, too, and nobody read its reply.
 if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted then
     if ended == '-' then
@@ -410,7 +386,16 @@ if ended ~= 'changed' and (job or ended ~= '-' or is_repeated) then
 end
 if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted and not troubles[1]
     and not next(to_ring) and queues ~= '1' then
-    silence()
+    -- Nothing is in any of these queues: the tokens that lie in their bells would wake workers for nothing.
+    local bells = {}
+    for at = 12, end_keys, 3 do
+        bells[#bells + 1] = KEYS[at]
+    end
+    if call('EXISTS', unpack(bells)) > 0 then
+        for i = 1, #bells do
+            try('LPOP', bells[i])
+        end
+    end
 end
 
 -- A worker that leaves jobs behind wakes the next idle worker.

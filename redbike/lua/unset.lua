@@ -1,6 +1,6 @@
 -- unset: forget a job: schedule, status, place on the timeline and in the queue. A run that is going on keeps its tag.
 --
--- KEYS  1 to 8: see _common  9 P:memo:CALLER  10 P-Q  11 P-Q-members
+-- KEYS  1 to 8: see _keys  9 P:memo:CALLER  10 P-Q  11 P-Q-members
 -- ARGV  1 job id
 --       2 nonce, as for place; '' for none
 --       3 how long the memo keeps the nonce, seconds; '' for not at all
@@ -42,7 +42,7 @@ end
 
 -- Held up on its way, it must not undo a later set.
 if nonce ~= '' then
-    local noted = last_noted(memo, nonce)
+    local noted = compare(get(memo), nonce)
     if noted == 'same' and ARGV[4] == 'yes' then
         return 0
     elseif noted then

@@ -1,6 +1,6 @@
 -- wake: ring for idle workers where jobs lie in a queue that others put there without ringing, and everywhere for a halt.
 --
--- KEYS  1 to 8: see _common
+-- KEYS  1 to 8: see _keys
 --       then for each queue: the list, its bell
 -- ARGV  none
 -- Returns 1 where the prefix is halted, else 0.

@@ -1,0 +1,10 @@
+-- _keys: the first part of every script: the loader puts it, and _common, before each file. It does nothing by itself.
+--
+-- KEYS  1 P-schedules  2 P-statuses  3 P-timeline  4 P-control  5 P:retries  6 P:running  7 P:extra  8 P:holes
+--       These eight come first in every call; the header of a script lists what follows.
+
+local schedules, statuses, timeline, control, retries, running, extra, holes = unpack(KEYS, 1, 8)
+local call, try = redis.call, redis.pcall
+local SHORT = 100 -- entries: looking through a list of that length costs next to nothing
+local MOST_LOOKED_AT = 200000 -- entries: what one call looks through before it leaves the rest to a later call
+local NEAR = 10000 -- entries: how far to look for a second entry of a job
