@@ -49,7 +49,10 @@ class EmbeddedServer:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser().absolute()
+        try:
+            self.folder = Path(folder).expanduser().absolute()
+        except (RuntimeError, OSError) as error:
+            raise ConfigError(f"embedded server: the folder {folder}: {error}; name the folder without ~") from None
         self.socket_path = str(self.folder / SOCKET_NAME)
         length = len(os.fsencode(self.socket_path))
         if length > SOCKET_PATH_LIMIT:

@@ -18,19 +18,24 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.sta
 
 LAYERS = [
     {"cli"},
-    {"bike", "config", "resolve", "preview"},
+    {"bike", "resolve", "preview"},
     {"consumer", "dispatcher"},
     {"recovery", "order", "registrar", "registry", "watch"},
     {"ending", "loop", "connection"},
     {"scripts", "patience", "schedule", "embedded"},
-    {"script", "cron"},
+    {"script", "cron", "arguments"},
+    {"url"},
+    {"config"},
     {"wire", "steps"},
-    {"keys", "waiting", "worker", "timefile", "schedulefile", "recurrence", "server_process"},
-    {"errors", "trouble", "zones", "nonces", "filelock", "unix_socket"},
+    {"keys", "waiting", "worker", "timefile", "schedulefile", "recurrence", "server_process", "conffile"},
+    {"sentinels"},
+    {"tls"},
+    {"errors", "secret", "trouble", "zones", "nonces", "filelock", "unix_socket"},
 ]
 """From top to bottom: a module imports from lower layers only."""
 
 USE_REDIS = {
+    "arguments",
     "config",
     "connection",
     "embedded",
@@ -39,6 +44,8 @@ USE_REDIS = {
     "registry",
     "script",
     "scripts",
+    "sentinels",
+    "tls",
     "unix_socket",
     "waiting",
     "watch",
