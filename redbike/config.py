@@ -20,8 +20,9 @@ import redis
 
 from redbike.conffile import sections_of
 from redbike.errors import ConfigError
+from redbike.plainlog import plain
 
-_log = logging.getLogger("redbike")
+_log = plain(logging.getLogger("redbike"))
 
 _OURS = "redbike"
 _REDIS = "redbike-redis"

@@ -17,6 +17,7 @@ from typing import IO
 
 from redbike.errors import ConfigError, ServerError
 from redbike.filelock import FileLock
+from redbike.plainlog import plain
 
 LOG_NAME = "server.log"
 PID_NAME = "server.pid"
@@ -33,7 +34,7 @@ LOADING_TIMEOUT_S = 60.0
 LOADING_TOLD_AFTER_S = 1.0
 """Each start loads something; only who waits for long is told."""
 
-_log = logging.getLogger("redbike")
+_log = plain(logging.getLogger("redbike"))
 
 
 class State(Enum):
