@@ -45,6 +45,8 @@ def completed(settings: object) -> dict[str, Any]:
             raise ConfigError(
                 f"{name}: holds @ or /; a URL goes into url, a user into username, a password into password"
             )
+    if given.get("credential_provider") and (given.get("username") or given.get("password")):
+        raise ConfigError("credential_provider: gives user and password itself; leave username and password out")
     _complete_timeouts(given)
     if given.get("ssl"):
         wanted = given.get("ssl_cert_reqs", "required")
@@ -53,8 +55,14 @@ def completed(settings: object) -> dict[str, Any]:
         if wanted not in (None, "none", ssl.CERT_NONE):
             given.setdefault("ssl_check_hostname", True)
         check_files(given)
-    given.update((name, hidden(given[name])) for name in _SECRETS if name in given)
+    given.update((name, _secret(name, given[name])) for name in _SECRETS if name in given)
     return given
+
+
+def _secret(name: str, value: object) -> object:
+    if value is not None and not isinstance(value, str | bytes | int):
+        raise ConfigError(f"{name}: a text is needed, not {type(value).__name__}")
+    return hidden(str(value) if isinstance(value, int) else value)
 
 
 def _of_pool(pool: object) -> dict[str, Any]:

@@ -27,16 +27,19 @@ class _PlainPortCheck(redis.SSLConnection):
     def _connect(self) -> Any:
         # To a plain port, the beginning of a handshake is half a line: it waits for the rest, and so do we.
         connect: Callable[[], Any] = super()._connect
-        whole_s = self.socket_connect_timeout
-        self.socket_connect_timeout = _FIRST_LOOK_S if whole_s is None else min(whole_s, _FIRST_LOOK_S)
+        limits_s = self.socket_connect_timeout, self.socket_timeout  # of the way there, and of the handshake
+        shorter_s = [min(limit_s or _FIRST_LOOK_S, _FIRST_LOOK_S) for limit_s in limits_s]
         try:
-            return connect()
+            self.socket_connect_timeout, self.socket_timeout = shorter_s
+            opened = connect()
+            opened.settimeout(limits_s[1])
+            return opened
         except (TimeoutError, redis.TimeoutError):
             refuse_plain_port(self.host, self.port)
-            if self.socket_connect_timeout == whole_s:
+            if tuple(shorter_s) == limits_s:
                 raise
         finally:
-            self.socket_connect_timeout = whole_s
+            self.socket_connect_timeout, self.socket_timeout = limits_s
         return connect()
 
 
