@@ -53,7 +53,9 @@ class EmbeddedServer:
         try:
             self.folder = Path(folder).expanduser().absolute()
         except (RuntimeError, OSError) as error:
-            raise ConfigError(f"embedded server: the folder {folder}: {error}; name the folder without ~") from None
+            raise ConfigError(
+                f"embedded server: the folder {folder}: {str(error).rstrip('.')}; name the folder without ~"
+            ) from None
         self.socket_path = str(self.folder / SOCKET_NAME)
         length = len(os.fsencode(self.socket_path))
         if length > SOCKET_PATH_LIMIT:

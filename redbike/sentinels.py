@@ -68,7 +68,7 @@ class PlainSentinel(Sentinel):
 
 
 def _fault(error: redis.RedisError, password: object) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, redis.AuthenticationError) or "NOAUTH" in text:
         if password:
             return "takes neither sentinel_username nor sentinel_password as they are set"
