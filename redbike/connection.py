@@ -161,7 +161,7 @@ def _sentinel(ours: dict[str, Any], given: dict[str, Any]) -> redis.Redis:
     own = {key: value for key, value in given.items() if key.startswith(_SHARED_WITH_SENTINELS)}
     own.update(username=ours.get("sentinel_username"), password=ours.get("sentinel_password"))
     own.update(retry=given["retry"], protocol=given["protocol"])
-    sentinel: Any = PlainSentinel(addresses(ours["sentinels"]), own)
+    sentinel: Any = PlainSentinel(addresses("sentinels", ours["sentinels"]), own)
     client: redis.Redis = sentinel.master_for(name, **given)
     for one in (client, *sentinel.sentinels):
         _put_ours(one)

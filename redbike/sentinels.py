@@ -13,18 +13,18 @@ from redbike.errors import ConfigError
 from redbike.tls import PlainPort
 
 
-def addresses(text: str) -> list[tuple[str, int]]:
-    """Return host and port of each HOST:PORT of the text."""
+def addresses(setting: str, text: str) -> list[tuple[str, int]]:
+    """Return host and port of each HOST:PORT in the text of this setting."""
     found = []
     for word in text.replace(",", " ").split():
         host, _, port = word.rpartition(":")
         if "@" in word or "/" in word:  # not quoted back: it could hold a password
-            raise ConfigError("sentinels: write HOST:PORT; user and password go into sentinel_username and _password")
+            raise ConfigError(f"{setting}: write HOST:PORT; a user and a password have settings of their own")
         if not host or not port.isdecimal():
-            raise ConfigError(f"sentinels: {word!r} is not HOST:PORT")
+            raise ConfigError(f"{setting}: {word!r} is not HOST:PORT")
         found.append((host.strip("[]"), int(port)))
     if not found:
-        raise ConfigError("sentinels: none is given; write HOST:PORT, parted by blanks")
+        raise ConfigError(f"{setting}: none is given; write HOST:PORT, parted by blanks")
     return found
 
 

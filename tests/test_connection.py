@@ -226,7 +226,7 @@ def test_a_url_that_makes_no_sense(url: object, said: str) -> None:
         ([("port", 1)], "a dict of arguments of redis.Redis is needed, not list"),
         ({"connection_pool": "x"}, "connection_pool: a redis.ConnectionPool is needed, not str"),
         ({"host": "redis://h"}, "host: holds @ or /; a URL goes into url"),
-        ({"sentinels": "u:p@h:1", "service_name": "x"}, "sentinels: write HOST:PORT; user and password go into"),
+        ({"sentinels": "u:p@h:1", "service_name": "x"}, "sentinels: write HOST:PORT; a user and a password"),
         ({"ssl": True, "ssl_cert_reqs": "perhaps"}, "ssl_cert_reqs: 'perhaps' is none of"),
     ],
 )
