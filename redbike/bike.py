@@ -20,15 +20,17 @@ from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.nonces import Nonces
 from redbike.patience import Attempt, Patience, T, repeats_within_s
+from redbike.plainlog import plain
 from redbike.recovery import Recovery
 from redbike.registrar import Registrar
 from redbike.registry import Registry, Told
 from redbike.schedule import Plan, read
-from redbike.schedulefile import read_rows
+from redbike.schedulefile import opened
 from redbike.scripts import Scripts
 from redbike.steps import Placement, encode
 from redbike.timefile import TimeFile
 from redbike.trouble import Troubles
+from redbike.uncopied import Uncopied
 from redbike.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, Bells, Nap, WakeCalls, longest_wait_s
 from redbike.watch import Watch
 from redbike.worker import Worker
@@ -49,7 +51,7 @@ class StopEvent(Protocol):
     def is_set(self) -> bool: ...
 
 
-class Redbike:
+class Redbike(Uncopied):
     """The scheduler on one prefix of one Redis.
 
     Threads may share an object for everything but `dispatch`, `work` and `consumer`, which are for one thread each.
@@ -84,6 +86,7 @@ class Redbike:
         self.prefix = prefix or DEFAULT_PREFIX
         self.timefile = str(timefile or DEFAULT_TIMEFILE)
         self.log = log or logging.getLogger("redbike")
+        self._log = plain(self.log)
         self.stop_event = stop_event
         self.default_timeout = default_timeout
         if not is_number(default_timeout) or not 0 < default_timeout <= LONGEST_TIMEOUT_S:
@@ -103,12 +106,12 @@ class Redbike:
         self._policy = Policy.of(on_timeout, on_error, retries)
         self._watches = self._policy.on_timeout is not OnFailure.DROP
         self._guard = Guard(self._keys, worker, self.queue_for)
-        self._endings = Endings(self._guard.queue_key_for, self._policy, self.log)
+        self._endings = Endings(self._guard.queue_key_for, self._policy, self._log)
         self._scripts = self._make_scripts()
-        self._timefile = TimeFile(self.timefile, self.log)
-        self._patience = Patience(self._link.where, self.log, self.nap, self._link.forget_idle)
-        self._troubles = Troubles(self.log)
-        self._registrar = Registrar(self._scripts, Nonces(), self._keys, worker, self.queue_for, self.log)
+        self._timefile = TimeFile(self.timefile, self._log)
+        self._patience = Patience(self._link.where, self._log, self.nap, self._link.forget_idle)
+        self._troubles = Troubles(self._log)
+        self._registrar = Registrar(self._scripts, Nonces(), self._keys, worker, self.queue_for, self._log)
         self._registry = Registry(self.redis, self._keys, self._troubles)
         self._server_checked = False
         may_sleep = stop_event is None or getattr(stop_event, "ends_naps", False)
@@ -120,7 +123,7 @@ class Redbike:
             troubles=self._troubles,
             longest_wait_s=longest_wait_s(timeout_s),
             longest_sleep_s=longest_wait_s(timeout_s, LONGEST_SLEEP_S if may_sleep else LONGEST_WAIT_S),
-            log=self.log,
+            log=self._log,
         )
         self.consumer = Consumer(
             scripts=self._make_scripts(),
@@ -213,13 +216,18 @@ class Redbike:
         whole: ScheduleFileError names the line, and nothing of it is set.
         """
         reference = self._reference(after)
-        placements = []
-        for row in read_rows(csvfilename):
-            try:
-                placements.append(self._registrar.planned(row.jobid, row.schedule, lambda: reference)[1])
-            except JobIdError as error:
-                raise ScheduleFileError(f"{csvfilename}:{row.line}: {error}; nothing of the file was set") from error
-        self._registrar.place_all(placements, self._briefly)
+        with opened(csvfilename) as file:
+            for row in file.rows():
+                try:
+                    self._registrar.check(row.jobid)
+                except JobIdError as error:
+                    raise ScheduleFileError(
+                        f"{csvfilename}:{row.line}: {error}; nothing of the file was set"
+                    ) from error
+            # Read once more, piece by piece: plans of a million rows would take half a gigabyte.
+            rows = file.rows()
+            placements = (self._registrar.planned(row.jobid, row.schedule, lambda: reference)[1] for row in rows)
+            self._registrar.place_all(placements, self._briefly)
 
     def dispatch(self, after: float | None = None, csvfilename: str | Path | None = None) -> None:
         """Load the CSV, then move due jobs from the timeline into their queues until halted.
@@ -241,7 +249,7 @@ class Redbike:
             queue_key_for=self._guard.queue_key_for,
             wake_calls=wake_calls,
             timefile=self._timefile,
-            recovery=Recovery(scripts, self._endings, self._troubles, self.log) if self._watches else None,
+            recovery=Recovery(scripts, self._endings, self._troubles, self._log) if self._watches else None,
             watch=Watch(scripts, self.redis, self._keys, self.queue_names()),
             loop=self._loop,
         ).run(first_now)
@@ -332,7 +340,7 @@ class Redbike:
 
     def _briefly(self, attempt: Attempt[T]) -> T:
         if not self._server_checked:
-            self._patience.try_briefly(lambda _: check_server(self._link, self.prefix, self.log))
+            self._patience.try_briefly(lambda _: check_server(self._link, self.prefix, self._log))
             self._server_checked = True
         return self._patience.try_briefly(attempt)
 

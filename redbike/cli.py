@@ -1,4 +1,32 @@
-"""Redbike, a simple, flexible scheduler for pools of distributed workers on Redis.
+"""The command `redbike`: its usage, its commands, and what becomes of their errors and of signals."""
+
+import errno
+import json
+import logging
+import math
+import os
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from types import FrameType
+from typing import Any, TextIO
+
+import docopt
+
+from redbike import config, resolve
+from redbike.bike import Redbike
+from redbike.errors import RedbikeError, WorkerError
+from redbike.plainlog import PlainFormatter, printable
+from redbike.preview import MOST_RUNS, next_runs
+from redbike.schedule import Step
+from redbike.schedulefile import write_rows
+from redbike.worker import RoundRobin, Worker
+
+USAGE = """Redbike, a simple, flexible scheduler for pools of distributed workers on Redis.
 
 Usage:
   redbike [--config=<CONF>] set <JOBID> <SCHEDULE> [--after=<TIMESTAMP>]
@@ -36,31 +64,7 @@ Options:
   -h, --help                                    Show this text.
   --version                                     Show the version.
 """
-
-import errno
-import json
-import logging
-import math
-import os
-import re
-import shlex
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
-from types import FrameType
-from typing import Any, TextIO
-
-import docopt
-
-from redbike import config, resolve
-from redbike.bike import Redbike
-from redbike.errors import RedbikeError, WorkerError
-from redbike.preview import MOST_RUNS, next_runs
-from redbike.schedule import Step
-from redbike.schedulefile import write_rows
-from redbike.worker import RoundRobin, Worker
+"""For docopt. No docstring: `python -OO` takes these away."""
 
 _OUTPUT_ERRORS = {
     *(errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.ENXIO, errno.ESTALE),
@@ -95,7 +99,7 @@ class StopFlag:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     try:
-        arguments: Arguments = docopt.docopt(__doc__, argv, version=version("redbike"))
+        arguments: Arguments = docopt.docopt(USAGE, argv, version=version("redbike"))
     except SystemExit as end:
         # Help and version say what they have to say on stdout; a misuse is one line and the usage on stderr.
         if end.code is None:
@@ -105,14 +109,16 @@ def main(argv: list[str] | None = None) -> int:
         usage = str(end.code)[str(end.code).find("Usage:") :]
         print(f"redbike: {fault}\n{usage}", file=sys.stderr)
         return 1
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     _speak_any_bytes(sys.stdout)
     try:
         command = next(name for name in COMMANDS if arguments[name])
         COMMANDS[command](arguments)
         sys.stdout.flush()
     except RedbikeError as error:
-        print(f"redbike: {error}", file=sys.stderr)
+        print(f"redbike: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -166,7 +172,7 @@ def do_schedules(arguments: Arguments) -> None:
 
 def do_tell(arguments: Arguments) -> None:
     with _bike(arguments) as bike:
-        print(json.dumps(bike.tell(arguments["<JOBID>"]), indent=2, ensure_ascii=False))
+        print(json.dumps(bike.tell(arguments["<JOBID>"]), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def do_control(arguments: Arguments) -> None:
@@ -191,7 +197,7 @@ def do_next(arguments: Arguments) -> None:
     for line in preview.lines():
         print(line)
     for warning in preview.warnings:
-        print(f"redbike: {warning}", file=sys.stderr)
+        print(f"redbike: {printable(warning)}", file=sys.stderr)
 
 
 COMMANDS: dict[str, Callable[[Arguments], None]] = {

@@ -8,10 +8,9 @@ import configparser
 import difflib
 import functools
 import inspect
-import io
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
@@ -19,9 +18,11 @@ from typing import Any, Union, get_args, get_origin
 
 import redis
 
+from redbike.conffile import sections_of
 from redbike.errors import ConfigError
+from redbike.plainlog import plain
 
-_log = logging.getLogger("redbike")
+_log = plain(logging.getLogger("redbike"))
 
 _OURS = "redbike"
 _REDIS = "redbike-redis"
@@ -171,7 +172,7 @@ def load(path: str | Path) -> Config:
     [redbike-redis] they are an error, because a connection other than the one asked for does harm.
     Raises ConfigError, one line that names the file and the section and setting, or the line.
     """
-    sections = _parse(path)
+    sections = sections_of(path, (_OURS, _REDIS))
     if _OURS not in sections:
         raise ConfigError(f"{path}: has no section [{_OURS}]; add that line above the settings")
     ours = _read_ours(f"{path}, [{_OURS}]", sections[_OURS])
@@ -190,22 +191,28 @@ def _read_ours(where: str, texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_redis(where: str, texts: Mapping[str, str]) -> dict[str, object]:
-    arguments = inspect.signature(redis.Redis).parameters
-    settings = dict(REDIS_SETTINGS)
-    settings.update((name, setting) for name in arguments if (setting := _setting_of(arguments[name])))
-    values = {}
-    for key, text in texts.items():
-        if key in settings:
-            values[key] = _read(f"{where} {key}", settings[key], text)
-        elif key in arguments:
-            raise ConfigError(
-                f"{where} {key}: takes an object, which a file cannot hold; remove the line, or give it "
-                "in a program of your own with Redbike(redis_config=...)"
-            )
-        else:
-            raise ConfigError(f"{where} {key}: {_unknown(key, settings)}")
+    values = {key: read_argument(f"{where} {key}", key, text, REDIS_SETTINGS) for key, text in texts.items()}
     _refuse_contradictions(where, [key for key, value in values.items() if value is not False])
     return values
+
+
+def read_argument(where: str, name: str, text: str, ours: Mapping[str, Setting] | None = None) -> object:
+    """Return the value of an argument of redis.Redis, or of one of these settings of ours, from its text."""
+    known = {**(ours or {}), **_redis_settings()}
+    if name in known:
+        return _read(where, known[name], text)
+    if name in inspect.signature(redis.Redis).parameters:
+        raise ConfigError(
+            f"{where}: takes an object, which a text cannot hold; remove it, or give it in a program of your own"
+            " with Redbike(redis_config=...)"
+        )
+    raise ConfigError(f"{where}: {_unknown(name, known)}")
+
+
+@functools.cache
+def _redis_settings() -> Mapping[str, Setting]:
+    arguments = inspect.signature(redis.Redis).parameters
+    return {name: setting for name in arguments if (setting := _setting_of(arguments[name]))}
 
 
 def _setting_of(argument: inspect.Parameter) -> Setting | None:
@@ -242,58 +249,3 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     end = f"; did you mean {near[0]}?" if near else "."
     return f"is unknown{end} Known are {', '.join(near + [k for k in known if k not in near])}"
-
-
-class _Parser(configparser.RawConfigParser):
-    """The dialect: no interpolation, no comment behind a value, a value ends at a blank line, `-` is `_`."""
-
-    def __init__(self) -> None:
-        super().__init__(empty_lines_in_values=False)
-
-    def optionxform(self, optionstr: str) -> str:
-        return optionstr.lower().replace("-", "_")
-
-
-def _parse(path: str | Path) -> dict[str, dict[str, str]]:
-    """Our sections, with the text of each setting. Errors never quote a line, which may hold a password."""
-    parser = _Parser()
-    try:
-        parser.read_file(_own_lines(_read_text(path)))
-    except configparser.MissingSectionHeaderError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: stands above the first [section]; move it under one") from None
-    except configparser.DuplicateSectionError as error:
-        raise ConfigError(
-            f"{path}, line {error.lineno}: the section [{error.section}] is there twice; make them one"
-        ) from None
-    except configparser.DuplicateOptionError as error:
-        raise ConfigError(
-            f"{path}, line {error.lineno}: {error.option} is there twice in [{error.section}]; remove one"
-        ) from None
-    except configparser.ParsingError as error:
-        lineno, _ = error.errors[0]
-        raise ConfigError(f"{path}, line {lineno}: is no setting; write name: value") from None
-    return {section: dict(parser[section]) for section in parser.sections()}
-
-
-def _own_lines(text: str) -> Iterator[str]:
-    """All lines, those of other sections blank: they may be [DEFAULT], or in another program's dialect."""
-    own = True
-    for line in io.StringIO(text):
-        if header := re.match(r"\[(.+)\]", line):
-            own = header[1] in (_OURS, _REDIS)
-        yield line if own else "\n"
-
-
-def _read_text(path: str | Path) -> str:
-    try:
-        content = Path(path).read_bytes()
-        return content.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: there is no such file; make it from redbike.conf.example, or name another with --config"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a readable file with --config") from None
-    except UnicodeDecodeError as error:
-        lineno = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {lineno}: is not text in UTF-8; save the file as UTF-8") from None

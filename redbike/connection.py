@@ -14,10 +14,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
-from redis.sentinel import Sentinel
 
+from redbike.arguments import completed
 from redbike.embedded import EmbeddedServer
 from redbike.errors import ConfigError, ServerError
+from redbike.sentinels import PlainSentinel, addresses
+from redbike.tls import CHECKED, PlainPort, refuse_plain_port
 from redbike.unix_socket import SocketConnection
 from redbike.wire import Wires
 
@@ -26,6 +28,7 @@ FEWEST_CONNECTIONS = 4
 
 OUR_SETTINGS = frozenset(
     {"embedded", "url", "sentinels", "service_name", "sentinel_username", "sentinel_password", "cluster"}
+    | {"connection_pool"}
 )
 """What settings may hold beside the arguments of redis.Redis."""
 
@@ -44,7 +47,7 @@ class Link:
 
     def __init__(self, settings: Mapping[str, object] | None) -> None:
         """Connects to nothing yet, but for a Cluster. `settings`: arguments of redis.Redis and `OUR_SETTINGS`."""
-        given: dict[str, Any] = {"protocol": 2, **(settings or {})}
+        given = completed(settings)
         most = given.get("max_connections")
         if isinstance(most, int) and most < FEWEST_CONNECTIONS:
             raise ConfigError(
@@ -62,7 +65,7 @@ class Link:
         self.where = _where(ours, given)
         try:
             self.client = self._make(ours, given)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, redis.RedisError) as error:
             raise ConfigError(f"redis_config: {error}") from error
         pool = None if self.is_cluster else self.client.connection_pool
         known = self.client.get_connection_kwargs() if pool is None else pool.connection_kwargs
@@ -75,13 +78,11 @@ class Link:
             self.where = self._server.socket_path
             return self._server.client(**given)
         if self.is_cluster:
-            return _cluster(ours, given, self.where)
+            return _cluster(given, self.where)
         if "sentinels" in ours:
             return _sentinel(ours, given)
-        client = redis.Redis.from_url(ours["url"], **given) if "url" in ours else redis.Redis(**given)
-        pool = client.connection_pool
-        if pool.connection_class is redis.UnixDomainSocketConnection:
-            pool.connection_class = SocketConnection
+        client = redis.Redis(**given)
+        _put_ours(client, ours.get("connection_pool"))
         return client
 
     def wires(self) -> Wires:
@@ -118,14 +119,37 @@ class Link:
             self._server.leave()
 
 
-def _cluster(ours: dict[str, Any], given: dict[str, Any], where: str) -> redis.Redis:
+def _put_ours(client: redis.Redis, users: redis.ConnectionPool | None = None) -> None:
+    """Have the pool make our connections in place of redis-py's, and those of a class that a user's pool has."""
+    pool = client.connection_pool
+    ours = {redis.UnixDomainSocketConnection: SocketConnection, **CHECKED}
+    wanted = pool.connection_class
+    if users is not None and users.connection_class not in (redis.Connection, redis.SSLConnection):
+        wanted = users.connection_class
+    pool.connection_class = ours.get(wanted, wanted)
+
+
+def _cluster(given: dict[str, Any], where: str) -> redis.Redis:
     arguments = inspect.signature(RedisCluster.__init__).parameters
     if "cluster_error_retry_attempts" in arguments and arguments["retry"].default is not None:
         given["cluster_error_retry_attempts"] = 0
+    if given.get("ssl_check_hostname") and "ssl_check_hostname" not in redis.cluster.REDIS_ALLOWED_KEYS:
+        raise ConfigError(
+            f"cluster: redis-py {redis.__version__} checks no host names of a Cluster by TLS: install a newer one, or"
+            " set ssl_check_hostname to no"
+        )
+    if given.pop("db", 0):
+        raise ConfigError(f"db: the Cluster at {where} has one database, number 0; leave the number out")
     try:
-        client: Any = RedisCluster(url=ours["url"], **given) if "url" in ours else RedisCluster(**given)
+        client: Any = RedisCluster(**given)
     except (redis.RedisError, redis.exceptions.RedisClusterException) as error:
-        raise ServerError(f"Redis Cluster at {where} is out of reach: {error}") from error
+        reason: Exception = error
+        if given.get("ssl"):
+            try:
+                refuse_plain_port(given.get("host", "localhost"), given.get("port", 6379))
+            except PlainPort as plain:
+                reason = plain
+        raise ServerError(f"Redis Cluster at {where} is out of reach: {reason}") from error
     # It has every method that we use of redis.Redis, and shares no base class with it.
     return client  # type: ignore[no-any-return]
 
@@ -135,31 +159,21 @@ def _sentinel(ours: dict[str, Any], given: dict[str, Any]) -> redis.Redis:
     if not name:
         raise ConfigError("sentinels: service-name is needed too, the name of the primary that the Sentinels watch")
     own = {key: value for key, value in given.items() if key.startswith(_SHARED_WITH_SENTINELS)}
-    own.update(username=ours.get("sentinel_username"), password=ours.get("sentinel_password"), retry=given["retry"])
-    sentinel = Sentinel(_addresses(ours["sentinels"]), sentinel_kwargs=own)
+    own.update(username=ours.get("sentinel_username"), password=ours.get("sentinel_password"))
+    own.update(retry=given["retry"], protocol=given["protocol"])
+    sentinel: Any = PlainSentinel(addresses("sentinels", ours["sentinels"]), own)
     client: redis.Redis = sentinel.master_for(name, **given)
+    for one in (client, *sentinel.sentinels):
+        _put_ours(one)
     return client
 
 
-def _addresses(text: str) -> list[tuple[str, int]]:
-    addresses = []
-    for word in text.replace(",", " ").split():
-        host, _, port = word.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ConfigError(f"sentinels: {word!r} is not HOST:PORT")
-        addresses.append((host.strip("[]"), int(port)))
-    if not addresses:
-        raise ConfigError("sentinels: none is given; write HOST:PORT, parted by blanks")
-    return addresses
-
-
 def _where(ours: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """The server's address for messages; of a URL without what stands before the host, for that may be a password."""
+    """The server's address for messages. The URL has lost its user, password and options already."""
     if "sentinels" in ours:
-        return f"{ours.get('service_name')} (by the Sentinels {ours['sentinels']})"
+        return f"{ours.get('service_name')} (by the Sentinels {' '.join(str(ours['sentinels']).split())})"
     if "url" in ours:
-        scheme, _, rest = str(ours["url"]).partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+        return str(ours["url"])
     return given.get("unix_socket_path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
 
 

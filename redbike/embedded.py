@@ -20,6 +20,7 @@ import redis
 
 from redbike.errors import ConfigError, RedbikeError, ServerError
 from redbike.filelock import FileLock
+from redbike.plainlog import plain
 from redbike.server_process import POLL_S, STOP_TIMEOUT_S, ServerProcess, State, folder_errors, state_of
 from redbike.unix_socket import SocketConnection
 
@@ -31,7 +32,7 @@ SOCKET_PATH_LIMIT = 103 if sys.platform == "darwin" else 107
 JOIN_TIMEOUT_S = STOP_TIMEOUT_S + 5.0
 """Longer than a shutdown may take, which is what a joiner may have to wait for."""
 
-_log = logging.getLogger("redbike")
+_log = plain(logging.getLogger("redbike"))
 
 
 class EmbeddedServer:
@@ -49,7 +50,12 @@ class EmbeddedServer:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser().absolute()
+        try:
+            self.folder = Path(folder).expanduser().absolute()
+        except (RuntimeError, OSError) as error:
+            raise ConfigError(
+                f"embedded server: the folder {folder}: {str(error).rstrip('.')}; name the folder without ~"
+            ) from None
         self.socket_path = str(self.folder / SOCKET_NAME)
         length = len(os.fsencode(self.socket_path))
         if length > SOCKET_PATH_LIMIT:

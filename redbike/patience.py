@@ -14,6 +14,7 @@ from typing import TypeVar
 import redis
 
 from redbike.errors import ServerError
+from redbike.tls import PlainPort
 from redbike.waiting import Nap, pause
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ def describe(error: Exception, where: str) -> str:
         return f"Redis at {where} is a read-only replica: name its primary in [redbike-redis] ({text})"
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return f"Redis at {where} is still loading its data"
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | PlainPort):
         return f"Redis at {where} is out of reach: {text}"
     return f"Redis at {where} answers with an error: {text}"
 

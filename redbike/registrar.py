@@ -54,6 +54,10 @@ class Registrar:
         once = plan.registered == "STOP" and plan.step is not Step.STOP
         return plan, Placement(jobid, queue_key, plan.registered, plan.step, plan.due_at, once)
 
+    def check(self, jobid: str) -> None:
+        """Raise JobIdError for an id that cannot be registered."""
+        self._checked_queue_key(jobid)
+
     def by_hand(self, jobid: str) -> Placement:
         """How a job is placed that runs once, whatever its schedule."""
         return Placement(jobid, self._checked_queue_key(jobid), None, Step.QUEUE, once=True)
@@ -73,7 +77,7 @@ class Registrar:
         Where a key of a wrong type keeps some of them out, the others are placed all the same, and then ServerError
         names the first of these.
         """
-        refused: list[ServerError] = []
+        refused: ServerError | None = None
         for batch in _batches(placements):
             try:
                 self._place_many(batch, call)
@@ -84,9 +88,9 @@ class Registrar:
                         self.place(placement, call)
                     except ServerError as refusal:
                         _raise_unless_spoiled(refusal)
-                        refused.append(ServerError(f"job {placement.jobid!r} is not set: {refusal}"))
+                        refused = refused or ServerError(f"job {placement.jobid!r} is not set: {refusal}")
         if refused:
-            raise refused[0]
+            raise refused
 
     def unset(self, jobid: str, queue_key: str, call: "Call") -> None:
         """Have a job forgotten."""

@@ -3,8 +3,10 @@
 Changes nothing, but for `flush`, which removes it all. What cannot be read is reported and passed over.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol, TypedDict, TypeVar
 
 import redis
@@ -53,10 +55,16 @@ class Registry:
         status, due_at, schedule, working = pipeline.execute()
         return {
             "status": None if status is None else decode(status),
-            "next_run": None if due_at is None else _whole(due_at),
+            "next_run": self._next_run(jobid, due_at),
             "schedule": None if schedule is None else decode(schedule),
             "working": bool(working),
         }
+
+    def _next_run(self, jobid: str, due_at: float | None) -> float | None:
+        if due_at is None or math.isfinite(due_at):
+            return None if due_at is None else _whole(due_at)
+        self._troubles.report(f"job {jobid!r}", f"stands on the timeline at {due_at}, which is no Unix time")
+        return None
 
     def schedules(self, call: Call) -> Iterator[tuple[str, str]]:
         """Job id and schedule text of every registered job."""
@@ -100,30 +108,49 @@ class Registry:
         """
         keys = self._keys
         queues = {keys.queue(name) for name in queue_names}
-        tags: set[bytes] = set()
-        for jobid in set(self._jobids()):
-            try:
-                queue_key = queue_key_for(decode(jobid))
-            except Exception:
-                continue  # a job that no queue can be told for was never in one
-            queues.add(queue_key)
-            tags.add(encode(keys.tag(queue_key, decode(jobid))))
+        deleted = 0
+        # Piece by piece, and first what only these jobs and queues lead to: a flush that is cut short can be repeated.
+        for page in _pages(self._jobids()):
+            tags = []
+            for jobid in page:
+                try:
+                    queue_key = queue_key_for(decode(jobid))
+                except Exception:
+                    continue  # a job that no queue can be told for was never in one
+                queues.add(queue_key)
+                tags.append(encode(keys.tag(queue_key, decode(jobid))))
+            deleted += self._delete(tags)
         for queue_key in queues:
-            if self._client.type(queue_key) == b"list":
-                queued = _bytes(self._client.lrange(queue_key, 0, -1))
-                tags.update(encode(keys.tag(queue_key, decode(jobid))) for jobid in queued)
-        is_index = self._client.type(keys.running) == b"zset"
-        for entry in _bytes(self._client.zrange(keys.running, 0, -1)) if is_index else []:
-            _tag, _, place = entry.partition(b"\n")
-            queue, _, jobid = place.partition(b"\n")
-            if queue.startswith(encode(keys.queue(""))):
-                tags.add(encode(keys.tag(decode(queue), decode(jobid))))
-        found: list[bytes | str] = [keys.schedules, keys.statuses, keys.timeline, keys.control, *tags]
-        found += (keys.running, keys.retries, keys.extra, keys.holes)
+            for page in _pages(self._queued(queue_key)):
+                deleted += self._delete(encode(keys.tag(queue_key, decode(jobid))) for jobid in page)
+        for page in _pages(self._running_tags()):
+            deleted += self._delete(page)
+        for page in _pages(self._client.scan_iter(match=keys.memo_pattern(), count=_PAGE)):
+            deleted += self._delete(page)
         for queue_key in queues:
-            found += (queue_key, keys.members(queue_key), keys.bell(queue_key), keys.watch(queue_key))
-        found += self._client.scan_iter(match=keys.memo_pattern(), count=_PAGE)
-        return sum(self._client.unlink(*found[at : at + _PAGE]) for at in range(0, len(found), _PAGE))
+            deleted += self._delete((queue_key, keys.members(queue_key), keys.bell(queue_key), keys.watch(queue_key)))
+        return deleted + self._delete(keys.common())
+
+    def _delete(self, keys: Iterable[str | bytes]) -> int:
+        those = list(keys)
+        return int(self._client.unlink(*those)) if those else 0
+
+    def _queued(self, queue_key: str) -> Iterator[bytes]:
+        if self._client.type(queue_key) == b"list":
+            first = 0
+            # From the left: a worker that takes jobs on the right has us overlook none.
+            while page := _bytes(self._client.lrange(queue_key, first, first + _PAGE - 1)):
+                yield from page
+                first += _PAGE
+
+    def _running_tags(self) -> Iterator[bytes]:
+        keys = self._keys
+        if self._client.type(keys.running) == b"zset":
+            for entry, _ in self._client.zscan_iter(keys.running, count=_PAGE):
+                _tag, _, place = entry.partition(b"\n")
+                queue, _, jobid = place.partition(b"\n")
+                if queue.startswith(encode(keys.queue(""))):
+                    yield encode(keys.tag(decode(queue), decode(jobid)))
 
     def _jobids(self) -> Iterator[bytes]:
         # A key that somebody made with a wrong type holds no jobs, and is still to be deleted.
@@ -145,6 +172,12 @@ class Registry:
     def _page(self, key: str, cursor: int, _repeated: bool) -> tuple[int, dict[bytes, bytes]]:
         page: Any = self._client.hscan(key, cursor, count=_PAGE)
         return page[0], page[1]
+
+
+def _pages(items: Iterable[bytes]) -> Iterator[list[bytes]]:
+    those = iter(items)
+    while page := list(islice(those, _PAGE)):
+        yield page
 
 
 def _event_and_time(status: bytes) -> tuple[str, int] | None:

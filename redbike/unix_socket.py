@@ -13,6 +13,8 @@ class SocketConnection(redis.UnixDomainSocketConnection):
     port = None
 
     def __init__(self, **kwargs: Any) -> None:
+        # redis-py 7 turns these on with protocol 3, and then misses the host that a unix socket has not.
+        kwargs = {name: value for name, value in kwargs.items() if not name.startswith("maint_notifications_")}
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         if "socket_timeout" in kwargs:  # which redis-py 5.0 loses, and would then wait for ever
             self.socket_timeout = kwargs["socket_timeout"]

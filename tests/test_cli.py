@@ -92,7 +92,7 @@ def silent_root() -> Iterator[None]:
 
 
 def parsed(*arguments: str) -> dict[str, object]:
-    found: dict[str, object] = docopt.docopt(cli.__doc__ or "", list(arguments))
+    found: dict[str, object] = docopt.docopt(cli.USAGE, list(arguments))
     return {name: value for name, value in found.items() if value not in (None, False)}
 
 

@@ -280,8 +280,8 @@ def test_bad_value_in_redbike(line: str, reason: str) -> None:
         *(
             (
                 f"{name}: x",
-                f"{name}: takes an object, which a file cannot hold; remove the line, or give it "
-                "in a program of your own with Redbike(redis_config=...)",
+                f"{name}: takes an object, which a text cannot hold; remove it, or give it in a program "
+                "of your own with Redbike(redis_config=...)",
             )
             for name in (
                 "connection_pool",
@@ -356,7 +356,22 @@ def test_unknown_argument_is_an_error() -> None:
     ("text", "where_and_why"),
     [
         ("", ": has no section [redbike]; add that line above the settings"),
-        ("[redbikes]\nprefix: a\n", ": has no section [redbike]; add that line above the settings"),
+        ("[bike]\nprefix: a\n", ": has no section [redbike]; add that line above the settings"),
+        *(
+            (
+                f"[redbike]\n[{wrong}]\nport: 1\n",
+                f", line 2: the section [{wrong}] is unknown; did you mean [{meant}]? (Choose a less similar name for a"
+                " section of another program.)",
+            )
+            for wrong, meant in (
+                ("redbike-reds", "redbike-redis"),
+                ("redbike_redis", "redbike-redis"),
+                ("Redbike-Redis", "redbike-redis"),
+                (" redbike-redis ", "redbike-redis"),
+                ("redbikes", "redbike"),
+                ("readbike", "redbike"),
+            )
+        ),
         ("[redbike-redis]\n", ": has no section [redbike]; add that line above the settings"),
         ("# a\nprefix: a\n", ", line 2: stands above the first [section]; move it under one"),
         ("[redbike\nprefix: a\n", ", line 1: stands above the first [section]; move it under one"),

@@ -19,7 +19,7 @@ from state import state
 from redbike import Redbike
 from redbike.cli import main
 from redbike.errors import ScheduleFileError, ServerError, TimeFileError
-from redbike.schedulefile import read_rows
+from redbike.schedulefile import opened
 
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
 DAILY = "RRULE:FREQ=DAILY"
@@ -368,7 +368,8 @@ def test_large_csv(step: Redbike, tmp_path: Path) -> None:
     path = tmp_path / "schedules.csv"
     rows = [f"{number}:A,AT:{FUTURE + number}" for number in range(2_500)]
     path.write_text("\n".join([*rows, "7:A,CONTINUE"]))
-    assert len(read_rows(path)) == 2_501
+    with opened(path) as file:
+        assert len(list(file.rows())) == 2_501
     step.load_csv(path)
     assert len(on_timeline(step)) == 2_499
     assert in_queue(step) == ["7:A"]

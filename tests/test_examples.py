@@ -18,7 +18,7 @@ from conftest import eventually
 import redbike
 from redbike import RoundRobin, config, resolve
 from redbike.schedule import Step, read
-from redbike.schedulefile import read_rows
+from redbike.schedulefile import opened
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -153,7 +153,8 @@ def test_demo_survives_a_closed_pipe(demo: Callable[..., Demo]) -> None:
 
 def test_schedules_of_the_demo_are_of_every_kind() -> None:
     """examples/schedules.csv has every form of a schedule that is as old as Redbike, and one bad row."""
-    rows = read_rows(EXAMPLES / "schedules.csv")
+    with opened(EXAMPLES / "schedules.csv") as file:
+        rows = list(file.rows())
     assert len(rows) >= 12
     steps = [read(row.schedule).first(1_790_000_000).step for row in rows]
     assert set(steps) == set(Step)
@@ -170,7 +171,8 @@ def test_worker_of_the_demo_serves_all_jobs(monkeypatch: pytest.MonkeyPatch) -> 
     worker = resolve.resolve(conf.worker)
     sys.modules.pop("workers")
     assert isinstance(worker, RoundRobin)
-    assert {worker.queue_for(row.jobid) for row in read_rows("schedules.csv")} == set(worker.queue_names())
+    with opened("schedules.csv") as file:
+        assert {worker.queue_for(row.jobid) for row in file.rows()} == set(worker.queue_names())
 
 
 def test_worker_of_the_example_conf_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
 """H: the library: its names, signatures and attributes, and what an application may rely on when it uses them."""
 
+import copy
 import inspect
 import logging
+import os
+import pickle
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -342,3 +346,62 @@ def test_odd_arguments_are_errors_not_harm(bike: Redbike) -> None:
         with pytest.raises((TypeError, ValueError)):
             bike.set("j:A", "RRULE:FREQ=DAILY", after=after)  # type: ignore[arg-type]
     assert bike.redis.keys(f"{bike.prefix}-*") == []
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_an_object_is_not_copied(bike: Redbike, copied: Callable[[object], object]) -> None:
+    """H: pickling or copying an object says what to do in place of it, as multiprocessing's users find out."""
+    with pytest.raises(TypeError, match=r"a Redbike holds connections.*make one from the same arguments"):
+        copied(bike)
+
+
+def test_a_large_file_takes_little_memory(fleet: Fleet, tmp_path: Path) -> None:
+    """C3: a file of schedules is read in pieces, however many rows it has, and so is a queue that is flushed."""
+    bike, path, rows = fleet(), tmp_path / "rows.csv", 20_000
+    path.write_text("".join(f"job-{number}:A,NOW\n" for number in range(rows)))
+    bike.set("first:A", "NOW")  # what is loaded once is loaded by now
+    for step, most_bytes in ((lambda: bike.load_csv(path), 1_000_000), (bike.flush, 800_000)):
+        tracemalloc.start()
+        step()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < most_bytes
+    assert not bike.redis.exists(bike.queue_for("j:A"), bike.schedules_key, bike.statuses_key)
+
+
+def test_a_file_is_refused_whole_whatever_its_length(fleet: Fleet, tmp_path: Path) -> None:
+    """C3: where the last of many rows is malformed, none is set."""
+    bike, path = fleet(), tmp_path / "rows.csv"
+    for last in ("no schedule\n", ",NOW\n", "members:A-members,NOW,x\n"):
+        path.write_text("".join(f"job-{number}:A,NOW\n" for number in range(5_000)) + last)
+        with pytest.raises(RedbikeError, match=r"rows\.csv:5001: .*nothing of the file was set"):
+            bike.load_csv(path)
+        assert not bike.redis.exists(bike.queue_for("j:A"), bike.schedules_key, bike.statuses_key)
+
+
+def test_a_file_that_is_read_only_once(fleet: Fleet, tmp_path: Path) -> None:
+    """C3: a named pipe, as of a shell's `<(...)`, is a file of schedules as well."""
+    bike, path = fleet(), tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_text("a:A,STOP\nb:A,STOP\n"))
+    writer.start()
+    bike.load_csv(path)
+    writer.join(5)
+    assert dict(bike.get_schedules()) == {"a:A": "STOP", "b:A": "STOP"}
+
+
+def test_a_file_that_changes_meanwhile(fleet: Fleet, tmp_path: Path) -> None:
+    """C3: a file that is written to while it is read is refused, and nothing of it is set."""
+    path = tmp_path / "rows.csv"
+    path.write_text("a:A,STOP\nb:A,STOP\n")
+
+    class Writes(Recorder):
+        def queue_for(self, jobid: str) -> str:
+            if jobid == "b:A":
+                path.write_text("a:A,STOP\nb:A,STOP\nc:A,STOP\n")
+            return super().queue_for(jobid)
+
+    bike = fleet(Writes())
+    with pytest.raises(RedbikeError, match=r"rows\.csv: was changed while it was read; nothing of the file was set"):
+        bike.load_csv(path)
+    assert dict(bike.get_schedules()) == {}

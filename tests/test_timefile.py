@@ -83,7 +83,7 @@ def test_unreadable_file_is_a_warning(path: Path, caplog: pytest.LogCaptureFixtu
     """C4: a file that cannot be read (here: a folder) is no time and a warning."""
     path.mkdir()
     assert time_file(path).read() is None
-    expected = f"time file {path}: cannot be read (Is a directory); it is ignored"
+    expected = f"time file {path}: cannot be read (Not a regular file); it is ignored"
     assert messages(caplog) == [(logging.WARNING, expected)]
 
 
@@ -169,6 +169,35 @@ def test_symlink_stays(path: Path) -> None:
     assert target.read_text() == "2"
     assert names(path.parent) == ["elsewhere", "timefile"]
     assert names(target.parent) == ["target"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a link of another user")
+@pytest.mark.parametrize("hops", [1, 2])
+def test_another_users_symlink_is_refused(path: Path, hops: int, caplog: pytest.LogCaptureFixture) -> None:
+    """In a shared folder, a symlink of another user leads to no file of ours: it is neither replaced nor read."""
+    victim = path.with_name("victim")
+    victim.write_text("a secret")
+    theirs = path if hops == 1 else path.with_name("theirs")
+    theirs.symlink_to(victim)
+    if hops == 2:
+        path.symlink_to("theirs")
+    os.lchown(theirs, 12345, 12345)
+    for step in (time_file(path).check_writable, lambda: time_file(path).write(1)):
+        with pytest.raises(TimeFileError, match="It is a symlink of another user, 12345"):
+            step()
+    assert time_file(path).read() is None
+    assert victim.read_text() == "a secret"
+    [(_, line)] = messages(caplog)
+    assert "symlink of another user" in line
+    assert "secret" not in line
+    assert sorted(names(path.parent)) == sorted({"victim", path.name, theirs.name})
+
+
+def test_a_named_pipe_is_not_waited_for(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """C4: a named pipe in the place of the time file holds nobody up."""
+    os.mkfifo(path)
+    assert time_file(path).read() is None
+    assert "Not a regular file" in caplog.text
 
 
 def test_relative_path_starts_in_the_current_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,12 +23,14 @@ def test_wheel_holds_the_whole_package(tmp_path: Path) -> None:
     for name in SOURCES:
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "redbike", tmp_path / "redbike", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run(
+    built = subprocess.run(
         [sys.executable, "-c", "from setuptools import build_meta; build_meta.build_wheel('.')"],
         cwd=tmp_path,
         check=True,
         capture_output=True,
+        text=True,
     )
+    assert "redbike.lua" not in "".join(line for line in built.stderr.splitlines() if "absent" in line)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
