@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
+from redbike.calling import check_plain, warn_of_no_name
 from redbike.connection import Link, check_server, check_writable, is_loading
 from redbike.consumer import LONGEST_TIMEOUT_S, Consumer
 from redbike.dispatcher import Dispatcher
@@ -28,7 +29,7 @@ from redbike.schedule import Plan, read
 from redbike.schedulefile import opened
 from redbike.scripts import Scripts
 from redbike.steps import Placement, encode
-from redbike.timefile import TimeFile
+from redbike.timefile import END_OF_TIME, TimeFile
 from redbike.trouble import Troubles
 from redbike.uncopied import Uncopied
 from redbike.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, Bells, Nap, WakeCalls, longest_wait_s
@@ -39,6 +40,7 @@ DEFAULT_PREFIX = "redbike"
 DEFAULT_TIMEFILE = ".redbike.timefile"
 DEFAULT_TIMEOUT_S = 10
 SIGNALS = ("HALT",)
+_TIMES_AGREE_S = 5.0  # a dispatcher writes the time file every second or so
 
 
 class StopEvent(Protocol):
@@ -109,15 +111,17 @@ class Redbike(Uncopied):
         self._endings = Endings(self._guard.queue_key_for, self._policy, self._log)
         self._scripts = self._make_scripts()
         self._timefile = TimeFile(self.timefile, self._log)
-        self._patience = Patience(self._link.where, self._log, self.nap, self._link.forget_idle)
+        self._patience = Patience(
+            self._link.where, self._log, self.nap, self._link.forget_idle, is_closed=lambda: self._is_closed
+        )
         self._troubles = Troubles(self._log)
         self._registrar = Registrar(self._scripts, Nonces(), self._keys, worker, self.queue_for, self._log)
         self._registry = Registry(self.redis, self._keys, self._troubles)
-        self._server_checked = False
+        self._server_checked = self._keys_checked = self._is_closed = self._has_warned_of_time = False
         may_sleep = stop_event is None or getattr(stop_event, "ends_naps", False)
         timeout_s = self._link.socket_timeout_s
         self._loop = Loop(
-            stop=self._told_to_stop,
+            stop=lambda: self._is_closed or self._told_to_stop(),
             nap=self.nap,
             patience=self._patience,
             troubles=self._troubles,
@@ -148,8 +152,17 @@ class Redbike(Uncopied):
         if schedule is None:
             self.unset(jobid)
             return None
-        plan, placement = self._registrar.planned(jobid, schedule, lambda: self._reference(after))
+        noted: float | None = None
+
+        def reference() -> float:
+            nonlocal noted
+            time_s, noted = self._reference(after)
+            return time_s
+
+        plan, placement = self._registrar.planned(jobid, schedule, reference)
         self._registrar.place(placement, self._briefly)
+        if noted is not None and plan.due_at is not None:
+            self._tell_of_stale_time(jobid, noted, plan.due_at)
         return plan
 
     def unset(self, jobid: str) -> None:
@@ -176,7 +189,7 @@ class Redbike(Uncopied):
 
         Read in pages: a job whose status changes meanwhile may be given as it was before or after.
         """
-        latest = self._briefly(lambda _: self._scripts.now()) if before is None else before
+        latest = self.now() if before is None else before
         return (status for status in self._registry.statuses(self._briefly) if status[2] <= latest)
 
     def get_schedules(self) -> Iterator[tuple[str, str]]:
@@ -189,7 +202,7 @@ class Redbike(Uncopied):
         Their run died with its worker, outlived its timeout or raised an exception, and nothing was to become of them
         (`on_timeout`, `on_error`). Gives job id, last event and its Unix time, up to `before` (default: now).
         """
-        now = self._briefly(lambda _: self._scripts.now())
+        now = self.now()
         lost = self._registry.lost(self._briefly, self._scripts, self.queue_for, now)
         return (status for status in lost if status[2] <= (now if before is None else before))
 
@@ -198,7 +211,7 @@ class Redbike(Uncopied):
         schedule = self.tell(jobid)["schedule"]
         if schedule is None:
             return False
-        plan = read(schedule).again(self._briefly(lambda _: self._scripts.now()))
+        plan = read(schedule).again(self.now())
         if not plan.leads_on:
             return False
         placement = Placement(jobid, self.queue_for(jobid), schedule, plan.step, plan.due_at)
@@ -215,7 +228,7 @@ class Redbike(Uncopied):
         A row whose schedule cannot be read becomes `BAD` and the rest goes on. A file with a malformed row is refused
         whole: ScheduleFileError names the line, and nothing of it is set.
         """
-        reference = self._reference(after)
+        reference, _ = self._reference(after)
         with opened(csvfilename) as file:
             for row in file.rows():
                 try:
@@ -239,7 +252,7 @@ class Redbike(Uncopied):
         """
         self._timefile.check_writable()
         self._start_loop()
-        first_now = self._timefile.read() if after is None else _timestamp("after", after)
+        first_now = self._noted_time() if after is None else min(_timestamp("after", after), END_OF_TIME)
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
         scripts, wake_calls = self._make_scripts(), WakeCalls(self.redis, self._keys.wake, self._troubles)
@@ -263,6 +276,7 @@ class Redbike(Uncopied):
         out.
         """
         self._start_loop()
+        warn_of_no_name(self.worker, self._log)
         self.consumer.work()
 
     def control(self, signal: str) -> None:
@@ -273,7 +287,9 @@ class Redbike(Uncopied):
         self._briefly(lambda _: self._scripts.signal(name))
 
     def clear_control(self) -> None:
-        """Take the signal back, so that loops can be started again."""
+        """Take the signal back, so that loops can be started again. Raises ServerError where the key is another's."""
+        self._keys_checked = False
+        self._check_keys()
         self._briefly(lambda _: self.redis.delete(self.control_key))
 
     def is_halted(self) -> bool:
@@ -284,6 +300,10 @@ class Redbike(Uncopied):
         """How far dispatching has come: the Unix time in the time file, or without it this machine's time."""
         noted = self._timefile.read()
         return time.time() if noted is None else noted
+
+    def now(self) -> float:
+        """The server's time, Unix seconds."""
+        return self._briefly(lambda _: self._scripts.now())
 
     def queue_for(self, jobid: str) -> str:
         """The key of the queue that the worker names for this job."""
@@ -302,7 +322,11 @@ class Redbike(Uncopied):
         return self._briefly(lambda _: self._registry.flush(self.worker.queue_names(), self.queue_for))
 
     def close(self) -> None:
-        """Let go of the connections to Redis, and of the embedded server. The object may still be used afterwards."""
+        """Let go of the connections to Redis, and of the embedded server. The object may still be used afterwards.
+
+        `work` and `dispatch` in other threads end, after the job in hand.
+        """
+        self._is_closed = True
         self._link.close()
 
     def __enter__(self) -> Self:
@@ -318,11 +342,40 @@ class Redbike(Uncopied):
         except WorkerError:
             return self._keys.queue("?")
 
-    def _reference(self, after: float | None) -> float:
+    def _reference(self, after: float | None) -> tuple[float, float | None]:
+        """The reference time, and the time in the time file where it is that one."""
         if after is not None:
-            return _timestamp("after", after)
+            return _timestamp("after", after), None
+        noted = self._noted_time()
+        return self.now() if noted is None else noted, noted
+
+    def _noted_time(self) -> float | None:
+        """The time in the time file; never one that the server's clock has not reached."""
         noted = self._timefile.read()
-        return self._briefly(lambda _: self._scripts.now()) if noted is None else noted
+        if noted is None:
+            return None
+        now = self.now()
+        if noted - now > _TIMES_AGREE_S and not self._has_warned_of_time:
+            self._has_warned_of_time = True
+            self._log.warning(
+                "time file %s: %d is %.0f s ahead of the server's clock: the server's time is taken in its place",
+                self.timefile,
+                noted,
+                noted - now,
+            )
+        return min(noted, now)
+
+    def _tell_of_stale_time(self, jobid: str, noted: float, due_at: float) -> None:
+        """Say so where a time file that nobody has written for a while makes a run due at once."""
+        now = self.now()
+        if due_at <= now and now - noted > _TIMES_AGREE_S:
+            self._log.warning(
+                "job %r is due at once: its schedule counts from the time file %s, which is %.0f s old; to count from"
+                " now, set it with --after=now, or remove the file",
+                jobid,
+                self.timefile,
+                now - noted,
+            )
 
     def _make_scripts(self) -> Scripts:
         """Each loop has its own, and with it a connection of its own."""
@@ -346,15 +399,23 @@ class Redbike(Uncopied):
 
     def _start_loop(self) -> None:
         """Reach the server, or say why not: who starts a loop should not have to find out from a log that it waits."""
-        self._server_checked = False
+        check_plain(self.worker)
+        self._is_closed = self._server_checked = False
         while True:
             try:
                 self._briefly(lambda _: check_writable(self._link))
+                self._check_keys()
             except ServerError as error:
                 if is_loading(error.__cause__) and not self._told_to_stop():
                     continue
                 raise
             return
+
+    def _check_keys(self) -> None:
+        """Refuse a prefix of which another program uses keys, but once for a command that asks twice."""
+        if not self._keys_checked:
+            self._briefly(lambda _: self._registry.check_types())
+        self._keys_checked = not self._keys_checked
 
 
 def _timestamp(name: str, value: float) -> float:

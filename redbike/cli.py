@@ -1,10 +1,8 @@
 """The command `redbike`: its usage, its commands, and what becomes of their errors and of signals."""
 
-import errno
 import json
 import logging
 import math
-import os
 import re
 import shlex
 import signal
@@ -13,17 +11,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 import docopt
 
-from redbike import config, resolve
+from redbike import config, resolve, streams
 from redbike.bike import Redbike
 from redbike.errors import RedbikeError, WorkerError
 from redbike.plainlog import PlainFormatter, printable
 from redbike.preview import MOST_RUNS, next_runs
 from redbike.schedule import Step
 from redbike.schedulefile import write_rows
+from redbike.signals import STOP_SIGNALS
 from redbike.worker import RoundRobin, Worker
 
 USAGE = """Redbike, a simple, flexible scheduler for pools of distributed workers on Redis.
@@ -57,7 +56,7 @@ Commands:
 Options:
   -c <CONF>, --config=<CONF>                    The configuration file [default: .redbike.conf].
   -s <SCHEDULESCSV>, --schedules=<SCHEDULESCSV> A CSV of JOBID,SCHEDULE rows to set before dispatching.
-  -a <TIMESTAMP>, --after=<TIMESTAMP>           The reference time of the first run, in Unix seconds.
+  -a <TIMESTAMP>, --after=<TIMESTAMP>           The reference time of the first run, in Unix seconds, or now.
   -b <TIMESTAMP>, --before=<TIMESTAMP>          Only events up to this time, in Unix seconds.
   --reset                                       Put each lost job back by its schedule.
   -n <N>, --count=<N>                           How many runs to print [default: 5].
@@ -65,14 +64,6 @@ Options:
   --version                                     Show the version.
 """
 """For docopt. No docstring: `python -OO` takes these away."""
-
-_OUTPUT_ERRORS = {
-    *(errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.ENXIO, errno.ESTALE),
-    *(errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT),
-}
-"""What writing to stdout may end in, where it is a file, a terminal or a socket."""
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 Arguments = dict[str, Any]
 
@@ -98,45 +89,51 @@ class StopFlag:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code."""
+    streams.prepare()
+    try:
+        return _obey(sys.argv[1:] if argv is None else argv)
+    except RedbikeError as error:
+        streams.complain(f"redbike: {printable(str(error))}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        streams.drop()  # who reads us has seen enough (`redbike statuses | head`)
+        return 0
+    except OSError as error:
+        fault = streams.fault(error)
+        if fault is None:
+            raise
+        streams.complain(f"redbike: {printable(fault)}")
+        streams.drop()
+        return 1
+
+
+def _obey(argv: list[str]) -> int:
     try:
         arguments: Arguments = docopt.docopt(USAGE, argv, version=version("redbike"))
     except SystemExit as end:
         # Help and version say what they have to say on stdout; a misuse is one line and the usage on stderr.
         if end.code is None:
+            streams.output().flush()
             return 0
-        given = shlex.join(sys.argv[1:] if argv is None else argv)
+        given = shlex.join(argv)
         fault = f"no command takes these arguments: {given}" if given else "a command is needed"
         usage = str(end.code)[str(end.code).find("Usage:") :]
-        print(f"redbike: {fault}\n{usage}", file=sys.stderr)
+        streams.complain(f"redbike: {printable(fault)}\n{usage}")
         return 1
-    handler = logging.StreamHandler(sys.stderr)
+    handler = streams.LogHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    _speak_any_bytes(sys.stdout)
-    try:
-        command = next(name for name in COMMANDS if arguments[name])
-        COMMANDS[command](arguments)
-        sys.stdout.flush()
-    except RedbikeError as error:
-        print(f"redbike: {printable(str(error))}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever reads us has seen enough (`redbike statuses | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.errno not in _OUTPUT_ERRORS or error.filename is not None or sys.stdout.closed:
-            raise
-        print(f"redbike: the output cannot be written: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    command = next(name for name in COMMANDS if arguments[name])
+    COMMANDS[command](arguments)
+    streams.flush()
     return 0
 
 
 def do_set(arguments: Arguments) -> None:
     with _bike(arguments) as bike, _without_reasons(bike.log):
-        plan = bike.set(arguments["<JOBID>"], arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"))
+        plan = bike.set(arguments["<JOBID>"], arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after", bike.now))
     if plan is not None and plan.step is Step.BAD:
         raise Failure(f"job {arguments['<JOBID>']!r} is BAD: {plan.reason}")
 
@@ -147,8 +144,9 @@ def do_unset(arguments: Arguments) -> None:
 
 
 def do_dispatch(arguments: Arguments) -> None:
-    stop, after = StopFlag(), _timestamp(arguments, "--after")
+    stop = StopFlag()
     with _bike(arguments, stop) as bike, _stopping(stop, bike):
+        after = _timestamp(arguments, "--after", bike.now)
         bike.clear_control()
         bike.dispatch(after=after, csvfilename=arguments["--schedules"])
 
@@ -161,18 +159,21 @@ def do_work(arguments: Arguments) -> None:
 
 
 def do_statuses(arguments: Arguments) -> None:
+    output = streams.output()
     with _bike(arguments) as bike:
-        write_rows(sys.stdout, bike.get_statuses(before=_timestamp(arguments, "--before")))
+        write_rows(output, bike.get_statuses(before=_timestamp(arguments, "--before")))
 
 
 def do_schedules(arguments: Arguments) -> None:
+    output = streams.output()
     with _bike(arguments) as bike:
-        write_rows(sys.stdout, bike.get_schedules())
+        write_rows(output, bike.get_schedules())
 
 
 def do_tell(arguments: Arguments) -> None:
+    output = streams.output()
     with _bike(arguments) as bike:
-        print(json.dumps(bike.tell(arguments["<JOBID>"]), indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(bike.tell(arguments["<JOBID>"]), indent=2, ensure_ascii=False, allow_nan=False), file=output)
 
 
 def do_control(arguments: Arguments) -> None:
@@ -181,13 +182,15 @@ def do_control(arguments: Arguments) -> None:
 
 
 def do_lost(arguments: Arguments) -> None:
+    output = streams.output()
     with _bike(arguments) as bike:
         for status in bike.get_lost(before=_timestamp(arguments, "--before")):
             if not arguments["--reset"] or bike.reset(status[0]):
-                write_rows(sys.stdout, [status])
+                write_rows(output, [status])
 
 
 def do_next(arguments: Arguments) -> None:
+    output = streams.output()
     try:
         preview = next_runs(arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"), count=_count(arguments))
     except ValueError as error:
@@ -195,9 +198,9 @@ def do_next(arguments: Arguments) -> None:
     if preview.reason is not None:
         raise Failure(preview.reason)
     for line in preview.lines():
-        print(line)
+        print(line, file=output)
     for warning in preview.warnings:
-        print(f"redbike: {printable(warning)}", file=sys.stderr)
+        streams.complain(f"redbike: {printable(warning)}")
 
 
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
@@ -245,7 +248,7 @@ def _stopping(stop: StopFlag, bike: Redbike) -> Iterator[None]:
         stop.set()
         bike.nap.interrupt()
 
-    former = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
+    former = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -267,16 +270,19 @@ def _without_reasons(log: logging.Logger) -> Iterator[None]:
         log.removeFilter(is_something_else)
 
 
-def _timestamp(arguments: Arguments, option: str) -> float | None:
+def _timestamp(arguments: Arguments, option: str, now: Callable[[], float] | None = None) -> float | None:
+    """The time that an option gives; None: now, or what else goes without the option, for which `now` is needed."""
     text = arguments[option]
     if text is None:
         return None
+    if text.lower() == "now":
+        return None if now is None else now()
     try:
         timestamp = float(text)
     except ValueError:
         timestamp = math.nan
     if not math.isfinite(timestamp):
-        raise Failure(f"{option}: {text!r} is not a time in Unix seconds, such as 1790000000")
+        raise Failure(f"{option}: {text!r} is not a time in Unix seconds, such as 1790000000, or now")
     return int(timestamp) if timestamp.is_integer() else timestamp
 
 
@@ -285,12 +291,6 @@ def _count(arguments: Arguments) -> int:
     if not re.fullmatch("[0-9]{1,4}", text):
         raise Failure(f"--count: {text[:40]!r} is not a number of runs from 1 to {MOST_RUNS}")
     return int(text)
-
-
-def _speak_any_bytes(stream: TextIO) -> None:
-    """What was not UTF-8 in Redis goes out as the bytes that it was."""
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def run() -> None:

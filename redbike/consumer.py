@@ -6,7 +6,9 @@
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
+from redbike.calling import outcome_of
 from redbike.ending import Endings, Outcome, Run, Verdict, is_number
 from redbike.errors import ServerError, WorkerError
 from redbike.keys import Keys
@@ -15,9 +17,10 @@ from redbike.nonces import Nonces
 from redbike.order import Order
 from redbike.patience import FAILURES, Stopped
 from redbike.scripts import Scripts
+from redbike.signals import Handlers
 from redbike.steps import NO_PLACES, Ended, Ending, Places, Turn, decode
 from redbike.waiting import Bells
-from redbike.worker import StopWork, UnsetJob, Worker
+from redbike.worker import Worker
 
 LONGEST_TIMEOUT_S = 1e9
 _AFTER_STOP_S = 10.0
@@ -81,14 +84,14 @@ class Consumer:
         Raises ServerError where the end of a run could not be told to Redis before the process had to stop.
         """
         order = self._current_order()
-        try:
+        with suppress(Stopped), Handlers(self._loop.log) as handlers:
             run, halted = self._turn(order, order.one(), heed_halt=False)
             if run is None and not self._loop.stop():
                 # Before the first wait: a halt, or jobs in the other places, are there already.
                 run, halted = self._turn(order, order.all())
             while run is not None or not (halted or self._loop.stop()):
                 if run is not None:
-                    outcome = self._do(run, order)
+                    outcome = self._do(run, order, handlers)
                     run, halted = self._turn(order, NO_PLACES if self._loop.stop() else order.all(), outcome)
                 else:
                     self._wait(order)
@@ -96,8 +99,6 @@ class Consumer:
                         run, halted = self._turn(order, order.all())
             if not self._may_arrive_late:
                 self._scripts.forget_memo(self._nonces.new())
-        except Stopped:
-            pass
 
     def _current_order(self) -> Order:
         """The worker's order as it says it now; the place in it is kept."""
@@ -226,22 +227,15 @@ class Consumer:
         while not self._loop.patience.outlast(nap, self._loop.stop):
             pass
 
-    def _do(self, run: Run, order: Order) -> Outcome:
-        """Call the worker. Whatever it raises is an outcome; only an interruption from the keyboard goes further."""
+    def _do(self, run: Run, order: Order, handlers: Handlers) -> Outcome:
+        """Call the worker. Whatever it raises is an outcome; only an interruption that a signal sent goes further."""
         try:
             run.jobid.encode()
         except UnicodeEncodeError:
             self._loop.log.error("job id %r is not UTF-8: the job is BAD and is not run", run.jobid)
             return Outcome.of(run, Verdict.BAD)
         try:
-            return Outcome.of(run, Verdict.DONE, self._worker.work(run.jobid))
-        except StopWork:
-            return Outcome.of(run, Verdict.QUIT)
-        except UnsetJob:
-            return Outcome.of(run, Verdict.UNSET)
-        except (Exception, SystemExit):
-            self._loop.log.exception("job %r died", run.jobid)
-            return Outcome.of(run, Verdict.DIED)
-        except BaseException:
+            return outcome_of(self._worker, run, handlers, self._loop.log)
+        except KeyboardInterrupt:
             self._turn(order, NO_PLACES, Outcome.of(run, Verdict.DIED))
             raise

@@ -34,3 +34,7 @@ class TimeFileError(RedbikeError):
 
 class ServerError(RedbikeError):
     """A server that is out of reach, refuses us, or cannot carry Redbike."""
+
+
+class OutputError(RedbikeError):
+    """Data that has nowhere to go."""

@@ -41,10 +41,21 @@ class Stopped(Exception):
 class Patience:
     """Calls Redis on behalf of loops, which never give up, and of single verbs, which soon do."""
 
-    def __init__(self, where: str, log: logging.Logger, nap: Nap, forget: Callable[[], None]) -> None:
-        """`forget`: lets go of idle connections, which lead to a server that is none, or takes no writes, any more."""
+    def __init__(
+        self,
+        where: str,
+        log: logging.Logger,
+        nap: Nap,
+        forget: Callable[[], None],
+        is_closed: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`forget`: lets go of idle connections, which lead to a server that is none, or takes no writes, any more.
+
+        `is_closed`: whether connections are closed while loops use them, which then end.
+        """
         self._where = where
         self._forget = forget
+        self._is_closed = is_closed
         self._log = log
         self._nap = nap
 
@@ -54,13 +65,15 @@ class Patience:
         failures = 0
         while True:
             try:
-                result = attempt(failures > 0)
+                result = self._closable(attempt, failures > 0)
             except FAILURES as error:
                 failures += 1
                 self._after(error)
                 # A connection that was cut, with the server still there, is no outage: the next try settles it.
                 if failures <= _CONNECTIONS_OF_A_LOOP and isinstance(error, redis.ConnectionError) and not stop():
                     continue
+                if self._is_closed() and stop():
+                    raise Stopped from error
                 if gone_at is None:
                     gone_at = time.monotonic()
                     self._log.warning("%s; trying until it is back", describe(error, self._where))
@@ -78,7 +91,7 @@ class Patience:
         failures = 0
         while True:
             try:
-                return attempt(failures > 0)
+                return self._closable(attempt, failures > 0)
             except FAILURES as error:
                 failures += 1
                 self._after(error)
@@ -87,6 +100,15 @@ class Patience:
                 if not passing or refused or failures == _TRIES_OF_A_VERB:
                     raise ServerError(describe(error, self._where)) from error
                 pause(self._nap, _delay_s(failures))
+
+    def _closable(self, attempt: Attempt[T], repeated: bool) -> T:
+        """The attempt's result. What a connection raises that is closed in the midst of its use is a failure."""
+        try:
+            return attempt(repeated)
+        except (ValueError, AttributeError, OSError) as error:
+            if not self._is_closed() or isinstance(error, FAILURES):
+                raise
+            raise redis.ConnectionError("the connection was closed by another thread") from error
 
     def _after(self, error: Exception) -> None:
         # The other connections lead to where this one led, and would fail one after the other.

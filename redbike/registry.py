@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypedDict, TypeVar
 
 import redis
 
+from redbike.errors import ServerError
 from redbike.keys import Keys
 from redbike.schedule import read
 from redbike.scripts import Scripts
@@ -45,6 +46,24 @@ class Registry:
         self._client = client
         self._keys = keys
         self._troubles = troubles
+
+    def check_types(self) -> None:
+        """Raise ServerError where a key that all jobs share is of a type that is not ours: then it is another's."""
+        keys = self._keys
+        ours = {keys.schedules: b"hash", keys.statuses: b"hash", keys.timeline: b"zset", keys.control: b"string"}
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for key in ours:
+            pipeline.type(key)
+        try:
+            found = pipeline.execute()
+        except (redis.exceptions.NoPermissionError, redis.ResponseError):
+            return  # a server that does not tell it is no reason to stay away
+        for (key, wanted), kind in zip(ours.items(), found, strict=True):
+            if kind not in (wanted, b"none"):
+                raise ServerError(
+                    f"key {key!r} holds a {decode(kind)} where Redbike keeps a {decode(wanted)}: another program uses"
+                    f" it; choose another prefix than {keys.prefix!r}, or remove the key"
+                )
 
     def tell(self, jobid: str, queue_key: str) -> Told:
         """All that is known of one job, in one round trip."""

@@ -17,7 +17,9 @@ from redbike.script import PreparedCall, Script
 from redbike.steps import NO_PLACES, Ending, Look, Overdue, Placement, Places, Queues, Turn, decode, encode
 from redbike.wire import Wires
 
-_CLOCK_GOOD_FOR_S = 20.0
+_CLOCK_GOOD_FOR_S = 2.0  # the server's clock may step
+_CLOCK_GOOD_WHEN_IDLE_FOR_S = 20.0  # nothing waits for its time
+_CLOCKS_PART_S = 0.5  # this machine slept, or its own clock was set
 _MOST_REMEMBERED = 1024
 _MOST_PLACED = 1000
 _QUEUES_TO_WATCH = 16  # the one look at both takes keys in the square of this
@@ -64,7 +66,8 @@ class Scripts:
         self._places_prepared: dict[str, PreparedCall] = {}
         self._turns_prepared: dict[tuple[Queues, bool, bool], PreparedCall] = {}
         self._triples: dict[str, list[bytes]] = {}
-        self._clock: tuple[float, float] | None = None
+        self._clock: tuple[float, float, float] | None = None
+        self._awaits_a_time = True  # as far as is known
 
     @property
     def is_unanswered(self) -> bool:
@@ -76,7 +79,9 @@ class Scripts:
         clock = self._clock
         if clock is not None:
             elapsed = time.monotonic() - clock[1]
-            if elapsed < _CLOCK_GOOD_FOR_S:
+            parted = abs(time.time() - clock[2] - elapsed)
+            good_for_s = _CLOCK_GOOD_FOR_S if self._awaits_a_time else _CLOCK_GOOD_WHEN_IDLE_FOR_S
+            if elapsed < good_for_s and parted < _CLOCKS_PART_S:
                 return clock[0] + elapsed
         # A script and not the command TIME, because its key tells a Cluster which node is meant.
         return self._told(float(self._run(self._now, (), ())))
@@ -174,6 +179,7 @@ class Scripts:
             args += (b"%d" % len(jobids), b"%g" % (delays_s or {}).get(queue_key, 1))
         args += bad
         look = Look.of(self._promote.run(self._client, self._wires, call_keys, args), list(due))
+        self._awaits_a_time = bool(look.due or look.first)
         if now is None:
             self._told(look.now)
         return look
@@ -200,6 +206,7 @@ class Scripts:
             pipeline: Any = self._client.pipeline(transaction=False)
             count, first = pipeline.exists(*exists).zrange(timeline, 0, 0, withscores=True).execute()
         id_and_due = (first[0][0], float(first[0][1])) if first else None
+        self._awaits_a_time = bool(first)
         return Look(self.now(), False, [], id_and_due), count % weight != 0
 
     def wake(self, queue_keys: Sequence[str]) -> bool:
@@ -350,7 +357,7 @@ class Scripts:
         return script.run(self._client, self._wires, _encoded((*self._keys.common(), *keys)), args)
 
     def _told(self, server_time: float) -> float:
-        self._clock = (server_time, time.monotonic())
+        self._clock = (server_time, time.monotonic(), time.time())
         return server_time
 
 

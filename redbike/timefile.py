@@ -15,7 +15,7 @@ from pathlib import Path
 
 from redbike.errors import TimeFileError
 
-_END_OF_TIME = 253_402_300_800  # the year 10000, where datetime ends: a larger number is garbage, not a time
+END_OF_TIME = 253_402_300_800  # the year 10000, where datetime ends: a larger number is garbage, not a time
 
 _LONGEST = 100  # bytes
 _MOST_LINKS = 40  # as Linux has it
@@ -41,7 +41,7 @@ class TimeFile:
             return None
         with contextlib.suppress(ValueError):
             unix_time_s = int(content)
-            if 0 <= unix_time_s < _END_OF_TIME:
+            if 0 <= unix_time_s < END_OF_TIME:
                 return unix_time_s
         self._log.warning(
             "time file %s: %r is not a Unix time in whole seconds; it is ignored", self.path, content[:40]

@@ -4,6 +4,7 @@ A dispatcher listens on the wake channel; a worker blocks on the bells of its qu
 queue is never popped by a blocking command, because a pop outside a script could lose the job on its way to us.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -22,12 +23,15 @@ LONGEST_SLEEP_S = 3.0
 """The same for a worker whose queues are watched by a dispatcher."""
 
 
+_MOST_CALLS_AT_ONCE = 200
+
+
 class Interrupted(Exception):
     """Raised by a signal handler out of a nap, and nowhere else."""
 
 
 class Nap:
-    """A stretch of waiting that a signal handler of the same thread may cut short.
+    """A stretch of waiting that a signal handler of the same thread may cut short. Threads may share one.
 
     Python restarts an interrupted system call after the handler has run, so a handler that only sets a flag would
     leave an idle process waiting. In a nap there is nothing but waiting, so an exception from a handler
@@ -35,23 +39,28 @@ class Nap:
     """
 
     def __init__(self) -> None:
-        self._napping = False
+        self._napping: set[int] = set()  # threads
 
     def take(self, wait: Callable[[], T]) -> T | None:
         """What `wait` gives, or None where a handler ended it."""
+        thread = threading.get_ident()
         try:
             try:
-                self._napping = True
+                self._napping.add(thread)
                 return wait()
             finally:
-                self._napping = False
+                self._napping.discard(thread)
         except Interrupted:
             return None
 
     def interrupt(self) -> None:
-        """For a signal handler: end the nap, if there is one."""
-        if self._napping:
-            self._napping = False
+        """For a signal handler: end the nap of its thread, if there is one.
+
+        Another thread's is not cut short, for nothing can be raised there: it ends by itself within seconds.
+        """
+        thread = threading.get_ident()
+        if thread in self._napping:
+            self._napping.discard(thread)
             raise Interrupted
 
 
@@ -92,15 +101,17 @@ class WakeCalls:
             raise
 
     def wait(self, timeout_s: float) -> bool:
-        """True as soon as there is a call, and all that wait are taken as one; False after the timeout."""
+        """True as soon as there is a call, and those that wait are taken as one; False after the timeout."""
         if self._is_refused:
             time.sleep(timeout_s)
             return False
         assert self._pubsub is not None
         try:
             called = self._pubsub.get_message(timeout=timeout_s) is not None
-            while called and self._pubsub.get_message(timeout=0) is not None:
-                pass
+            # Not without end: somebody may publish faster than we read. What is left ends the next wait.
+            for _ in range(_MOST_CALLS_AT_ONCE if called else 0):
+                if self._pubsub.get_message(timeout=0) is None:
+                    break
         except Exception:
             # A new subscription is simpler than knowing in which state this one is.
             self.close()

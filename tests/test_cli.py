@@ -398,9 +398,9 @@ def test_set_after(command: Redbikes, bike: Redbike) -> None:
 
 def test_set_goes_by_the_time_file(command: Redbikes, conf: Path, bike: Redbike) -> None:
     """B9: without `--after`, `set` goes by the time in the time file."""
-    (conf.parent / ".redbike.timefile").write_text("4070908800")
-    assert command("set", "j:A", "DTSTART:20990101T000000\nRRULE:FREQ=DAILY").code == 0
-    assert bike.tell("j:A")["next_run"] == 4070995200
+    (conf.parent / ".redbike.timefile").write_text("1500000000")
+    assert command("set", "j:A", "DTSTART:20170101T000000\nRRULE:FREQ=DAILY").code == 0
+    assert bike.tell("j:A")["next_run"] == 1500076800
 
 
 def test_tell_prints_json(command: Redbikes, bike: Redbike) -> None:
@@ -545,3 +545,72 @@ def test_no_command_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     """G4: `redbike` alone says that a command is needed, and shows which there are."""
     assert cli.main([]) == 1
     assert capsys.readouterr().err.startswith("redbike: a command is needed\nUsage:\n")
+
+
+# times
+
+
+def test_set_says_where_a_stale_time_file_makes_a_run_due_at_once(site: Site, fleet: Fleet) -> None:
+    """B9: a run that is due at once because the time file is old is said on stderr; with `--after=now` none is."""
+    (site.folder / ".redbike.timefile").write_text("1500000000")
+    done = site.run("set", "j:A", "EVERY:1h")
+    said = r"'j:A' is due at once: .*\.redbike\.timefile, which is \d+ s old; .*--after=now"
+    assert (done.returncode, bool(re.search(said, done.stderr))) == (0, True)
+    done = site.run("set", "j:A", "EVERY:1h", "--after=now")
+    assert (done.returncode, done.stderr) == (0, "")
+    bike = fleet()
+    assert bike.tell("j:A")["next_run"] == pytest.approx(bike.now() + 3600, abs=5)
+
+
+def test_now_is_a_time_for_every_command(command: Redbikes, bike: Redbike) -> None:
+    """G: `now` is understood wherever a time is."""
+    bike.set("j:A", "NOW")
+    assert command("statuses", "--before=now").out.startswith("j:A,ENQ,")
+    assert command("lost", "--before=NOW").code == 0
+    assert command("next", "EVERY:1h", "--after=now", "--count=1").code == 0
+    bike.control("HALT")
+
+
+# streams
+
+
+@pytest.mark.parametrize("arguments", [["set", "j:A", "NOW"], ["unset", "j:A"], ["control", "halt"]])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(site: Site, arguments: list[str], closed: str) -> None:
+    """G4: a command that prints nothing does its work and ends with 0, whatever streams are closed."""
+    done = shell(site, arguments, closed)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["statuses"], ["schedules"], ["tell", "j:A"], ["lost"], ["next", "NOW"], ["--help"]]
+)
+@pytest.mark.parametrize(("to", "said"), [(">&-", "closed"), (">/dev/full", "No space left")])
+def test_data_that_has_nowhere_to_go_is_one_line(
+    site: Site, fleet: Fleet, arguments: list[str], to: str, said: str
+) -> None:
+    """G4: where stdout is closed or full, a command that prints data says so in one line and exits with 1."""
+    bike = fleet()
+    bike.set("j:A", "CONTINUE")
+    next(bike.consumer)
+    bike.redis.delete(f"{bike.prefix}-work-A-j:A")
+    done = shell(site, arguments, to)
+    assert done.returncode == 1
+    assert re.fullmatch(f"redbike: the output cannot be written: .*{said}.*\n", done.stderr)
+
+
+def test_errors_do_not_go_to_stdout(site: Site) -> None:
+    """G5: with stderr closed, what would be said there is not said on stdout."""
+    done = shell(site, ["set", "j:A", "SOMETIMES"], "2>&-")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def shell(site: Site, arguments: list[str], redirection: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m redbike "$@" {redirection}', sys.executable, *arguments],
+        cwd=site.folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )

@@ -1,5 +1,6 @@
 """E: starting and stopping loops. What signals do to processes is in test_acceptance."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from conftest import Fleet, Recorder, eventually
 from threads import Loops
 
 from redbike import Redbike
-from redbike.errors import RedbikeError
+from redbike.errors import RedbikeError, ServerError
 
 WITHIN_A_SECOND_S = 2.0  # with what a busy machine needs on top
 
@@ -216,3 +217,26 @@ def test_loops_run_outside_the_main_thread(fleet: Fleet, loops: Loops) -> None:
     loops.work(worker)
     loops.dispatch()
     eventually(lambda: worker.done == ["1:A"])
+
+
+# keys of other programs
+
+
+@pytest.mark.parametrize("part", ["schedules", "statuses", "timeline", "control"])
+@pytest.mark.parametrize("call", ["work", "dispatch", "clear_control"])
+def test_keys_of_another_program_are_refused_at_the_start(fleet: Fleet, part: str, call: str) -> None:
+    """G4: a loop does not start where a key that all jobs share is of another type, and leaves that key alone."""
+    bike = fleet()
+    key = f"{bike.prefix}-{part}"
+    bike.redis.lpush(key, "theirs")
+    with pytest.raises(ServerError, match=f"{re.escape(repr(key))} holds a list.*choose another prefix"):
+        getattr(bike, call)()
+    assert bike.redis.lrange(key, 0, -1) == [b"theirs"]
+
+
+def test_an_empty_initstring_is_no_secret(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """D10: a worker whose initstring names an empty queue says so as it starts."""
+    bike = fleet(Recorder(""))
+    bike.control("HALT")
+    bike.work()
+    assert "initstring names an empty queue, 'work-'" in caplog.text

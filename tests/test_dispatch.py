@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -227,10 +228,15 @@ def test_time_file_is_kept_up_to_date(bike: Redbike, fleet: Fleet, running: Runn
 def test_time_file_comes_after_the_pass(step: Redbike, monkeypatch: pytest.MonkeyPatch) -> None:
     """C2, C7: a dispatcher that cannot do its pass writes no time, so that the next one catches up."""
     Path(step.timefile).write_text("1500000000")
-    step.redis.set(step.timeline_key, "wrong")
-    stop = threading.Event()
-    stop.set()
-    monkeypatch.setattr(step, "stop_event", stop)
+
+    class Stop(threading.Event):
+        """Asked for the first time when the start has gone well."""
+
+        def is_set(self) -> bool:
+            step.redis.set(step.timeline_key, "wrong")
+            return True
+
+    monkeypatch.setattr(step, "stop_event", Stop())
     step.dispatch()
     assert Path(step.timefile).read_text() == "1500000000"
 
@@ -245,6 +251,18 @@ def test_time_file_that_cannot_be_written(step: Redbike, fleet: Fleet) -> None:
     with pytest.raises(TimeFileError, match="missing/timefile"):
         dispatcher.dispatch(csvfilename=path)
     assert state(step.redis, step.prefix) == before
+
+
+def test_a_time_file_ahead_of_the_server_is_not_believed(step: Redbike, caplog: pytest.LogCaptureFixture) -> None:
+    """C1, B9: a time file ahead of the server's clock counts as now, for a pass and for a set; one warning says so."""
+    Path(step.timefile).write_text(str(int(time.time()) + 60 * 86400))
+    step.set("x:A", f"AT:{time.time() + 30 * 86400:.0f}")
+    step.set("y:A", "EVERY:60")
+    step.dispatch()
+    assert (step.tell("x:A")["status"] or "").startswith("TML")
+    assert step.tell("y:A")["next_run"] == pytest.approx(time.time() + 60, abs=5)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "s ahead of the server's clock" in caplog.text
 
 
 # C3: the file of schedules

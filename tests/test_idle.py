@@ -61,6 +61,7 @@ def test_an_idle_fleet_sends_three_commands_a_second_each(quiet: Fleet, kinds: l
         for kind in kinds:
             getattr(loops, kind)(Recorder("A:B:C"))
         bike = quiet()
+        bike.now()  # loads the script by which a dispatcher asks for the time
         bike.set("far:A", "AT:4000000000")
         eventually(lambda: idle(bike) == number)
         time.sleep(0.1)  # the wake-up call of the job that was just set

@@ -8,6 +8,7 @@ import fractions
 import itertools
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -461,9 +462,9 @@ def test_the_worker_goes_on_after_a_died_job(fleet: Fleet, loops: Loops) -> None
 
 
 def test_an_interruption_from_the_keyboard_goes_out(halted: Redbike, worker: Recorder) -> None:
-    """D5: KeyboardInterrupt out of a job ends the call, and the job is `DIE` and not for ever at work."""
+    """D5: KeyboardInterrupt that a signal sent into a job ends the call, and the job is `DIE` and not at work."""
     halted.set("j:A", "CONTINUE")
-    worker.acts["j:A"] = raising(KeyboardInterrupt())
+    worker.acts["j:A"] = lambda: signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         halted.work()
     assert event(halted, "j:A") == "DIE"
