@@ -56,7 +56,7 @@ class Registry:
             pipeline.type(key)
         try:
             found = pipeline.execute()
-        except (redis.exceptions.NoPermissionError, redis.ResponseError):
+        except redis.ResponseError:
             return  # a server that does not tell it is no reason to stay away
         for (key, wanted), kind in zip(ours.items(), found, strict=True):
             if kind not in (wanted, b"none"):
