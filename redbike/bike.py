@@ -6,11 +6,11 @@ Loops and waiting live in dispatcher and consumer; what a schedule means, in sch
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
-from redbike.connection import Link, check_server, check_writable, is_loading
+from redbike.connection import Link, check_commands, check_server, check_writable, is_loading
 from redbike.consumer import LONGEST_TIMEOUT_S, Consumer
 from redbike.dispatcher import Dispatcher
 from redbike.ending import Endings, OnFailure, Policy, is_number
@@ -18,7 +18,7 @@ from redbike.errors import ConfigError, JobIdError, ScheduleFileError, ServerErr
 from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.nonces import Nonces
-from redbike.patience import Attempt, Patience, T
+from redbike.patience import Attempt, Patience, Stopped, T
 from redbike.recovery import Recovery
 from redbike.registrar import Registrar
 from redbike.registry import Registry, Told
@@ -228,7 +228,8 @@ class Redbike:
         ServerError where Redis is not there at the start; after that, its absence is waited out.
         """
         self._timefile.check_writable()
-        self._start_loop()
+        if not self.reach():
+            return
         first_now = self._timefile.read() if after is None else _timestamp("after", after)
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
@@ -252,8 +253,24 @@ class Redbike:
         these make no sense, and ServerError where Redis is not there at the start; after that, its absence is waited
         out.
         """
-        self._start_loop()
-        self.consumer.work()
+        if self.reach():
+            self.consumer.work()
+
+    def reach(self) -> bool:
+        """Reach the server before a loop is started, and wait while it loads its data.
+
+        False where this process is told to stop meanwhile. Raises ServerError where the server is not there, or lacks
+        what loops need.
+        """
+
+        def reach() -> bool:
+            self._reach()
+            return True
+
+        try:
+            return self.nap.take(reach) is True
+        except Stopped:
+            return False
 
     def control(self, signal: str) -> None:
         """Give a signal to all loops of the prefix. `HALT`, in any case, stops them within a second."""
@@ -321,23 +338,27 @@ class Redbike:
     def _told_to_stop(self) -> bool:
         return self.stop_event is not None and self.stop_event.is_set()
 
-    def _briefly(self, attempt: Attempt[T]) -> T:
+    def _briefly(self, attempt: Attempt[T], stop: Callable[[], bool] = lambda: False) -> T:
         if not self._server_checked:
-            self._patience.try_briefly(lambda _: check_server(self._link, self.prefix, self.log))
+            self._patience.try_briefly(lambda _: check_server(self._link, self.prefix, self.log), stop)
             self._server_checked = True
-        return self._patience.try_briefly(attempt)
+        return self._patience.try_briefly(attempt, stop)
 
-    def _start_loop(self) -> None:
+    def _reach(self) -> None:
         """Reach the server, or say why not: who starts a loop should not have to find out from a log that it waits."""
-        self._server_checked = False
+        self._server_checked = has_said_so = False
         while True:
             try:
-                self._briefly(lambda _: check_writable(self._link))
+                self._briefly(lambda _: check_writable(self._link), self._told_to_stop)
+                self._briefly(lambda _: check_commands(self._link, self.control_key), self._told_to_stop)
             except ServerError as error:
-                if is_loading(error.__cause__) and not self._told_to_stop():
-                    continue
-                raise
-            return
+                if not is_loading(error.__cause__):
+                    raise
+                if not has_said_so:
+                    self.log.warning("%s; waiting until it is done", error)
+                    has_said_so = True
+            else:
+                return
 
 
 def _timestamp(name: str, value: float) -> float:

@@ -12,20 +12,22 @@ from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
-from redis.cluster import RedisCluster
+from redis.cluster import ClusterNode, RedisCluster
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from redbike.embedded import EmbeddedServer
 from redbike.errors import ConfigError, ServerError
+from redbike.refusals import is_unknown_command, is_withheld
 from redbike.unix_socket import SocketConnection
 from redbike.wire import Wires
 
 OLDEST_SERVER = (6, 2)
 FEWEST_CONNECTIONS = 4
+_COMMANDS_OF_LOOPS = ("EVALSHA", "SCRIPT", "BLPOP")
 
 OUR_SETTINGS = frozenset(
-    {"embedded", "url", "sentinels", "service_name", "sentinel_username", "sentinel_password", "cluster"}
+    {"embedded", "url", "sentinels", "service_name", "sentinel_username", "sentinel_password", "cluster", "nodes"}
 )
 """What settings may hold beside the arguments of redis.Redis."""
 
@@ -58,7 +60,7 @@ class Link:
         self._server: EmbeddedServer | None = None
         # A list and no lock: a child that is forked while another thread holds one would wait for ever.
         self._kept: list[weakref.ref[Kept]] = []
-        self.is_cluster = bool(ours.pop("cluster", False))
+        self.is_cluster = bool(ours.pop("cluster", False)) or "nodes" in ours
         self.where = _where(ours, given)
         try:
             self.client = self._make(ours, given)
@@ -100,14 +102,20 @@ class Link:
 
     def forget_idle(self) -> None:
         """Close the connections that nobody uses just now: the next ones find out anew where the primary is."""
-        if not self.is_cluster:
-            pool = self.client.connection_pool
+        for pool in self._pools():
             if not isinstance(pool, redis.BlockingConnectionPool):  # that of redis-py 5.0 closes all or none
                 pool.disconnect(inuse_connections=False)
-            for known in list(self._kept):
-                one = known()
-                if one is not None:
-                    one.reopen()
+        for known in list(self._kept):
+            one = known()
+            if one is not None:
+                one.reopen()
+
+    def _pools(self) -> list[redis.ConnectionPool]:
+        if not self.is_cluster:
+            return [self.client.connection_pool]
+        cluster: Any = self.client
+        clients = [node.redis_connection for node in cluster.get_nodes()]
+        return [client.connection_pool for client in clients if client is not None]
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""
@@ -122,8 +130,14 @@ def _cluster(ours: dict[str, Any], given: dict[str, Any], where: str) -> redis.R
     arguments = inspect.signature(RedisCluster.__init__).parameters
     if "cluster_error_retry_attempts" in arguments and arguments["retry"].default is not None:
         given["cluster_error_retry_attempts"] = 0
+    if "nodes" in ours:
+        given["startup_nodes"] = [ClusterNode(host, port) for host, port in _addresses("nodes", ours["nodes"])]
+    url = ours.get("url")
+    database = given.pop("db", None) or (redis.connection.parse_url(url).get("db") if url else None)
+    if database:
+        raise ConfigError(f"database {database}: a Cluster has one database, 0; take the number out of db or the url")
     try:
-        client: Any = RedisCluster(url=ours["url"], **given) if "url" in ours else RedisCluster(**given)
+        client: Any = RedisCluster(url=url, **given) if url else RedisCluster(**given)
     except (redis.RedisError, redis.exceptions.RedisClusterException) as error:
         raise ServerError(f"Redis Cluster at {where} is out of reach: {error}") from error
     # It has every method that we use of redis.Redis, and shares no base class with it.
@@ -136,20 +150,20 @@ def _sentinel(ours: dict[str, Any], given: dict[str, Any]) -> redis.Redis:
         raise ConfigError("sentinels: service-name is needed too, the name of the primary that the Sentinels watch")
     own = {key: value for key, value in given.items() if key.startswith(_SHARED_WITH_SENTINELS)}
     own.update(username=ours.get("sentinel_username"), password=ours.get("sentinel_password"), retry=given["retry"])
-    sentinel = Sentinel(_addresses(ours["sentinels"]), sentinel_kwargs=own)
+    sentinel = Sentinel(_addresses("sentinels", ours["sentinels"]), sentinel_kwargs=own)
     client: redis.Redis = sentinel.master_for(name, **given)
     return client
 
 
-def _addresses(text: str) -> list[tuple[str, int]]:
+def _addresses(setting: str, text: str) -> list[tuple[str, int]]:
     addresses = []
     for word in text.replace(",", " ").split():
         host, _, port = word.rpartition(":")
         if not host or not port.isdecimal():
-            raise ConfigError(f"sentinels: {word!r} is not HOST:PORT")
+            raise ConfigError(f"{setting}: {word!r} is not HOST:PORT")
         addresses.append((host.strip("[]"), int(port)))
     if not addresses:
-        raise ConfigError("sentinels: none is given; write HOST:PORT, parted by blanks")
+        raise ConfigError(f"{setting}: none is given; write HOST:PORT, parted by blanks")
     return addresses
 
 
@@ -157,6 +171,8 @@ def _where(ours: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """The server's address for messages; of a URL without what stands before the host, for that may be a password."""
     if "sentinels" in ours:
         return f"{ours.get('service_name')} (by the Sentinels {ours['sentinels']})"
+    if "nodes" in ours:
+        return str(ours["nodes"])
     if "url" in ours:
         scheme, _, rest = str(ours["url"]).partition("://")
         return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
@@ -167,8 +183,12 @@ def check_server(link: Link, prefix: str, log: logging.Logger) -> None:
     """Refuse a server that cannot carry Redbike; warn of one that may drop keys."""
     try:
         server: Any = link.client.info()
-    except redis.exceptions.NoPermissionError:
-        return  # an ACL that hides it is no reason to stay away
+    except redis.ResponseError as error:
+        if not is_withheld(error):
+            raise
+        return  # an ACL that hides it is no reason to stay away, nor is a server without it
+    if server.get("loading"):  # INFO is answered meanwhile, and nothing else
+        raise redis.exceptions.BusyLoadingError(f"Redis at {link.where} is still loading its data")
     where = link.where
     if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):  # Redis, Valkey
         raise ServerError(
@@ -200,13 +220,34 @@ def check_writable(link: Link) -> None:
         return  # the client finds the primaries by itself
     try:
         replication: Any = link.client.info("replication")
-    except redis.exceptions.NoPermissionError:
+    except redis.ResponseError as error:
+        if not is_withheld(error):
+            raise
         return
     if replication.get("role") == "slave" and replication.get("slave_read_only"):
         primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
         raise ServerError(
             f"Redis at {link.where} is a read-only replica: name its primary, {primary}, in [redbike-redis]"
         )
+
+
+def check_commands(link: Link, key: str) -> None:
+    """Refuse a server, or a proxy before one, that lacks a command without which loops can do nothing.
+
+    Called without arguments, a command that exists is refused for that, before access rules are asked.
+    """
+    client: Any = link.client
+    if link.is_cluster:
+        client = client.get_redis_connection(client.get_node_from_key(key))
+    for name in _COMMANDS_OF_LOOPS:
+        try:
+            client.execute_command(name)
+        except redis.ResponseError as error:
+            if is_unknown_command(error):
+                raise ServerError(
+                    f"Redis at {link.where} lacks the command {name}, which Redbike needs:"
+                    " take it out of rename-command in its conf, or connect without the proxy"
+                ) from error
 
 
 def is_loading(error: BaseException | None) -> bool:

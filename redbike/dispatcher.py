@@ -115,15 +115,14 @@ class Dispatcher:
                 # Waiting for a call counts in whole milliseconds; sleeping does not.
                 pause(self._loop.nap, last_s)
         if not self._is_due(look):
-            was_empty = look.first is None
-            look = self._loop.patience.outlast(lambda _: self._peek(was_empty), self._loop.stop)
+            look = self._loop.patience.outlast(lambda _: self._peek(), self._loop.stop)
             self._write_time()
         if look.first is not None and self._is_due(look):
             return self.sweep(expected=look.first[0])
         return look
 
-    def _peek(self, was_empty: bool) -> Look:
-        look, stirring = self._scripts.peek(self._watch.queue_keys, was_empty)
+    def _peek(self) -> Look:
+        look, stirring = self._scripts.peek(self._watch.queue_keys)
         return look._replace(halted=self._watch.look(stirring))
 
     def _recover(self) -> None:

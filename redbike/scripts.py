@@ -37,7 +37,7 @@ class Scripts:
         self._index_running = index_running
         self._place, self._promote, self._turn = Script("place"), Script("promote"), Script("turn")
         self._unset, self._lost = Script("unset"), Script("lost")
-        self._now, self._wake = Script("now"), Script("wake")
+        self._now, self._wake, self._signal = Script("now"), Script("wake"), Script("signal")
         self._places_prepared: dict[str, PreparedCall] = {}
         self._turns_prepared: dict[tuple[Queues, bool, bool], PreparedCall] = {}
         self._triples: dict[str, list[bytes]] = {}
@@ -137,22 +137,16 @@ class Scripts:
             self._told(look.now)
         return look
 
-    def peek(self, queue_keys: Sequence[str], was_empty: bool = False) -> tuple[Look, bool]:
+    def peek(self, queue_keys: Sequence[str]) -> tuple[Look, bool]:
         """What promote would see with nothing to do, for the price of a plain command or two: for an idle dispatcher.
 
-        Also whether there is something in these queues, or a signal: then `wake` has to look closer. `was_empty`: the
-        timeline was, and most likely still is: then one command will do.
+        Also whether there is something in these queues, or a signal: then `wake` has to look closer.
         """
         timeline = self._keys.timeline
         # EXISTS counts a key as often as it is named: so one number tells of the timeline and of the others.
         weight = len(queue_keys) + 2
-        exists = (self._keys.control, *queue_keys, *([timeline] * weight))
-        if was_empty:
-            count: Any = self._client.exists(*exists)
-            first: Any = self._client.zrange(timeline, 0, 0, withscores=True) if count >= weight else []
-        else:
-            pipeline: Any = self._client.pipeline(transaction=False)
-            count, first = pipeline.exists(*exists).zrange(timeline, 0, 0, withscores=True).execute()
+        count = self._exists(self._keys.control, *queue_keys, *([timeline] * weight))
+        first: Any = self._client.zrange(timeline, 0, 0, withscores=True) if count >= weight else []
         id_and_due = (first[0][0], float(first[0][1])) if first else None
         return Look(self.now(), False, [], id_and_due), count % weight != 0
 
@@ -165,8 +159,7 @@ class Scripts:
 
     def signal(self, name: str) -> None:
         """Set the control key, and have idle dispatchers notice at once."""
-        self._client.set(self._keys.control, name)
-        self._client.publish(self._keys.wake, "")
+        self._run(self._signal, [self._keys.control], [encode(name), encode(self._keys.wake)])
 
     def anything(self, places: Places) -> tuple[bool, bool]:
         """Whether a turn could find something in these places, or a halt; and whether a dispatcher watches them all.
@@ -175,11 +168,11 @@ class Scripts:
         """
         queue_keys = places.queues.keys[::3]
         if len(queue_keys) > _QUEUES_TO_WATCH:
-            return bool(self._client.exists(self._keys.control, *queue_keys)), False
+            return bool(self._exists(self._keys.control, *queue_keys)), False
         watches = [self._keys.watch(queue_key) for queue_key in queue_keys]
         # EXISTS counts a key as often as it is named: so one number tells of both kinds of keys.
         weight = len(queue_keys) + 2
-        count: Any = self._client.exists(self._keys.control, *queue_keys, *(watches * weight))
+        count = self._exists(self._keys.control, *queue_keys, *(watches * weight))
         return bool(count % weight), count // weight == len(watches)
 
     def turn(
@@ -289,6 +282,12 @@ class Scripts:
     def queue_triple(self, queue_key: str) -> tuple[str, str, str]:
         """List, members and bell of a queue, as the scripts want them."""
         return queue_key, self._keys.members(queue_key), self._keys.bell(queue_key)
+
+    def _exists(self, *keys: str) -> int:
+        # Not by the client's method, nor in a pipeline: with a Cluster, both ask a node that stands still twice, and
+        # wait for the time limit each time.
+        count: int = self._client.execute_command("EXISTS", *keys)
+        return count
 
     def _memo(self, nonce: str) -> bytes:
         """Where a caller's nonce is noted."""

@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from redbike.keys import Keys
+from redbike.refusals import is_withheld
 from redbike.scripts import Scripts
 
 _LOOK_EVERY_S = 1.0
@@ -61,7 +62,9 @@ class Watch:
         """How many clients of the server wait in a blocking call, as idle workers do; 0 where we may not know."""
         try:
             clients: Any = self._client.info("clients")
-        except redis.exceptions.NoPermissionError:
+        except redis.ResponseError as error:
+            if not is_withheld(error):
+                raise
             return 0
         return int(clients.get("blocked_clients", 0))
 

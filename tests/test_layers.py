@@ -26,7 +26,7 @@ LAYERS = [
     {"script", "cron"},
     {"wire", "steps"},
     {"keys", "waiting", "worker", "timefile", "schedulefile", "recurrence", "server_process"},
-    {"errors", "trouble", "zones", "nonces", "filelock", "unix_socket"},
+    {"errors", "refusals", "trouble", "zones", "nonces", "filelock", "unix_socket"},
 ]
 """From top to bottom: a module imports from lower layers only."""
 
@@ -36,6 +36,7 @@ USE_REDIS = {
     "embedded",
     "patience",
     "recovery",
+    "refusals",
     "registry",
     "script",
     "scripts",
