@@ -24,7 +24,7 @@ from redbike.wire import Wires
 
 OLDEST_SERVER = (6, 2)
 FEWEST_CONNECTIONS = 4
-_COMMANDS_OF_LOOPS = ("EVALSHA", "SCRIPT", "BLPOP")
+_COMMANDS_OF_LOOPS = ("BLPOP", "EVALSHA", "SCRIPT")
 
 OUR_SETTINGS = frozenset(
     {"embedded", "url", "sentinels", "service_name", "sentinel_username", "sentinel_password", "cluster", "nodes"}
@@ -239,15 +239,16 @@ def check_commands(link: Link, key: str) -> None:
     client: Any = link.client
     if link.is_cluster:
         client = client.get_redis_connection(client.get_node_from_key(key))
+    # Sent in one piece: a BLPOP alone would make CLIENT LIST show us as waiting, which others may look for.
+    pipeline = client.pipeline(transaction=False)
     for name in _COMMANDS_OF_LOOPS:
-        try:
-            client.execute_command(name)
-        except redis.ResponseError as error:
-            if is_unknown_command(error):
-                raise ServerError(
-                    f"Redis at {link.where} lacks the command {name}, which Redbike needs:"
-                    " take it out of rename-command in its conf, or connect without the proxy"
-                ) from error
+        pipeline.execute_command(name)
+    for name, reply in zip(_COMMANDS_OF_LOOPS, pipeline.execute(raise_on_error=False), strict=True):
+        if isinstance(reply, redis.ResponseError) and is_unknown_command(reply):
+            raise ServerError(
+                f"Redis at {link.where} lacks the command {name}, which Redbike needs:"
+                " take it out of rename-command in its conf, or connect without the proxy"
+            ) from reply
 
 
 def is_loading(error: BaseException | None) -> bool:

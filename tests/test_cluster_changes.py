@@ -177,6 +177,32 @@ def test_a_graceful_failover_is_no_outage(
     fleet.close()
 
 
+def test_a_wait_that_a_change_of_roles_ends_is_no_outage(
+    prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C7: UNBLOCKED, with which a server that becomes a replica ends all waits, counts as a connection that was cut."""
+    caplog.set_level(logging.INFO)
+    node = Node().ready()
+    try:
+        fleet, worker = Fleet(node, prefix, tmp_path), Recorder()
+        with Loops(fleet) as loops:
+            loops.work(worker)
+            with node.client() as client:
+                eventually(lambda: any(one["cmd"] == "blpop" for one in client.client_list()))
+                pipeline: Any = client.pipeline(transaction=True)
+                pipeline.execute_command("REPLICAOF", "127.0.0.1", free_port())
+                pipeline.execute_command("REPLICAOF", "NO", "ONE").execute()
+                errors: Any = client.info("errorstats")
+                assert errors["errorstat_UNBLOCKED"]["count"] == 1
+            bike = fleet()
+            bike.set("new:A", "NOW")
+            eventually(lambda: worker.done == ["new:A"])
+        assert not lines(caplog, "trying until it is back")
+        fleet.close()
+    finally:
+        node.remove()
+
+
 def test_a_frozen_primary_costs_one_time_limit(replicated: Cluster, tagged: str, tmp_path: Path) -> None:
     """C7: a dispatcher leaves a primary that stands still with all its connections at once, and hears calls again."""
     limit_s = 4.0
