@@ -29,7 +29,7 @@ from redbike.steps import Placement, encode
 from redbike.timefile import TimeFile
 from redbike.trouble import Troubles
 from redbike.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, Bells, Nap, WakeCalls, longest_wait_s
-from redbike.watch import Watch
+from redbike.watch import IdleWorkers, Watch
 from redbike.worker import Worker
 
 DEFAULT_PREFIX = "redbike"
@@ -127,6 +127,7 @@ class Redbike:
             default_timeout_s=lambda: self.default_timeout,
             endings=self._endings,
             bells=Bells(self.redis, self._troubles),
+            idle=IdleWorkers(self.redis, self._keys),
             loop=self._loop,
         )
 

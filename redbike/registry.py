@@ -119,7 +119,7 @@ class Registry:
             if queue.startswith(encode(keys.queue(""))):
                 tags.add(encode(keys.tag(decode(queue), decode(jobid))))
         found: list[bytes | str] = [keys.schedules, keys.statuses, keys.timeline, keys.control, *tags]
-        found += (keys.running, keys.retries)
+        found += (keys.running, keys.retries, keys.idle)
         for queue_key in queues:
             found += (queue_key, keys.members(queue_key), keys.bell(queue_key), keys.watch(queue_key))
         found += self._client.scan_iter(match=keys.memo_pattern(), count=_PAGE)
