@@ -6,12 +6,12 @@ Loops and waiting live in dispatcher and consumer; what a schedule means, in sch
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
 from redbike.calling import check_plain, warn_of_no_name
-from redbike.connection import Link, check_server, check_writable, is_loading
+from redbike.connection import Link, check_commands, check_server, check_writable, is_loading
 from redbike.consumer import LONGEST_TIMEOUT_S, Consumer
 from redbike.dispatcher import Dispatcher
 from redbike.ending import Endings, OnFailure, Policy, is_number
@@ -20,7 +20,7 @@ from redbike.guard import Guard
 from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.nonces import Nonces
-from redbike.patience import Attempt, Patience, T, repeats_within_s
+from redbike.patience import Attempt, Patience, Stopped, T, repeats_within_s
 from redbike.plainlog import plain
 from redbike.recovery import Recovery
 from redbike.registrar import Registrar
@@ -33,7 +33,7 @@ from redbike.timefile import END_OF_TIME, TimeFile
 from redbike.trouble import Troubles
 from redbike.uncopied import Uncopied
 from redbike.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, Bells, Nap, WakeCalls, longest_wait_s
-from redbike.watch import Watch
+from redbike.watch import IdleWorkers, Watch
 from redbike.worker import Worker
 
 DEFAULT_PREFIX = "redbike"
@@ -136,6 +136,7 @@ class Redbike(Uncopied):
             default_timeout_s=lambda: self.default_timeout,
             endings=self._endings,
             bells=Bells(self.redis, self._troubles),
+            idle=IdleWorkers(self.redis, self._keys),
             loop=self._loop,
         )
 
@@ -251,7 +252,8 @@ class Redbike(Uncopied):
         ServerError where Redis is not there at the start; after that, its absence is waited out.
         """
         self._timefile.check_writable()
-        self._start_loop()
+        if not self.reach():
+            return
         first_now = self._noted_time() if after is None else min(_timestamp("after", after), END_OF_TIME)
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
@@ -275,9 +277,25 @@ class Redbike(Uncopied):
         these make no sense, and ServerError where Redis is not there at the start; after that, its absence is waited
         out.
         """
-        self._start_loop()
-        warn_of_no_name(self.worker, self._log)
-        self.consumer.work()
+        if self.reach():
+            warn_of_no_name(self.worker, self._log)
+            self.consumer.work()
+
+    def reach(self) -> bool:
+        """Reach the server before a loop is started, and wait while it loads its data.
+
+        False where this process is told to stop meanwhile. Raises ServerError where the server is not there, or lacks
+        what loops need.
+        """
+
+        def reach() -> bool:
+            self._reach()
+            return True
+
+        try:
+            return self.nap.take(reach) is True
+        except Stopped:
+            return False
 
     def control(self, signal: str) -> None:
         """Give a signal to all loops of the prefix. `HALT`, in any case, stops them within a second."""
@@ -391,25 +409,29 @@ class Redbike(Uncopied):
     def _told_to_stop(self) -> bool:
         return self.stop_event is not None and self.stop_event.is_set()
 
-    def _briefly(self, attempt: Attempt[T]) -> T:
+    def _briefly(self, attempt: Attempt[T], stop: Callable[[], bool] = lambda: False) -> T:
         if not self._server_checked:
-            self._patience.try_briefly(lambda _: check_server(self._link, self.prefix, self._log))
+            self._patience.try_briefly(lambda _: check_server(self._link, self.prefix, self._log), stop)
             self._server_checked = True
-        return self._patience.try_briefly(attempt)
+        return self._patience.try_briefly(attempt, stop)
 
-    def _start_loop(self) -> None:
+    def _reach(self) -> None:
         """Reach the server, or say why not: who starts a loop should not have to find out from a log that it waits."""
         check_plain(self.worker)
-        self._is_closed = self._server_checked = False
+        self._is_closed = self._server_checked = has_said_so = False
         while True:
             try:
-                self._briefly(lambda _: check_writable(self._link))
+                self._briefly(lambda _: check_writable(self._link), self._told_to_stop)
+                self._briefly(lambda _: check_commands(self._link, self.control_key), self._told_to_stop)
                 self._check_keys()
             except ServerError as error:
-                if is_loading(error.__cause__) and not self._told_to_stop():
-                    continue
-                raise
-            return
+                if not is_loading(error.__cause__):
+                    raise
+                if not has_said_so:
+                    self._log.warning("%s; waiting until it is done", error)
+                    has_said_so = True
+            else:
+                return
 
     def _check_keys(self) -> None:
         """Refuse a prefix of which another program uses keys, but once for a command that asks twice."""

@@ -146,6 +146,8 @@ def do_unset(arguments: Arguments) -> None:
 def do_dispatch(arguments: Arguments) -> None:
     stop = StopFlag()
     with _bike(arguments, stop) as bike, _stopping(stop, bike):
+        if not bike.reach():
+            return
         after = _timestamp(arguments, "--after", bike.now)
         bike.clear_control()
         bike.dispatch(after=after, csvfilename=arguments["--schedules"])
@@ -154,8 +156,9 @@ def do_dispatch(arguments: Arguments) -> None:
 def do_work(arguments: Arguments) -> None:
     stop = StopFlag()
     with _bike(arguments, stop, needs_worker=True) as bike, _stopping(stop, bike):
-        bike.clear_control()
-        bike.work()
+        if bike.reach():
+            bike.clear_control()
+            bike.work()
 
 
 def do_statuses(arguments: Arguments) -> None:

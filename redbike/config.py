@@ -126,9 +126,8 @@ SETTINGS: Mapping[str, Setting] = {
 """Section [redbike], by the fields of Config."""
 
 REDIS_SETTINGS: Mapping[str, Setting] = {
-    "embedded": Setting(_text),
     "url": Setting(_url),
-    "sentinels": Setting(_text),
+    **dict.fromkeys(("embedded", "sentinels", "nodes"), Setting(_text)),
     "service_name": Setting(_word),
     "sentinel_username": Setting(_text, optional=True),
     "sentinel_password": Setting(_text, optional=True),
@@ -137,9 +136,10 @@ REDIS_SETTINGS: Mapping[str, Setting] = {
 """Settings of our own in [redbike-redis], beside the arguments of redis.Redis."""
 
 _EXCLUDED: Mapping[str, tuple[str, ...]] = {
-    "embedded": ("host", "port", "unix_socket_path", "url", "sentinels", "cluster"),
-    "url": ("host", "port", "unix_socket_path", "sentinels"),
-    "sentinels": ("host", "port", "unix_socket_path", "cluster"),
+    "embedded": ("host", "port", "unix_socket_path", "url", "sentinels", "cluster", "nodes"),
+    "url": ("host", "port", "unix_socket_path", "sentinels", "nodes"),
+    "sentinels": ("host", "port", "unix_socket_path", "cluster", "nodes"),
+    "nodes": ("host", "port", "unix_socket_path", "db"),
     "cluster": ("unix_socket_path", "db"),
 }
 

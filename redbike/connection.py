@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
-from redis.cluster import RedisCluster
+from redis.cluster import ClusterNode, RedisCluster
 from redis.retry import Retry
 
 from redbike.arguments import completed
 from redbike.embedded import EmbeddedServer
 from redbike.errors import ConfigError, ServerError
+from redbike.refusals import is_unknown_command, is_withheld
 from redbike.sentinels import PlainSentinel, addresses
 from redbike.tls import CHECKED, PlainPort, refuse_plain_port
 from redbike.unix_socket import SocketConnection
@@ -25,9 +26,10 @@ from redbike.wire import Wires
 
 OLDEST_SERVER = (6, 2)
 FEWEST_CONNECTIONS = 4
+_COMMANDS_OF_LOOPS = ("BLPOP", "EVALSHA", "SCRIPT")
 
 OUR_SETTINGS = frozenset(
-    {"embedded", "url", "sentinels", "service_name", "sentinel_username", "sentinel_password", "cluster"}
+    {"embedded", "url", "sentinels", "service_name", "sentinel_username", "sentinel_password", "cluster", "nodes"}
     | {"connection_pool"}
 )
 """What settings may hold beside the arguments of redis.Redis."""
@@ -61,7 +63,7 @@ class Link:
         self._server: EmbeddedServer | None = None
         # A list and no lock: a child that is forked while another thread holds one would wait for ever.
         self._kept: list[weakref.ref[Kept]] = []
-        self.is_cluster = bool(ours.pop("cluster", False))
+        self.is_cluster = bool(ours.pop("cluster", False)) or "nodes" in ours
         self.where = _where(ours, given)
         try:
             self.client = self._make(ours, given)
@@ -78,7 +80,7 @@ class Link:
             self.where = self._server.socket_path
             return self._server.client(**given)
         if self.is_cluster:
-            return _cluster(given, self.where)
+            return _cluster(ours, given, self.where)
         if "sentinels" in ours:
             return _sentinel(ours, given)
         client = redis.Redis(**given)
@@ -101,14 +103,20 @@ class Link:
 
     def forget_idle(self) -> None:
         """Close the connections that nobody uses just now: the next ones find out anew where the primary is."""
-        if not self.is_cluster:
-            pool = self.client.connection_pool
+        for pool in self._pools():
             if not isinstance(pool, redis.BlockingConnectionPool):  # that of redis-py 5.0 closes all or none
                 pool.disconnect(inuse_connections=False)
-            for known in list(self._kept):
-                one = known()
-                if one is not None:
-                    one.reopen()
+        for known in list(self._kept):
+            one = known()
+            if one is not None:
+                one.reopen()
+
+    def _pools(self) -> list[redis.ConnectionPool]:
+        if not self.is_cluster:
+            return [self.client.connection_pool]
+        cluster: Any = self.client
+        clients = [node.redis_connection for node in cluster.get_nodes()]
+        return [client.connection_pool for client in clients if client is not None]
 
     def close(self) -> None:
         """Let go of all connections, and of the embedded server, if there is one."""
@@ -129,7 +137,7 @@ def _put_ours(client: redis.Redis, users: redis.ConnectionPool | None = None) ->
     pool.connection_class = ours.get(wanted, wanted)
 
 
-def _cluster(given: dict[str, Any], where: str) -> redis.Redis:
+def _cluster(ours: dict[str, Any], given: dict[str, Any], where: str) -> redis.Redis:
     arguments = inspect.signature(RedisCluster.__init__).parameters
     if "cluster_error_retry_attempts" in arguments and arguments["retry"].default is not None:
         given["cluster_error_retry_attempts"] = 0
@@ -138,8 +146,11 @@ def _cluster(given: dict[str, Any], where: str) -> redis.Redis:
             f"cluster: redis-py {redis.__version__} checks no host names of a Cluster by TLS: install a newer one, or"
             " set ssl_check_hostname to no"
         )
-    if given.pop("db", 0):
-        raise ConfigError(f"db: the Cluster at {where} has one database, number 0; leave the number out")
+    if "nodes" in ours:
+        given["startup_nodes"] = [ClusterNode(host, port) for host, port in addresses("nodes", ours["nodes"])]
+    database = given.pop("db", None)
+    if database:
+        raise ConfigError(f"database {database}: a Cluster has one database, 0; take the number out of db or the url")
     try:
         client: Any = RedisCluster(**given)
     except (redis.RedisError, redis.exceptions.RedisClusterException) as error:
@@ -172,6 +183,8 @@ def _where(ours: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """The server's address for messages. The URL has lost its user, password and options already."""
     if "sentinels" in ours:
         return f"{ours.get('service_name')} (by the Sentinels {' '.join(str(ours['sentinels']).split())})"
+    if "nodes" in ours:
+        return str(ours["nodes"])
     if "url" in ours:
         return str(ours["url"])
     return given.get("unix_socket_path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
@@ -181,8 +194,12 @@ def check_server(link: Link, prefix: str, log: logging.Logger) -> None:
     """Refuse a server that cannot carry Redbike; warn of one that may drop keys."""
     try:
         server: Any = link.client.info()
-    except redis.exceptions.NoPermissionError:
-        return  # an ACL that hides it is no reason to stay away
+    except redis.ResponseError as error:
+        if not is_withheld(error):
+            raise
+        return  # an ACL that hides it is no reason to stay away, nor is a server without it
+    if server.get("loading"):  # INFO is answered meanwhile, and nothing else
+        raise redis.exceptions.BusyLoadingError(f"Redis at {link.where} is still loading its data")
     where = link.where
     if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):  # Redis, Valkey
         raise ServerError(
@@ -214,13 +231,35 @@ def check_writable(link: Link) -> None:
         return  # the client finds the primaries by itself
     try:
         replication: Any = link.client.info("replication")
-    except redis.exceptions.NoPermissionError:
+    except redis.ResponseError as error:
+        if not is_withheld(error):
+            raise
         return
     if replication.get("role") == "slave" and replication.get("slave_read_only"):
         primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
         raise ServerError(
             f"Redis at {link.where} is a read-only replica: name its primary, {primary}, in [redbike-redis]"
         )
+
+
+def check_commands(link: Link, key: str) -> None:
+    """Refuse a server, or a proxy before one, that lacks a command without which loops can do nothing.
+
+    Called without arguments, a command that exists is refused for that, before access rules are asked.
+    """
+    client: Any = link.client
+    if link.is_cluster:
+        client = client.get_redis_connection(client.get_node_from_key(key))
+    # Sent in one piece: a BLPOP alone would make CLIENT LIST show us as waiting, which others may look for.
+    pipeline = client.pipeline(transaction=False)
+    for name in _COMMANDS_OF_LOOPS:
+        pipeline.execute_command(name)
+    for name, reply in zip(_COMMANDS_OF_LOOPS, pipeline.execute(raise_on_error=False), strict=True):
+        if isinstance(reply, redis.ResponseError) and is_unknown_command(reply):
+            raise ServerError(
+                f"Redis at {link.where} lacks the command {name}, which Redbike needs:"
+                " take it out of rename-command in its conf, or connect without the proxy"
+            ) from reply
 
 
 def is_loading(error: BaseException | None) -> bool:

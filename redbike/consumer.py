@@ -13,13 +13,14 @@ from redbike.ending import Endings, Outcome, Run, Verdict, is_number
 from redbike.errors import ServerError, WorkerError
 from redbike.keys import Keys
 from redbike.loop import Loop
-from redbike.nonces import Nonces
+from redbike.nonces import CALLER_LENGTH, Nonces
 from redbike.order import Order
 from redbike.patience import FAILURES, Stopped
 from redbike.scripts import Scripts
 from redbike.signals import Handlers
 from redbike.steps import NO_PLACES, Ended, Ending, Places, Turn, decode
 from redbike.waiting import Bells
+from redbike.watch import IdleWorkers
 from redbike.worker import Worker
 
 LONGEST_TIMEOUT_S = 1e9
@@ -40,6 +41,7 @@ class Consumer:
         default_timeout_s: Callable[[], float],
         endings: Endings,
         bells: Bells,
+        idle: IdleWorkers,
         loop: Loop,
     ) -> None:
         self._scripts = scripts
@@ -48,6 +50,7 @@ class Consumer:
         self._default_timeout_s = default_timeout_s
         self._endings = endings
         self._bells = bells
+        self._idle = idle
         self._loop = loop
         self._order: Order | None = None
         self._nonces = Nonces()
@@ -219,6 +222,8 @@ class Consumer:
                 # Somebody was woken for it, most likely, and is about to take it.
                 time.sleep(_HEAD_START_S)
                 found, watched = self._scripts.anything(places)
+            if not found:
+                self._idle.note(self._nonces.new()[:CALLER_LENGTH])
             return found
 
         def nap(_: bool) -> bool:

@@ -20,6 +20,7 @@ from redbike.watch import Watch
 _LAST_STRETCH_S = 0.001
 _BATCH = 150  # jobs a call: half a millisecond or so of the server's time
 _LONGEST_DELAY_S = 60.0
+_LOOK_FOR_EXTRA_EVERY_S = 1.2  # a little more than an idle dispatcher sleeps: it looks on its way, at no cost
 
 
 class Refusals:
@@ -102,10 +103,10 @@ class Dispatcher:
     def _queue_extra_runs(self) -> None:
         """Queue what is due beside the timeline: jobs that were wished for while they ran. At most a batch a second."""
         now = time.monotonic()
-        if now - self._looked_for_extra_at >= self._loop.longest_wait_s:
-            look = self._loop.patience.outlast(lambda _: self._scripts.extra_due(_BATCH), self._loop.stop)
-            if look:
-                self._promote(look, None, extra=True)
+        if now - self._looked_for_extra_at > _LOOK_FOR_EXTRA_EVERY_S:
+            due = self._loop.patience.outlast(lambda _: self._scripts.extra_due(_BATCH), self._loop.stop)
+            if due:
+                self._promote(due, None, extra=True)
             self._looked_for_extra_at = now
 
     def _promote(self, jobids: list[bytes], now: float | None, *, extra: bool = False) -> Look:
@@ -162,15 +163,16 @@ class Dispatcher:
                 # Waiting for a call counts in whole milliseconds; sleeping does not.
                 pause(self._loop.nap, last_s)
         if not self._is_due(look):
-            was_empty = look.first is None
-            look = self._loop.patience.outlast(lambda _: self._peek(was_empty), self._loop.stop)
+            look = self._loop.patience.outlast(lambda _: self._peek(), self._loop.stop)
             self._write_time()
         if look.first is not None and self._is_due(look):
             return self.sweep(expected=look.first[0])
         return look
 
-    def _peek(self, was_empty: bool) -> Look:
-        look, stirring = self._scripts.peek(self._watch.queue_keys, was_empty)
+    def _peek(self) -> Look:
+        look, stirring, has_extra = self._scripts.peek(self._watch.queue_keys)
+        # Where there is none, none is looked for; else at once.
+        self._looked_for_extra_at = -math.inf if has_extra else time.monotonic()
         return look._replace(halted=self._watch.look(stirring))
 
     def _recover(self) -> None:

@@ -51,6 +51,7 @@ ADDED_STATE = (
         "a dispatcher wakes the workers of this queue for jobs that others put there",
         "after 45 s, or when the dispatcher stops",
     ),
+    KeyDoc("P:idle", "set", "workers that found nothing to do lately", "after 45 s, or when a dispatcher counts them"),
     KeyDoc(
         "P:running",
         "sorted set",
@@ -122,6 +123,11 @@ class Keys:
     def watch(self, queue_key: str) -> str:
         """The sign that a dispatcher watches that list."""
         return f"{self.prefix}:watch:{queue_key.removeprefix(self.prefix + '-')}"
+
+    @property
+    def idle(self) -> str:
+        """The set of the workers that were idle lately."""
+        return f"{self.prefix}:idle"
 
     def tag(self, queue_key: str, jobid: str) -> str:
         """The run tag of a job that was taken from that list."""

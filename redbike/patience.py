@@ -14,6 +14,7 @@ from typing import TypeVar
 import redis
 
 from redbike.errors import ServerError
+from redbike.refusals import is_cluster_down, is_slot_moving, is_unblocked, is_unknown_command
 from redbike.tls import PlainPort
 from redbike.waiting import Nap, pause
 
@@ -28,6 +29,8 @@ _TRIES_OF_A_VERB = 4
 _WAITS_OF_A_TRY = 8  # for a connection, a reply to each command that opens it, and the reply to the call
 _SLACK_S = 60.0  # for the pauses between tries, and for a server that is started first
 _A_DAY_S = 86_400
+_CLUSTER_SETTLES_S = 5.0
+"""How long a single verb waits for a Cluster that moves a slot or fails over."""
 _CONNECTIONS_OF_A_LOOP = 2  # the wire, and one of the pool: a server that was restarted has cut both
 
 Attempt = Callable[[bool], T]
@@ -70,7 +73,7 @@ class Patience:
                 failures += 1
                 self._after(error)
                 # A connection that was cut, with the server still there, is no outage: the next try settles it.
-                if failures <= _CONNECTIONS_OF_A_LOOP and isinstance(error, redis.ConnectionError) and not stop():
+                if failures <= _CONNECTIONS_OF_A_LOOP and _is_cut(error) and not stop():
                     continue
                 if self._is_closed() and stop():
                     raise Stopped from error
@@ -81,24 +84,34 @@ class Patience:
                     raise Stopped from error
                 pause(self._nap, _delay_s(failures))
             else:
-                if gone_at is not None:
+                # A loop that has to stop ends its waits without asking Redis: that is no sign of life.
+                if gone_at is not None and not stop():
                     away_s = time.monotonic() - gone_at
                     self._log.warning("Redis at %s is back after %.1f s", self._where, away_s)
                 return result
 
-    def try_briefly(self, attempt: Attempt[T]) -> T:
-        """The attempt's result; about half a second of failures is a ServerError that says why."""
-        failures = 0
+    def try_briefly(self, attempt: Attempt[T], stop: Callable[[], bool] = lambda: False) -> T:
+        """The attempt's result; about half a second of failures is a ServerError that says why.
+
+        A Cluster that is changing gets five seconds. Raises Stopped where `stop` says so between two tries.
+        """
+        failures, began_at = 0, time.monotonic()
         while True:
             try:
                 return self._closable(attempt, failures > 0)
             except FAILURES as error:
                 failures += 1
                 self._after(error)
-                passing = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+                passing = isinstance(error, redis.ConnectionError | redis.TimeoutError) or is_unblocked(error)
                 refused = isinstance(error, redis.AuthenticationError)
-                if not passing or refused or failures == _TRIES_OF_A_VERB:
+                if is_slot_moving(error) or is_cluster_down(error):
+                    over = time.monotonic() - began_at >= _CLUSTER_SETTLES_S
+                else:
+                    over = not passing or refused or failures >= _TRIES_OF_A_VERB
+                if over:
                     raise ServerError(describe(error, self._where)) from error
+                if stop():
+                    raise Stopped from error
                 pause(self._nap, _delay_s(failures))
 
     def _closable(self, attempt: Attempt[T], repeated: bool) -> T:
@@ -112,8 +125,13 @@ class Patience:
 
     def _after(self, error: Exception) -> None:
         # The other connections lead to where this one led, and would fail one after the other.
-        if isinstance(error, redis.exceptions.ReadOnlyError | redis.TimeoutError) or "READONLY" in str(error):
+        lost = isinstance(error, redis.exceptions.ReadOnlyError | redis.TimeoutError) or is_unblocked(error)
+        if lost or "READONLY" in str(error):
             self._forget()
+
+
+def _is_cut(error: Exception) -> bool:
+    return isinstance(error, redis.ConnectionError) or is_unblocked(error)
 
 
 def repeats_within_s(socket_timeout_s: float | None) -> int:
@@ -132,6 +150,12 @@ def describe(error: Exception, where: str) -> str:
         return f"Redis at {where} is a read-only replica: name its primary in [redbike-redis] ({text})"
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return f"Redis at {where} is still loading its data"
+    if is_slot_moving(error):
+        return f"Redis Cluster at {where} is moving the slot of this prefix ({text}): wait until that is done"
+    if is_cluster_down(error):
+        return f"Redis Cluster at {where} is down, or has no node for the slot of this prefix: {text}"
+    if is_unknown_command(error):
+        return f"Redis at {where} lacks a command that Redbike needs: {text} (see rename-command in its conf)"
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | PlainPort):
         return f"Redis at {where} is out of reach: {text}"
     return f"Redis at {where} answers with an error: {text}"

@@ -148,7 +148,7 @@ class Registry:
             deleted += self._delete(page)
         for queue_key in queues:
             deleted += self._delete((queue_key, keys.members(queue_key), keys.bell(queue_key), keys.watch(queue_key)))
-        return deleted + self._delete(keys.common())
+        return deleted + self._delete((*keys.common(), keys.idle))
 
     def _delete(self, keys: Iterable[str | bytes]) -> int:
         those = list(keys)

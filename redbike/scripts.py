@@ -62,7 +62,7 @@ class Scripts:
         self._common: list[bytes | None] = [*_encoded(keys.common())]
         self._place, self._promote, self._turn = Script("place"), Script("promote"), Script("turn")
         self._unset, self._lost = Script("unset"), Script("lost")
-        self._now, self._wake = Script("now"), Script("wake")
+        self._now, self._wake, self._signal = Script("now"), Script("wake"), Script("signal")
         self._places_prepared: dict[str, PreparedCall] = {}
         self._turns_prepared: dict[tuple[Queues, bool, bool], PreparedCall] = {}
         self._triples: dict[str, list[bytes]] = {}
@@ -189,25 +189,25 @@ class Scripts:
         found: Any = self._client.zrangebyscore(self._keys.extra, "-inf", self.now(), start=0, num=limit)
         return list(found)
 
-    def peek(self, queue_keys: Sequence[str], was_empty: bool = False) -> tuple[Look, bool]:
+    def peek(self, queue_keys: Sequence[str]) -> tuple[Look, bool, bool]:
         """What promote would see with nothing to do, for the price of a plain command or two: for an idle dispatcher.
 
-        Also whether there is something in these queues, or a signal: then `wake` has to look closer. `was_empty`: the
-        timeline was, and most likely still is: then one command will do.
+        Also whether there is something in these queues, or a signal: then `wake` has to look closer; and whether there
+        are extra runs.
         """
-        timeline = self._keys.timeline
-        # EXISTS counts a key as often as it is named: so one number tells of the timeline and of the others.
-        weight = len(queue_keys) + 2
-        exists = (self._keys.control, *queue_keys, *([timeline] * weight))
-        if was_empty:
-            count: Any = self._client.exists(*exists)
-            first: Any = self._client.zrange(timeline, 0, 0, withscores=True) if count >= weight else []
+        timeline, extra = self._keys.timeline, self._keys.extra
+        stirring_keys = (self._keys.control, *queue_keys)
+        if len(queue_keys) > _QUEUES_TO_WATCH:
+            stirring, has_timeline, has_extra = map(self._exists_any, (stirring_keys, (timeline,), (extra,)))
         else:
-            pipeline: Any = self._client.pipeline(transaction=False)
-            count, first = pipeline.exists(*exists).zrange(timeline, 0, 0, withscores=True).execute()
+            # EXISTS counts a key as often as it is named: so one number tells of the three.
+            weight = len(queue_keys) + 2
+            count = self._exists(*stirring_keys, *[extra] * weight, *[timeline] * (2 * weight))
+            stirring, has_timeline, has_extra = count % weight > 0, count >= 2 * weight, count // weight in (1, 3)
+        first: Any = self._client.zrange(timeline, 0, 0, withscores=True) if has_timeline else []
         id_and_due = (first[0][0], float(first[0][1])) if first else None
         self._awaits_a_time = bool(first)
-        return Look(self.now(), False, [], id_and_due), count % weight != 0
+        return Look(self.now(), False, [], id_and_due), stirring, has_extra
 
     def wake(self, queue_keys: Sequence[str]) -> bool:
         """Wake idle workers for jobs that lie in these queues unannounced, or for a halt, which it returns."""
@@ -218,8 +218,7 @@ class Scripts:
 
     def signal(self, name: str) -> None:
         """Set the control key, and have idle dispatchers notice at once."""
-        self._client.set(self._keys.control, name)
-        self._client.publish(self._keys.wake, "")
+        self._run(self._signal, (), [encode(name), encode(self._keys.wake)])
 
     def anything(self, places: Places) -> tuple[bool, bool]:
         """Whether a turn could find something in these places, or a halt; and whether a dispatcher watches them all.
@@ -228,11 +227,11 @@ class Scripts:
         """
         queue_keys = places.queues.keys[::3]
         if len(queue_keys) > _QUEUES_TO_WATCH:
-            return bool(self._client.exists(self._keys.control, *queue_keys)), False
+            return bool(self._exists(self._keys.control, *queue_keys)), False
         watches = [self._keys.watch(queue_key) for queue_key in queue_keys]
         # EXISTS counts a key as often as it is named: so one number tells of both kinds of keys.
         weight = len(queue_keys) + 2
-        count: Any = self._client.exists(self._keys.control, *queue_keys, *(watches * weight))
+        count = self._exists(self._keys.control, *queue_keys, *(watches * weight))
         return bool(count % weight), count // weight == len(watches)
 
     def turn(
@@ -348,6 +347,15 @@ class Scripts:
     def queue_triple(self, queue_key: str) -> tuple[str, str, str]:
         """List, members and bell of a queue, as the scripts want them."""
         return queue_key, self._keys.members(queue_key), self._keys.bell(queue_key)
+
+    def _exists(self, *keys: str) -> int:
+        # Not by the client's method, nor in a pipeline: with a Cluster, both ask a node that stands still twice, and
+        # wait for the time limit each time.
+        count: int = self._client.execute_command("EXISTS", *keys)
+        return count
+
+    def _exists_any(self, keys: Sequence[str]) -> bool:
+        return self._exists(*keys) > 0
 
     def _memo(self, nonce: str) -> bytes:
         """Where a caller's nonce is noted."""

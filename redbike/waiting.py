@@ -7,10 +7,11 @@ queue is never popped by a blocking command, because a pop outside a script coul
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis
 
+from redbike.refusals import is_withheld
 from redbike.trouble import Troubles
 
 T = TypeVar("T")
@@ -42,15 +43,19 @@ class Nap:
         self._napping: set[int] = set()  # threads
 
     def take(self, wait: Callable[[], T]) -> T | None:
-        """What `wait` gives, or None where a handler ended it."""
+        """What `wait` gives, or None where a handler ended it. A nap within a nap is ended with the outer one."""
         thread = threading.get_ident()
+        is_inner = thread in self._napping
         try:
             try:
                 self._napping.add(thread)
                 return wait()
             finally:
-                self._napping.discard(thread)
+                if not is_inner:
+                    self._napping.discard(thread)
         except Interrupted:
+            if is_inner:
+                raise
             return None
 
     def interrupt(self) -> None:
@@ -73,11 +78,14 @@ class WakeCalls:
         self._troubles = troubles
         self._is_refused = self._is_stale = False
         self._pubsub: redis.client.PubSub | None = None
+        self._heard_from: str | None = None
 
     @property
     def is_listening(self) -> bool:
         """Whether calls are heard. After `subscribe`, the timeline has to be looked at once more."""
-        return self._is_refused or (self._pubsub is not None and not self._is_stale)
+        return self._is_refused or (
+            self._pubsub is not None and not self._is_stale and self._node() == self._heard_from
+        )
 
     def reopen(self) -> None:
         """Subscribe anew before the next wait: a server that stands still, and is replaced, closes no connection."""
@@ -87,13 +95,16 @@ class WakeCalls:
         """Listen from now on; where the server refuses that, there are no calls, and looking once a second remains."""
         self.close()
         self._is_stale = False
+        self._heard_from = self._node()
         self._pubsub = self._client.pubsub()
         try:
             self._pubsub.subscribe(self._channel)
             # The confirmation has to be read before the next look: calls between them would find nobody.
             self._pubsub.get_message(timeout=LONGEST_WAIT_S)
-        except redis.exceptions.NoPermissionError as error:
+        except redis.ResponseError as error:
             self.close()
+            if not is_withheld(error):
+                raise
             self._is_refused = True
             self._troubles.report(f"channel {self._channel}: jobs may be queued up to a second late", str(error))
         except Exception:
@@ -117,6 +128,19 @@ class WakeCalls:
             self.close()
             raise
         return called
+
+    def _node(self) -> str | None:
+        """The node that has the channel's slot, as far as the client of a Cluster knows; elsewhere None.
+
+        A Cluster passes a call on to all its nodes. A node that has left it hears none, and closes no connection.
+        """
+        find: Any = getattr(self._client, "get_node_from_key", None)
+        if find is None:
+            return None
+        try:
+            return str(find(self._channel).name)
+        except redis.exceptions.SlotNotCoveredError:
+            return None
 
     def close(self) -> None:
         """Stop listening."""

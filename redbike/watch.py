@@ -6,7 +6,6 @@ It wakes an idle worker for jobs that other programs put into a queue without ri
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import redis
 
@@ -18,8 +17,41 @@ _OFFER_EVERY_S = 20.0
 _FIRST_OFFER_AFTER_S = 3.0
 _VALID_S = 45  # how long workers rely on it
 _MANY = 16
-"""From so many idle clients on, workers may rely on the watch. Should the dispatcher be killed, there are then enough
+"""From so many idle workers on, these may rely on the watch. Should the dispatcher be killed, there are then enough
 of them, each looking by itself every few seconds, for one to look within a second."""
+
+_NOTE_EVERY_S = 15.0
+"""How often a worker notes that it is idle: at least once between two offers, for it looks every few seconds."""
+
+
+class IdleWorkers:
+    """The idle workers of a prefix: each notes its name now and then, and a dispatcher counts the names and drops them.
+
+    With several dispatchers each counts some of them, and is late to offer its watch. That costs commands, no more.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._key = keys.idle
+        self._noted_at = -_NOTE_EVERY_S
+
+    def note(self, name: str) -> None:
+        """Note that the worker of this name is idle, where it was not noted lately."""
+        now = time.monotonic()
+        if now - self._noted_at < _NOTE_EVERY_S:
+            return
+        self._noted_at = now
+        with suppress(redis.ResponseError):  # it is no loss: unknown workers look by themselves
+            self._client.sadd(self._key, name)
+            self._client.expire(self._key, _VALID_S)
+
+    def count(self) -> int:
+        """How many workers noted their names since this was last asked."""
+        number = 0
+        with suppress(redis.ResponseError):
+            number = int(self._client.scard(self._key))
+            self._client.delete(self._key)
+        return number
 
 
 class Watch:
@@ -30,6 +62,7 @@ class Watch:
         self._watch_keys = [keys.watch(queue_key) for queue_key in self.queue_keys]
         self._scripts = scripts
         self._client = client
+        self._idle = IdleWorkers(client, keys)
         self._looked_at = time.monotonic()
         self._offered_at = self._looked_at - _OFFER_EVERY_S + _FIRST_OFFER_AFTER_S
 
@@ -42,7 +75,7 @@ class Watch:
         now = time.monotonic()
         if now - self._offered_at >= _OFFER_EVERY_S:
             self._offered_at = now
-            if self._idle_clients() >= _MANY:
+            if self._idle.count() >= _MANY:
                 self._offer()
         if stirring or (stirring is None and now - self._looked_at >= _LOOK_EVERY_S):
             halted = self._scripts.wake(self.queue_keys)
@@ -57,16 +90,8 @@ class Watch:
         if halted:
             self._scripts.wake(self.queue_keys)
 
-    def _idle_clients(self) -> int:
-        """How many clients of the server wait in a blocking call, as idle workers do; 0 where we may not know."""
-        try:
-            clients: Any = self._client.info("clients")
-        except redis.exceptions.NoPermissionError:
-            return 0
-        return int(clients.get("blocked_clients", 0))
-
     def _offer(self) -> None:
-        pipeline: Any = self._client.pipeline(transaction=False)
+        pipeline = self._client.pipeline(transaction=False)
         for watch_key in self._watch_keys:
             pipeline.set(watch_key, "1", ex=_VALID_S)
         pipeline.execute()

@@ -14,10 +14,10 @@ SLOTS = 16384
 
 
 class Cluster(Group):
-    """Primaries without replicas that share the slots evenly, and keep an append-only file."""
+    """Primaries that share the slots evenly, and keep an append-only file; and one replica of each, where wanted."""
 
-    def __init__(self, size: int = 3) -> None:
-        self._size = size
+    def __init__(self, size: int = 3, *, replicas: bool = False) -> None:
+        self._size, self._has_replicas = size, replicas
         super().__init__()
 
     def _start(self) -> None:
@@ -31,6 +31,18 @@ class Cluster(Group):
         for node in self.nodes[1:]:
             self.nodes[0].ask("CLUSTER MEET", "127.0.0.1", node.port, node.bus)
         self.wait_until_whole()
+        if self._has_replicas:
+            self._add_replicas(settings)
+
+    def _add_replicas(self, settings: str) -> None:
+        primaries = list(self.nodes)
+        for _ in primaries:
+            self.add(f"{settings}\nrepl-diskless-sync-delay 0\ncluster-replica-validity-factor 0").ready()
+            self.nodes[0].ask("CLUSTER MEET", "127.0.0.1", self.nodes[-1].port, self.nodes[-1].bus)
+        self.wait_until_whole()
+        for primary, replica in zip(primaries, self.nodes[len(primaries) :], strict=True):
+            replica.ask("CLUSTER REPLICATE", primary.ask("CLUSTER MYID"))
+            eventually(lambda node=replica: "master_link_status:up" in str(_info(node)), 20)
 
     @property
     def config(self) -> dict[str, object]:
@@ -44,7 +56,7 @@ class Cluster(Group):
     def owner(self, key: str) -> Node:
         """The node that has the key's slot."""
         slot = int(self.nodes[0].ask("CLUSTER KEYSLOT", key))
-        return self.nodes[next(n for n in range(len(self.nodes)) if slot < SLOTS * (n + 1) // len(self.nodes))]
+        return self.nodes[next(n for n in range(self._size) if slot < SLOTS * (n + 1) // self._size)]
 
     def _is_whole(self, node: Node) -> bool:
         info = node.ask("CLUSTER INFO")
@@ -84,6 +96,12 @@ class Certificates:
         names.write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n")
         signed_by = ("-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-extfile", names)
         _openssl("x509", "-req", "-in", request, "-days", "2", *signed_by, "-out", self.cert)
+
+
+def _info(node: Node) -> str:
+    with node.client() as client:
+        client.set_response_callback("INFO", bytes.decode)
+        return str(client.info("replication"))
 
 
 def secured(certificates: Certificates) -> Node:

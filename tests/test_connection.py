@@ -238,7 +238,7 @@ def test_a_redis_config_of_another_kind(settings: Any, said: str) -> None:
 
 def test_a_cluster_has_one_database(tmp_path: Path) -> None:
     """G4: a database that a Cluster cannot have is one line that says so, and no outage."""
-    with pytest.raises(ConfigError, match="has one database, number 0; leave the number out"):
+    with pytest.raises(ConfigError, match="has one database, 0; take the number out"):
         Redbike(Recorder(), "{p}", {"url": "redis://127.0.0.1:1/3", "cluster": True}, tmp_path / "t")
 
 

@@ -10,6 +10,7 @@ from conftest import Fleet, Recorder, Server, eventually
 from threads import Loops
 
 from redbike import Redbike
+from redbike.keys import Keys
 
 WATCHED_S = 2.0
 PROMPT_S = 0.5  # a few milliseconds on a machine that has nothing else to do; a nap goes on for up to a second
@@ -211,3 +212,33 @@ def test_what_others_write_is_noticed_within_a_second(fleet: Fleet, loops: Loops
             bike.redis.zadd(bike.timeline_key, {"j:A": 1})
 
     assert latency(started, write) < 2 + PROMPT_S
+
+
+@pytest.mark.parametrize("whose", ["foreign", "own"])
+def test_only_idle_workers_of_the_prefix_are_counted(quiet: Fleet, monkeypatch: pytest.MonkeyPatch, whose: str) -> None:
+    """Idle cost: workers rely on a dispatcher's watch where many of their prefix are idle, whatever else is blocked."""
+    monkeypatch.setattr("redbike.watch._FIRST_OFFER_AFTER_S", 1.5)
+    bike = quiet()
+    foreign = [quiet.server.client() for _ in range(20 if whose == "foreign" else 0)]  # type: ignore[attr-defined]
+    blocked = [threading.Thread(target=one.blpop, args=(["elsewhere"],)) for one in foreign]
+    for thread in blocked:
+        thread.start()
+    watch_key = Keys(quiet.prefix).watch(bike.queue_for("j:A"))
+    with Loops(quiet) as loops:
+        for _ in range(2 if whose == "foreign" else 17):
+            loops.work()
+        eventually(lambda: idle(bike) == (22 if whose == "foreign" else 17))
+        eventually(lambda: bike.redis.scard(Keys(quiet.prefix).idle) == (2 if whose == "foreign" else 17))
+        loops.dispatch()
+        eventually(lambda: bike.redis.scard(Keys(quiet.prefix).idle) == 0)  # they were counted
+        if whose == "own":
+            eventually(lambda: bike.redis.exists(watch_key))
+        else:
+            threading.Event().wait(0.3)
+            assert not bike.redis.exists(watch_key)
+    for _ in foreign:
+        bike.redis.lpush("elsewhere", "x")
+    for thread in blocked:
+        thread.join(5)
+    for one in foreign:
+        one.close()

@@ -30,7 +30,19 @@ LAYERS = [
     {"streams", "keys", "waiting", "worker", "timefile", "schedulefile", "recurrence", "server_process", "conffile"},
     {"sentinels"},
     {"tls"},
-    {"errors", "secret", "plainlog", "uncopied", "trouble", "zones", "nonces", "filelock", "unix_socket", "signals"},
+    {
+        "errors",
+        "refusals",
+        "secret",
+        "plainlog",
+        "uncopied",
+        "trouble",
+        "zones",
+        "nonces",
+        "filelock",
+        "unix_socket",
+        "signals",
+    },
 ]
 """From top to bottom: a module imports from lower layers only."""
 
@@ -41,6 +53,7 @@ USE_REDIS = {
     "embedded",
     "patience",
     "recovery",
+    "refusals",
     "registry",
     "script",
     "scripts",

@@ -23,7 +23,7 @@ NOW = 1_700_000_000.25
 SECOND = 1_700_000_000
 JOB, OTHER = "x:A", "y:A"
 ONE_RUN_S = 10
-NAMES = ["lost", "now", "place", "promote", "turn", "unset", "wake"]
+NAMES = ["lost", "now", "place", "promote", "signal", "turn", "unset", "wake"]
 
 State = dict[str, Any]
 
@@ -235,6 +235,8 @@ def full_house(bench: Bench) -> None:
     for control in ("HALT", "on"):
         bench.client.set(bench.keys.control, control)
         bench.scripts.wake([bench.queue])
+    bench.scripts.signal("HALT")
+    bench.client.delete(bench.keys.control)
     bench.scripts.unset(JOB, bench.queue, "nonce", repeated=True)
     bench.given({"-work-A": [JOB], ":holes": {f"{bench.queue}\n{JOB}": "1"}, "-timeline": {OTHER: NOW + 99}})
     bench.take("fourth")

@@ -135,7 +135,7 @@ def replies(arena: Arena, rng: random.Random, size: Size) -> Verdict:
 
 _SETTERS = 4
 _RESTART_EVERY_S = 0.3
-_REST = 3  # commands: two that open a connection, and the one that is repeated on it
+_REST = 6  # commands: two that open a connection, and those that are repeated on it: a start sends four in one piece
 _REST_OF_A_SETTER = 12  # a verb gives up after four tries, of so many commands at the most
 
 

@@ -77,7 +77,7 @@ class FaultProxy(Proxy):
             client.sendall(reply)
 
     def _fate_of(self, name: str, words: list[bytes]) -> Fate:
-        kind = f"{name} {_SCRIPTS.get(words[1], '?')}" if name == "EVALSHA" else name
+        kind = f"{name} {_SCRIPTS.get(words[1] if len(words) > 1 else b'', '?')}" if name == "EVALSHA" else name
         with self._lock:
             fate = self.judge(len(self.commands), kind)
             self.commands.append(name)
