@@ -29,7 +29,7 @@ from redbike.schedule import Plan, read
 from redbike.schedulefile import opened
 from redbike.scripts import Scripts
 from redbike.steps import Placement, encode
-from redbike.timefile import END_OF_TIME, TimeFile
+from redbike.timefile import TimeFile
 from redbike.trouble import Troubles
 from redbike.uncopied import Uncopied
 from redbike.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, Bells, Nap, WakeCalls, longest_wait_s
@@ -246,20 +246,23 @@ class Redbike(Uncopied):
     def dispatch(self, after: float | None = None, csvfilename: str | Path | None = None) -> None:
         """Load the CSV, then move due jobs from the timeline into their queues until halted.
 
-        The first pass goes by `after` (Unix seconds), else by the time file, else by the server's time, so that what
-        came due while no dispatcher ran is caught up with; every later pass goes by the server's time. The time file is
+        The first pass goes by `after` (Unix seconds), else by the time file, else by the server's time, and never by a
+        time that the server's clock has not reached; every later pass goes by the server's time. The time file is
         replaced as time goes on. Raises TimeFileError where that cannot be, ScheduleFileError for a bad CSV, and
         ServerError where Redis is not there at the start; after that, its absence is waited out.
         """
         self._timefile.check_writable()
         if not self.reach():
             return
-        first_now = self._noted_time() if after is None else min(_timestamp("after", after), END_OF_TIME)
+        first_now = self._noted_time() if after is None else min(_timestamp("after", after), self.now())
         if csvfilename is not None:
             self.load_csv(csvfilename, after)
+        self._make_dispatcher().run(first_now)
+
+    def _make_dispatcher(self) -> Dispatcher:
         scripts, wake_calls = self._make_scripts(), WakeCalls(self.redis, self._keys.wake, self._troubles)
         self._link.keep(wake_calls)
-        Dispatcher(
+        return Dispatcher(
             scripts=scripts,
             queue_key_for=self._guard.queue_key_for,
             wake_calls=wake_calls,
@@ -267,7 +270,7 @@ class Redbike(Uncopied):
             recovery=Recovery(scripts, self._endings, self._troubles, self._log) if self._watches else None,
             watch=Watch(scripts, self.redis, self._keys, self.queue_names()),
             loop=self._loop,
-        ).run(first_now)
+        )
 
     def work(self) -> None:
         """Take jobs from the worker's queues and do them, one after the other, until halted.

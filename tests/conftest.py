@@ -136,6 +136,11 @@ def raising(error: BaseException) -> Callable[[], object]:
     return act
 
 
+def dispatch_at(bike: Redbike, at: float) -> None:
+    """What `dispatch` of a halted prefix does when it is so late: one pass. No dispatcher believes a time to come."""
+    bike._make_dispatcher().run(at)
+
+
 class Fleet:
     """Makes Redbike objects on one prefix of one server, and closes them."""
 

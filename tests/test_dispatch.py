@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Fleet, Recorder, Server, eventually
+from conftest import Fleet, Recorder, Server, dispatch_at, eventually
 from loops import halt_at_once
 from redis.connection import ConnectionPool, UnixDomainSocketConnection
 from state import state
@@ -112,13 +112,22 @@ def test_pass_of_a_stopped_dispatcher(step: Redbike, fleet: Fleet, order: str) -
 
 def test_first_pass_goes_by_after(step: Redbike) -> None:
     """C1: the first pass goes by `after`, up to and including that second, whatever the time file says."""
-    Path(step.timefile).write_text(str(FUTURE + 9))
+    Path(step.timefile).write_text(str(PAST + 9))
     for offset in (-1, 0, 1):
-        step.set(f"{offset}:A", f"AT:{FUTURE + offset}")
-    step.dispatch(after=FUTURE)
+        step.set(f"{offset}:A", f"AT:{PAST + offset}")
+    step.dispatch(after=PAST)
     assert in_queue(step) == ["-1:A", "0:A"]
     step.dispatch(after=0)
     assert list(on_timeline(step)) == ["1:A"]
+
+
+def test_no_pass_goes_by_a_time_to_come(step: Redbike) -> None:
+    """C1: an `after` that the server's clock has not reached counts as the server's time: nothing runs early."""
+    step.set("now:A", f"AT:{PAST}")
+    step.set("future:A", f"AT:{FUTURE}")
+    step.dispatch(after=FUTURE)
+    assert in_queue(step) == ["now:A"]
+    assert on_timeline(step) == {"future:A": FUTURE}
 
 
 def test_first_pass_goes_by_the_time_file(step: Redbike) -> None:
@@ -154,7 +163,7 @@ def test_event_of_the_first_pass_is_now(step: Redbike) -> None:
     """C1, A3: whichever time the first pass goes by, the status of a queued job tells when it was queued: an event is
     neither in the future nor in the past."""
     step.set("future:A", f"AT:{FUTURE}")
-    step.dispatch(after=FUTURE)
+    dispatch_at(step, FUTURE)
     step.set("past:A", f"AT:{PAST}")
     step.dispatch(after=PAST)
     assert sorted((job, event) for job, event, _ in step.get_statuses()) == [("future:A", "ENQ"), ("past:A", "ENQ")]
@@ -472,7 +481,7 @@ def test_due_while_running(step: Redbike, worker: Recorder) -> None:
     assert on_timeline(step) == {"x:A": pytest.approx(server_now(step) + 1, abs=1)}
     assert step.is_working("x:A")
     step.redis.delete(f"{step.queue_for('x:A')}-x:A")
-    step.dispatch(after=server_now(step) + 2)
+    dispatch_at(step, server_now(step) + 2)
     step.work()
     assert worker.done == ["x:A"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Fleet, Recorder, Server, eventually, raising
+from conftest import Fleet, Recorder, Server, dispatch_at, eventually, raising
 from processes import Site
 from state import state
 from threads import Loops
@@ -73,7 +73,7 @@ def timeline(bike: Redbike) -> dict[str, float]:
 
 def step(bike: Redbike) -> None:
     """Queue all that waits on the timeline, and do one job."""
-    bike.dispatch(after=FUTURE * 2)
+    dispatch_at(bike, FUTURE * 2)
     bike.work()
 
 
@@ -208,7 +208,7 @@ def test_delays_grow_and_are_bounded(fleet: Fleet) -> None:
     bike = failing(fleet, on_error="retry", retries=100)
     bike.set(JOB, "NOW")
     for count in range(12):
-        bike.dispatch(after=FUTURE * 2)
+        dispatch_at(bike, FUTURE * 2)
         before = server_now(bike)
         bike.work()
         due_at = timeline(bike)[JOB]
@@ -318,7 +318,7 @@ def test_setting_a_job_in_its_run_wins_over_the_recovery(fleet: Fleet, loops: Lo
     bike = fleet(on_timeout="retry", default_timeout=SOON_S)
     bike.control("HALT")
     bike.set(JOB, schedule)
-    bike.dispatch(after=FUTURE)
+    dispatch_at(bike, FUTURE)
     assert next(bike.consumer)[0] == JOB
     MEANWHILE[what](bike)
     eventually(lambda: not bike.is_working(JOB))

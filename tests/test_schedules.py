@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Fleet, Recorder
+from conftest import Fleet, Recorder, dispatch_at
 from state import state
 
 from redbike import Redbike, StopWork
@@ -98,10 +98,10 @@ def test_at_in_the_future(step: Redbike, worker: Recorder) -> None:
     step.set(JOB, f"AT:{FUTURE}")
     assert seen(step) == timed("STOP", FUTURE)
     step.dispatch()
-    step.dispatch(after=FUTURE - 1)
+    dispatch_at(step, FUTURE - 1)
     step.work()
     assert seen(step) == timed("STOP", FUTURE)
-    step.dispatch(after=FUTURE)
+    dispatch_at(step, FUTURE)
     step.work()
     step.work()
     assert worker.done == [JOB]
@@ -143,7 +143,7 @@ def test_stop_of_a_running_job(step: Redbike, worker: Recorder, old: str) -> Non
     step.set(JOB, old)
     step.enqueue(JOB)
     step.work()
-    step.dispatch(after=FUTURE)
+    dispatch_at(step, FUTURE)
     step.work()
     assert worker.done == [JOB]
     assert seen(step) == resting("STOP", "STP")
@@ -155,7 +155,7 @@ def test_stop_of_a_waiting_job(step: Redbike, worker: Recorder, old: str) -> Non
     step.set(JOB, old)
     step.set(JOB, "STOP")
     assert seen(step) == resting("STOP", "STP")
-    step.dispatch(after=FUTURE)
+    dispatch_at(step, FUTURE)
     step.work()
     assert worker.done == []
 
@@ -441,11 +441,11 @@ def test_setting_a_running_job(
             assert after_run == timed("STOP", after_run["-timeline"][JOB])
         else:
             assert after_run == queued("STOP")
-        other.dispatch(after=server_now(step) + 2)
+        dispatch_at(other, server_now(step) + 2)
         step.work()
         assert worker.done == [JOB] * 2
         assert seen(step) == resting("STOP", "STP")
-        other.dispatch(after=server_now(step) + 2)
+        dispatch_at(other, server_now(step) + 2)
         step.work()
         assert worker.done == [JOB] * 2
     elif new == DAILY:
@@ -467,7 +467,7 @@ def test_set_during_a_run_that_dies(step: Redbike, worker: Recorder, new: str) -
     worker.acts[JOB] = die_once
     step.set(JOB, "CONTINUE")
     step.work()
-    step.dispatch(after=server_now(step) + 2)
+    dispatch_at(step, server_now(step) + 2)
     step.work()
     assert worker.done == [JOB] * 2
     assert seen(step) == resting("STOP", "STP")
@@ -509,7 +509,7 @@ def test_enqueue_during_a_run(step: Redbike, worker: Recorder) -> None:
     worker.acts[JOB] = lambda: acts.pop()() if acts else None
     step.set(JOB, "NOW")
     step.work()
-    step.dispatch(after=server_now(step) + 2)
+    dispatch_at(step, server_now(step) + 2)
     step.work()
     step.work()
     assert worker.done == [JOB] * 2

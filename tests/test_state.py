@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Fleet, Recorder, Server, eventually, raising
+from conftest import Fleet, Recorder, Server, dispatch_at, eventually, raising
 from loops import halt_at_once
 from state import state, whole_server
 
@@ -184,7 +184,7 @@ def test_run_of_another_make_is_respected(bike: Redbike, worker: Recorder) -> No
     assert next(bike.consumer)[0] is None
     client.delete(f"{prefix}-work-A-x:A")
     client.hset(f"{prefix}-statuses", "x:A", "STP:1500000000")
-    bike.dispatch(after=FUTURE)
+    dispatch_at(bike, FUTURE)
     bike.work()
     assert worker.done == ["x:A"]
 
@@ -216,7 +216,7 @@ def test_queue_entry_by_hand_during_a_run_waits(bike: Redbike, fleet: Fleet, wor
     worker.acts["x:A"] = queued_by_hand
     bike.set("x:A", "NOW")
     bike.work()
-    other.dispatch(after=FUTURE)
+    dispatch_at(other, FUTURE)
     other.work()
     assert (worker.done, second.done) == (["x:A"], ["x:A"])
 

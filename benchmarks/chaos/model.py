@@ -284,7 +284,7 @@ class Machine(RuleBasedStateMachine):
 
     def sweep(self) -> None:
         before = {code: list(queue) for code, queue in self.model.queues.items()}
-        self.bike.dispatch(after=next(self.sweeps))
+        self.bike._make_dispatcher().run(next(self.sweeps))
         self.model.sweep()
         for code, queue in self.model.queues.items():
             # Among jobs that were due together, the order in which they are queued is nobody's promise.
