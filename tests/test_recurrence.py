@@ -355,3 +355,12 @@ def test_an_exclusion_may_swallow_a_weekend_of_minutes():
     """An EXRULE that excludes thousands of runs in a row is passed over within the bound."""
     text = "DTSTART:20000101T000000\nRRULE:FREQ=MINUTELY\nEXRULE:FREQ=MINUTELY;BYDAY=SA,SU"
     assert Recurrence(text).after(utc(2026, 1, 2, 23, 59)) == utc(2026, 1, 5)
+
+
+def test_a_rule_that_is_not_found_hides_no_run_of_its_set():
+    """A rule that matches too rarely to be found within bounded work leaves the earlier runs of its set alone."""
+    rare = "RRULE:INTERVAL=86399;FREQ=SECONDLY;BYSECOND=48;BYHOUR=2,0,8"
+    text = f"DTSTART:20110228T000000\nRRULE:FREQ=SECONDLY;INTERVAL=366\n{rare}\nRDATE:20110228T000100"
+    assert Recurrence(text).after(1298851199) == 1298851200
+    with pytest.raises(BadRecurrence, match="steps of search"):
+        Recurrence(f"DTSTART:20110228T000000\n{rare}").after(1298851199)

@@ -5,6 +5,14 @@ class BadRecurrence(ValueError):
     """The text cannot be a recurrence; ``str(error)`` is the reason, one line."""
 
 
+class Unfound(BadRecurrence):
+    """The steps of a question are used up. Up to the wall time `searched_to`, where that is known, there is no run."""
+
+    def __init__(self, reason: str, searched_to: int | None) -> None:
+        super().__init__(reason)
+        self.searched_to = searched_to
+
+
 class Effort:
     """What one question may cost, in steps of roughly a microsecond; shared by all rules of a recurrence.
 
@@ -14,16 +22,23 @@ class Effort:
 
     LIMIT = 30_000
 
-    __slots__ = ("left",)
+    __slots__ = ("is_renewed", "left")
 
     def __init__(self) -> None:
         self.left = self.LIMIT
+        self.is_renewed = False
 
-    def spend(self, steps: int) -> None:
-        """Raise BadRecurrence once the steps of this question are used up."""
+    def renew(self) -> None:
+        """Allow the same once more, and not again: for the other rules of a set."""
+        if not self.is_renewed:
+            self.left, self.is_renewed = self.LIMIT, True
+
+    def spend(self, steps: int, searched_to: int | None = None) -> None:
+        """Raise Unfound once the steps of this question are used up; `searched_to`: there is no run before then."""
         self.left -= steps
         if self.left < 0:
-            raise BadRecurrence(
+            raise Unfound(
                 f"no run found within {self.LIMIT} steps of search: the rule matches too rarely, "
-                "or what it matches is excluded; simplify it"
+                "or what it matches is excluded; simplify it",
+                searched_to,
             )

@@ -11,7 +11,7 @@ from math import floor
 from zoneinfo import ZoneInfo
 
 from redbike.recurrence.days import DAILY
-from redbike.recurrence.errors import BadRecurrence, Effort
+from redbike.recurrence.errors import BadRecurrence, Effort, Unfound
 from redbike.recurrence.parts import Parts, shown
 from redbike.recurrence.rule import compile_rule
 from redbike.recurrence.text import Lines, read_lines
@@ -100,27 +100,51 @@ class _Occurrences:
             candidates = [found for member in included if (found := member.after(instant)) is not None]
             index = bisect_right(self._dates, instant)
             found = min(candidates + self._dates[index : index + 1], default=None)
+            for member in included:
+                member.check(found)
             if found is None:
                 return None
             if found not in self._excluded_dates and all(rule.after(found - 1) != found for rule in excluded):
+                for member in excluded:
+                    member.check(found)
                 return found
             effort.spend(_EXCLUSION_STEPS)
             instant = found
 
 
 class _Upcoming:
-    """The next instant of one rule while a search moves on: a rule is asked again only when it has been passed."""
+    """The next instant of one rule while a search moves on: a rule is asked again only when it has been passed.
 
-    __slots__ = ("_effort", "_member", "_next")
+    A rule that matches too rarely to be found does not hide what others of its set bring before.
+    """
+
+    __slots__ = ("_effort", "_member", "_next", "_unfound")
 
     def __init__(self, member: After, begin: int, effort: Effort) -> None:
         self._member, self._effort = member, effort
-        self._next = member(begin, effort)
+        self._unfound: Unfound | None = None
+        self._next = self._ask(begin)
 
     def after(self, instant: int) -> int | None:
         if self._next is not None and self._next <= instant:
-            self._next = self._member(instant, self._effort)
+            self._next = self._ask(instant)
         return self._next
+
+    def check(self, found: int | None) -> None:
+        """Raise Unfound where this rule may have a run before the one that others have."""
+        if self._unfound is not None:
+            searched_to = self._unfound.searched_to
+            # In a zone, an instant is less than a day from its wall time.
+            if searched_to is None or found is None or found >= searched_to - 2 * DAY_S:
+                raise self._unfound
+
+    def _ask(self, instant: int) -> int | None:
+        try:
+            return self._member(instant, self._effort)
+        except Unfound as error:
+            self._unfound = error
+            self._effort.renew()
+            return None
 
 
 def _asked_from_start(lines: Lines) -> Lines:

@@ -101,7 +101,7 @@ class StepRule:
         per_minute = max(per_hour // 60, 1)
         checked_day = -1
         while True:
-            effort.spend(1)
+            effort.spend(1, unit * self._unit_s)
             unit += (origin - unit) % every
             day, at = divmod(unit, per_day)
             if day != checked_day:
