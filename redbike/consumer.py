@@ -91,15 +91,15 @@ class Consumer:
             run, halted = self._turn(order, order.one(), heed_halt=False)
             if run is None and not self._loop.stop():
                 # Before the first wait: a halt, or jobs in the other places, are there already.
-                run, halted = self._turn(order, order.all())
+                run, halted = self._turn(order, order.next_block())
             while run is not None or not (halted or self._loop.stop()):
                 if run is not None:
                     outcome = self._do(run, order, handlers)
-                    run, halted = self._turn(order, NO_PLACES if self._loop.stop() else order.all(), outcome)
+                    run, halted = self._turn(order, NO_PLACES if self._loop.stop() else order.next_block(), outcome)
                 else:
                     self._wait(order)
                     if not self._loop.stop():
-                        run, halted = self._turn(order, order.all())
+                        run, halted = self._turn(order, order.next_block())
             if not self._may_arrive_late:
                 self._scripts.forget_memo(self._nonces.new())
 
@@ -138,7 +138,19 @@ class Consumer:
     def _turn(
         self, order: Order, places: Places, outcome: Outcome | None = None, *, heed_halt: bool = True
     ) -> tuple[Run | None, bool]:
-        """End the run of this outcome and take the next job from places: the job, and whether the prefix is halted."""
+        """End the run of this outcome and take the next job from places: the job, and whether the prefix is halted.
+
+        Where the order is long, further turns look at what these places leave.
+        """
+        run, halted = self._one_turn(order, places, outcome, heed_halt)
+        while run is None and places.left and not (halted or self._loop.stop()):
+            places = order.next_block(places.left)
+            run, halted = self._one_turn(order, places, None, heed_halt)
+        return run, halted
+
+    def _one_turn(
+        self, order: Order, places: Places, outcome: Outcome | None, heed_halt: bool
+    ) -> tuple[Run | None, bool]:
         nonce = self._nonces.new()
         ending = None if outcome is None else self._endings.of(outcome, outcome.run.text)
         is_unanswered = False
@@ -208,7 +220,7 @@ class Consumer:
 
     def _wait(self, order: Order) -> None:
         """Until a bell rings, or a look by ourselves finds something, or we are told to stop."""
-        places, watched = order.all(), False
+        places, watched = order.whole, False
 
         def wait() -> bool:
             nonlocal watched

@@ -1,10 +1,15 @@
-"""The order in which a worker's queues are looked at, repetitions included, and where the next look begins."""
+"""The order in which a worker's queues are looked at, repetitions included, and where the next look begins.
+
+A long order is cut into blocks: a turn looks at the places of one, so that its cost does not grow with the queues.
+"""
 
 import itertools
+from collections.abc import Callable
 
 from redbike.keys import Keys
 from redbike.steps import Places, Queues
 
+BLOCK = 64  # places
 _MOST_KEPT = 64
 
 
@@ -15,36 +20,47 @@ class Order:
         self.queue_keys = queue_keys
         self._timeouts_s = timeouts_s
         self._timeout_s = dict(zip(queue_keys, timeouts_s, strict=True))
+        self._keys = keys
         unique = list(dict.fromkeys(queue_keys))
-        number_of = {queue_key: number for number, queue_key in enumerate(unique, 1)}
-        timeout_ms = dict(zip(queue_keys, (max(1, round(1000 * seconds)) for seconds in timeouts_s), strict=True))
-        triples = [(key, keys.members(key), keys.bell(key)) for key in unique]
-        self.bell_keys = [bell for _, _, bell in triples]
-        timeouts = tuple(timeout_ms[key] for key in unique)
-        self._queues = Queues(tuple(key for triple in triples for key in triple), timeouts)
-        self._alone = [Queues(*one) for one in zip(triples, ((each,) for each in timeouts), strict=True)]
-        self._numbers = [number_of[queue_key] for queue_key in queue_keys]
-        # Twice round, and where each number begins: an order from any place on is a slice of it. All of them made
-        # beforehand would take the square of the number of places.
-        words = [b"%d" % number for number in self._numbers]
-        self._twice_round = b" ".join(words * 2)
-        self._starts = [0, *itertools.accumulate(len(word) + 1 for word in words)]
-        self._all: dict[int, Places] = {}
+        self.bell_keys = [keys.bell(key) for key in unique]
+        self._blocks = [_Block(queue_keys[at : at + BLOCK], self._queues) for at in range(0, len(queue_keys), BLOCK)]
+        self.whole = Places(b"", self._blocks[0].queues if len(self._blocks) == 1 else self._queues(unique), 0)
+        """All queues, to look whether there is anything in one."""
+        self._alone: dict[str, Queues] = {}
+        self._all: dict[tuple[int, int], Places] = {}
         self._position = 0
+
+    def _queues(self, unique: list[str]) -> Queues:
+        keys, timeout_s = self._keys, self._timeout_s
+        flat = [key for queue_key in unique for key in (queue_key, keys.members(queue_key), keys.bell(queue_key))]
+        return Queues(tuple(flat), tuple(max(1, round(1000 * timeout_s[queue_key])) for queue_key in unique))
 
     def one(self) -> Places:
         """The next place alone."""
-        return Places(b"1", self._alone[self._numbers[self._position] - 1], 1)
+        queue_key = self.queue_keys[self._position]
+        queues = self._alone.get(queue_key)
+        if queues is None:
+            if len(self._alone) >= _MOST_KEPT:
+                self._alone.clear()
+            self._alone[queue_key] = queues = self._queues([queue_key])
+        return Places(b"1", queues, 1)
 
-    def all(self) -> Places:
-        """Every place, from the next one round to the one before it."""
-        places = self._all.get(self._position)
+    def next_block(self, most: int | None = None) -> Places:
+        """The places from the next one on, as far as one turn looks; at most so many, and none twice."""
+        number = len(self.queue_keys)
+        wanted = number if most is None else most
+        places = self._all.get((self._position, wanted))
         if places is None:
             if len(self._all) >= _MOST_KEPT:
                 self._all.clear()
-            start = self._starts[self._position]
-            spec = self._twice_round[start : start + self._starts[-1] - 1]
-            self._all[self._position] = places = Places(spec, self._queues, len(self._numbers))
+            block = self._blocks[self._position // BLOCK]
+            if len(self._blocks) == 1:
+                places = Places(block.from_place(self._position, wanted), block.queues, wanted)
+            else:
+                at = self._position % BLOCK
+                count = min(wanted, block.size - at)
+                places = Places(block.from_place(at, count), block.queues, count, wanted - count)
+            self._all[self._position, wanted] = places
         return places
 
     def timeout_s(self, queue_key: str) -> float:
@@ -65,3 +81,21 @@ class Order:
         last = (self._position + places - 1) % len(self.queue_keys)
         self._position = (last + 1) % len(self.queue_keys)
         return self.queue_keys[last]
+
+
+class _Block:
+    """A run of places, and the numbers that a turn has for them."""
+
+    def __init__(self, queue_keys: list[str], queues_of: Callable[[list[str]], Queues]) -> None:
+        unique = list(dict.fromkeys(queue_keys))
+        number_of = {queue_key: number for number, queue_key in enumerate(unique, 1)}
+        words = [b"%d" % number_of[queue_key] for queue_key in queue_keys]
+        self.queues = queues_of(unique)
+        self.size = len(queue_keys)
+        # Twice round, and where each number begins: the order from any place on is a slice of it.
+        self._twice_round = b" ".join(words * 2)
+        self._starts = [0, *itertools.accumulate(len(word) + 1 for word in words * 2)]
+
+    def from_place(self, at: int, count: int) -> bytes:
+        """The numbers of so many places from this one on."""
+        return self._twice_round[self._starts[at] : self._starts[at + count] - 1]

@@ -82,6 +82,7 @@ class Places(NamedTuple):
     spec: bytes  # numbers of the queues in the order to look, parted by blanks
     queues: Queues
     places: int  # how many, repetitions included
+    left: int = 0  # how many more places of the order there are to look at in further turns
 
 
 NO_PLACES = Places(b"", Queues((), ()), 0)

@@ -614,6 +614,45 @@ def test_a_run_without_its_tag_counts_only_where_nothing_has_happened(
 # Many queues
 
 
+def test_a_burst_over_many_queues_costs_as_many_turns(fleet: Fleet) -> None:
+    """D1: a worker of many queues with a job in each does one turn a job, and few more; each turn names few keys."""
+    names = [f"{number}" for number in range(300)]
+    worker = Recorder(":".join(names))
+    bike = fleet(worker)
+    for name in reversed(names):
+        bike.set(f"j:{name}", "NOW")
+    stop = threading.Event()
+    bike.stop_event = stop
+    with bike.redis.monitor() as monitor:
+        thread = threading.Thread(target=bike.work)
+        thread.start()
+        eventually(lambda: len(worker.done) == len(names))
+        eventually(lambda: not [name for name in state(bike.redis, bike.prefix) if ":bell:" in name])
+        bike.redis.echo("over")
+        turns = []
+        while not (command := monitor.next_command()["command"]).startswith("ECHO"):
+            if command.startswith("EVALSHA") and f"{bike.prefix}-work-" in command:
+                turns.append(int(command.split()[2]))
+    stop.set()
+    thread.join(10)
+    assert worker.done == [f"j:{name}" for name in names]
+    assert len(turns) < len(names) + 3 * len(names) // 64 + 10
+    assert max(turns) < 9 + 4 + 3 * 64 + 1
+
+
+def test_an_order_is_kept_over_its_blocks(fleet: Fleet) -> None:
+    """D1: an order that is longer than what one turn looks at is served as it is written, repetitions included."""
+    order = ["a", "b", "a", *(f"{number}" for number in range(70)), "a", "c", "a"]
+    worker = Recorder(":".join(order))
+    bike = fleet(worker)
+    for name in dict.fromkeys(order):
+        for number in range(4):
+            bike.set(f"{number}:{name}", "NOW")
+    bike.control("HALT")
+    turns(bike, 2 * len(order))
+    assert [jobid.partition(":")[2] for jobid in worker.done[: len(order)]] == order
+
+
 def test_an_empty_look_silences_the_bells(fleet: Fleet) -> None:
     """D1: a worker that finds all its queues empty leaves no token in a bell: it would wake workers for nothing."""
     names = [f"{number}" for number in range(20)]

@@ -283,8 +283,8 @@ local function pop(queue, members, bell)
     return false
 end
 
--- Take the first job that the places give: the number of the place, and the job.
-local function take(troubles)
+-- Take the first job that the places give: the number of the place, and the job. `empty` gets the bells of the others.
+local function take(troubles, empty)
     local place = 0
     for number in string.gmatch(places, '%d+') do
         place = place + 1
@@ -307,12 +307,14 @@ local function take(troubles)
                 run_soon(job, second)
                 set_status(job, 'TML:')
             end
+        else
+            empty[#empty + 1] = bell
         end
     end
     return 0, false
 end
 
-local ended, changed_text, place, job, troubles = '-', false, 0, false, {}
+local ended, changed_text, place, job, troubles, empty = '-', false, 0, false, {}, {}
 -- One command, because each costs more than what it does. A key of another type is none here.
 local memory, signal, holder
 if #KEYS > end_keys then
@@ -359,7 +361,7 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
         call('HLEN', schedules)
         call('ZCARD', timeline)
     end
-    place, job = take(troubles)
+    place, job = take(troubles, empty)
 end
 if is_halted then
     -- One idle worker after the other wakes up, and goes.
@@ -384,17 +386,10 @@ if ended ~= 'changed' and (job or ended ~= '-' or is_repeated) then
         call('SET', memo, nonce, 'EX', '86400') -- fails the call in its own words
     end
 end
-if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted and not troubles[1]
-    and not next(to_ring) and queues ~= '1' then
-    -- Nothing is in any of these queues: the tokens that lie in their bells would wake workers for nothing.
-    local bells = {}
-    for at = 12, end_keys, 3 do
-        bells[#bells + 1] = KEYS[at]
-    end
-    if call('EXISTS', unpack(bells)) > 0 then
-        for i = 1, #bells do
-            try('LPOP', bells[i])
-        end
+if empty[2] and not job and not troubles[1] and not next(to_ring) and call('EXISTS', unpack(empty)) > 0 then
+    -- Nothing is in these queues: the tokens that lie in their bells would wake workers for nothing.
+    for i = 1, #empty do
+        try('LPOP', empty[i])
     end
 end
 
