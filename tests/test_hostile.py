@@ -19,6 +19,7 @@ from threads import Loops
 from redbike import Redbike, RoundRobin
 from redbike.nonces import Caller
 from redbike.patience import repeats_within_s
+from redbike.scripts import Scripts
 
 # Behind everything else, so that `redbike` stays the one under test.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -669,3 +670,33 @@ def test_an_empty_look_silences_the_bells(fleet: Fleet) -> None:
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_plan_made_again_remembers_an_unanswered_call(
+    proxy: FaultProxy, fleet: Fleet, worker: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C7: a worker whose call went unanswered, and that has to plan again, still asks as for a repetition: the lost call
+    may have handed out a job."""
+    bike, other = fleet(worker, redis_config={"unix_socket_path": proxy.socket}), fleet()
+    other.control("HALT")
+    asked: list[tuple[str, bool]] = []
+    turn = Scripts.turn
+
+    def noting(self: Scripts, nonce: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append((nonce, kwargs["repeated"]))
+        return turn(self, nonce, *args, **kwargs)
+
+    def act() -> None:
+        other.set("j:A", "EVERY:1h")
+        asked.clear()
+        lost: list[str] = []
+        proxy.judge = lambda _, kind: Fate.LOSE_COMMAND if kind == "EVALSHA turn" and not lost else Fate.PASS
+        proxy.before_cut = lambda: lost.append("the call")
+
+    monkeypatch.setattr(Scripts, "turn", noting)
+    worker.acts["j:A"] = act
+    other.set("j:A", "CONTINUE")
+    bike.work()
+    assert len({nonce for nonce, _ in asked[:3]}) == 1
+    assert [repeated for _, repeated in asked[:3]] == [False, True, True]
+    assert (other.tell("j:A")["status"] or "")[:4] == "TML:"
