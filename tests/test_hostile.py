@@ -675,7 +675,7 @@ def test_an_empty_look_silences_the_bells(fleet: Fleet) -> None:
 def test_a_plan_made_again_remembers_an_unanswered_call(
     proxy: FaultProxy, fleet: Fleet, worker: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C7: a worker whose call went unanswered, and that has to plan again, still asks as for a repetition: the lost call
+    """C7: a worker whose call went unanswered, and that has to plan again, asks as for a repetition: the lost call
     may have handed out a job."""
     bike, other = fleet(worker, redis_config={"unix_socket_path": proxy.socket}), fleet()
     other.control("HALT")
