@@ -281,7 +281,7 @@ def test_order_survives_an_unset(fleet: Fleet) -> None:
     """D1: first come, first served in a long queue, whatever is unset in it; and a job that is set again runs once."""
     worker = Recorder()
     bike = fleet(worker)
-    jobs = [f"j{number}:A" for number in range(1_001)]
+    jobs = [f"j{number}:A" for number in range(1_500)]
     for jobid in jobs:
         bike.redis.lpush(f"{bike.prefix}-work-A", jobid)
         bike.redis.sadd(f"{bike.prefix}-work-A-members", jobid)
@@ -289,7 +289,7 @@ def test_order_survives_an_unset(fleet: Fleet) -> None:
         bike.unset(unset)
     bike.set("j501:A", "NOW")
     bike.control("HALT")
-    turns(bike, 1_000)
+    turns(bike, 1_500)
     rest = [jobid for jobid in jobs if jobid not in ("j0:A", "j2:A", "j500:A", "j501:A")]
     assert [jobid for jobid in worker.done if jobid != "j501:A"] == rest
     assert worker.done.count("j501:A") == 1
@@ -458,12 +458,24 @@ def test_jobs_go_on_without_memory(own_server: Server, tmp_path: Any) -> None:
     bike = fleet(worker)
     bike.control("HALT")
     bike.set("runs:A", "CONTINUE")
-    worker.acts["runs:A"] = lambda: (
-        bike.redis.zadd(bike.timeline_key, {"runs:A": 1, "due:A": 1}),
-        bike.redis.config_set("maxmemory", "1"),
-        bike.dispatch(),
-    )
+
+    def act() -> None:
+        bike.redis.zadd(bike.timeline_key, {"runs:A": 1})
+        bike.redis.config_set("maxmemory", "1")
+        bike.dispatch()
+        bike.redis.config_set("maxmemory", "0")
+        bike.redis.zadd(bike.timeline_key, {"due:A": 1})
+        bike.redis.config_set("maxmemory", "1")
+        bike.dispatch()
+
+    stop = threading.Event()
+    bike.stop_event = stop
+    watch = threading.Timer(5, stop.set)  # it would try for as long as memory is full
+    watch.start()
+    worker.acts["runs:A"] = act
     turns(bike, 1)
+    watch.cancel()
+    assert not stop.is_set()
     assert "runs:A" in state(bike.redis, "redbike").get("-timeline", {}) or "runs:A" in queued(bike)
     assert "due:A" in queued(bike)
     bike.redis.config_set("maxmemory", "0")

@@ -371,20 +371,7 @@ if is_halted then
     end
 end
 if ended ~= 'changed' and (job or ended ~= '-' or is_repeated) then
-    local kept = try('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', '86400')
-    if fault(kept) then
-        -- Without it, a lost reply would lose the job.
-        if job and not noted then
-            local number, position = nil, 0
-            for word in string.gmatch(places, '%d+') do
-                position = position + 1
-                number = position == place and word or number
-            end
-            try('DEL', tag_of(KEYS[7 + 3 * number], job))
-            give_back(job, number)
-        end
-        call('SET', memo, nonce, 'EX', '86400') -- fails the call in its own words
-    end
+    call('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', '86400')
 end
 if empty[2] and not job and not troubles[1] and not next(to_ring) and call('EXISTS', unpack(empty)) > 0 then
     -- Nothing is in these queues: the tokens that lie in their bells would wake workers for nothing.
