@@ -5,16 +5,19 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import islice
 from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
+from dateutil.rrule import rrulestr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from recurrence_oracle import check, check_one, check_weeks, random_rule, random_text, stamp, walk
 from rfc5545_examples import EXAMPLES
 
 from redbike.recurrence import BadRecurrence, Recurrence
+from redbike.recurrence.congruence import steps_into
 
 # Each compared (recurrence, reference time) is a case. REDBIKE_RECURRENCE_CASES=10000000 asks for more.
 CASES = int(os.environ.get("REDBIKE_RECURRENCE_CASES", 100_000))
@@ -359,8 +362,36 @@ def test_an_exclusion_may_swallow_a_weekend_of_minutes():
 
 def test_a_rule_that_is_not_found_hides_no_run_of_its_set():
     """A rule that matches too rarely to be found within bounded work leaves the earlier runs of its set alone."""
-    rare = "RRULE:INTERVAL=86399;FREQ=SECONDLY;BYSECOND=48;BYHOUR=2,0,8"
-    text = f"DTSTART:20110228T000000\nRRULE:FREQ=SECONDLY;INTERVAL=366\n{rare}\nRDATE:20110228T000100"
-    assert Recurrence(text).after(1298851199) == 1298851200
-    with pytest.raises(BadRecurrence, match="steps of search"):
-        Recurrence(f"DTSTART:20110228T000000\n{rare}").after(1298851199)
+    hours, minutes = ",".join(map(str, range(12))), ",".join(map(str, range(30)))
+    rare = f"RRULE:FREQ=SECONDLY;INTERVAL=86399;BYHOUR={hours};BYMINUTE={minutes}"
+    start = "DTSTART:20110228T235959"
+    begin = utc(2011, 2, 28, 23, 59, 59)
+    assert Recurrence(f"{start}\nRRULE:FREQ=SECONDLY;INTERVAL=366\n{rare}").after(begin) == begin + 366
+    for text in (f"{start}\n{rare}", f"{start}\nRDATE:20990101T000000\n{rare}"):
+        with pytest.raises(BadRecurrence, match="steps of search"):
+            Recurrence(text).after(begin)
+
+
+@pytest.mark.parametrize("rule", ["INTERVAL=86399;BYHOUR=13,15", "INTERVAL=86399;BYSECOND=48;BYHOUR=2,0,8"])
+def test_steps_that_drift_round_the_clock_are_found(rule):
+    """A SECONDLY rule whose steps fall a second earlier each day leaps over the hours that it does not want."""
+    text = f"DTSTART:20120131T090000\nRRULE:FREQ=SECONDLY;{rule}"
+    runs = [moment.replace(tzinfo=UTC).timestamp() for moment in islice(rrulestr(text), 9000)]
+    found, reference = [], runs[0] - 1
+    for _ in range(5):
+        reference = Recurrence(text).after(reference)
+        found.append(reference)
+    assert found == runs[:5]
+    around = [index for index in range(1, len(runs)) if runs[index] - runs[index - 1] > 10 * 86_399]
+    for index in around[:3]:
+        assert Recurrence(text).after(runs[index - 1]) == runs[index]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 99), st.integers(0, 250), st.integers(1, 100), st.data())
+def test_steps_on_a_circle_are_counted(at, step, circle, data):
+    """The number of steps until a walk round a circle falls into a range is what walking it gives."""
+    last = data.draw(st.integers(0, circle - 1))
+    first = data.draw(st.integers(0, last))
+    walked = next((k for k in range(circle) if first <= (at % circle + k * step) % circle <= last), None)
+    assert steps_into(at % circle, step, circle, first, last) == walked

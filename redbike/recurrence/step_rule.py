@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from math import gcd
 
+from redbike.recurrence.congruence import steps_into
 from redbike.recurrence.days import DAILY, HOURLY, DayFilters
 from redbike.recurrence.errors import Effort
 from redbike.recurrence.even_rule import UNIT_S
@@ -11,6 +12,10 @@ from redbike.recurrence.firing_days import FiringDays
 from redbike.recurrence.parts import Parts
 from redbike.recurrence.times import picked, times_of_day
 from redbike.recurrence.wall import DAY_S, EPOCH_ORDINAL, LAST_WALL, never_reached, nth_by_steps, refuse_long_count
+
+_WALKED = 64  # tries before a leap is worked out
+_RANGE_STEPS = 5  # what a range costs there, in steps of Effort
+_MOST_RANGES = 300
 
 
 class StepRule:
@@ -28,6 +33,7 @@ class StepRule:
         "_offsets",
         "_origin",
         "_per_day",
+        "_ranges",
         "_seconds",
         "_start",
         "_unit_s",
@@ -44,6 +50,7 @@ class StepRule:
         self._hours = _leaps(hours, 24)
         self._minutes = _leaps(minutes, 60) if finest >= 1 else None
         self._seconds = _leaps(seconds, 60) if finest >= 2 else None
+        self._ranges = _ranges(choices[: finest + 1])
         within = times_of_day((0,), minutes if finest < 1 else (0,), seconds if finest < 2 else (0,))
         picks = picked(within.count, 1, parts.by_set_pos) if parts.by_set_pos else None
         self._offsets = (
@@ -100,9 +107,21 @@ class StepRule:
         per_hour = per_day // 24
         per_minute = max(per_hour // 60, 1)
         checked_day = -1
+        tries = 0
         while True:
             effort.spend(1, unit * self._unit_s)
             unit += (origin - unit) % every
+            tries += 1
+            if tries % _WALKED == 0 and self._ranges is not None:
+                # Steps that drift slowly round the clock would take tens of thousands of tries.
+                effort.spend(_RANGE_STEPS * len(self._ranges), unit * self._unit_s)
+                ahead = [steps_into(unit % per_day, every, per_day, *one) for one in self._ranges]
+                least = min((steps for steps in ahead if steps is not None), default=None)
+                if least is None:
+                    return None
+                unit += least * every
+                if unit > LAST_WALL // self._unit_s:
+                    return None
             day, at = divmod(unit, per_day)
             if day != checked_day:
                 allowed = self._days.at_or_after(day + EPOCH_ORDINAL, effort)
@@ -120,6 +139,25 @@ class StepRule:
                 unit += leap
             else:
                 return unit
+
+
+def _ranges(choices: list[Sequence[int]]) -> list[tuple[int, int]] | None:
+    """The allowed times of day as ranges, first and last, in the rule's unit; None where they are too many."""
+    ranges = [(0, 0)]
+    for level, choice in enumerate(choices):
+        size = 24 if level == 0 else 60
+        if len(choice) == size:
+            ranges = [(first * size, last * size + size - 1) for first, last in ranges]
+            continue
+        if sum(last - first + 1 for first, last in ranges) * len(choice) > _MOST_RANGES:
+            return None
+        ranges = [
+            (coarse * size + value, coarse * size + value)
+            for first, last in ranges
+            for coarse in range(first, last + 1)
+            for value in choice
+        ]
+    return ranges
 
 
 def _leaps(choice: Sequence[int], size: int) -> list[int] | None:
