@@ -314,6 +314,20 @@ def test_a_later_run_survives_what_is_wished_for_during_a_run(halted: Redbike, w
     assert halted.tell("j:A")["status"] == f"TML:{(halted.tell('j:A')['status'] or '')[4:]}"
 
 
+def test_no_entry_is_skipped_for_one_that_is_gone(fleet: Fleet) -> None:
+    """D1: once a short queue has lost all entries of an unset job, the one that another program pushes is taken."""
+    bike = fleet(Recorder("A"))
+    for number in range(1002):
+        bike.set(f"j{number}:A", "NOW")
+    bike.unset("j500:A")
+    for _ in range(10):
+        next(bike.consumer)
+    bike.set("j500:A", "NOW")
+    bike.unset("j500:A")
+    bike.redis.rpush(bike.queue_for("j500:A"), "j500:A")
+    assert next(bike.consumer)[0] == "j500:A"
+
+
 @pytest.mark.parametrize("end", ["set", "unset"])
 def test_a_new_schedule_replaces_what_was_wished_for(halted: Redbike, worker: Recorder, end: str) -> None:
     """B8: setting or unsetting a job also takes back the extra run that waits."""

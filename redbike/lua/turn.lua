@@ -165,6 +165,7 @@ local function end_run(holder)
         call('ZREM', timeline, job)
         if try('SREM', members, job) == 1 then
             try('LREM', queue, 0, job)
+            try('HDEL', holes, hole(queue, job))
         end
     elseif plan == 'queue' then
         enqueue(job, queue, members, bell)

@@ -73,5 +73,7 @@ elseif to_end then
     end
 elseif not is_long then
     found = found + call('LREM', queue, 0, job)
+    -- With the entries gone, what would skip them would skip one that another program pushes.
+    try('HDEL', holes, hole(queue, job))
 end
 return (found + member > 0) and 1 or 0
