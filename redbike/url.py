@@ -17,6 +17,9 @@ def arguments_of(url: object) -> tuple[dict[str, Any], str]:
     """Return the arguments, and the address without user, password and options, for messages."""
     if not isinstance(url, str):
         raise ConfigError(f"url: a text is needed, not {type(url).__name__}")
+    if any(not char.isprintable() for char in url):
+        # urlsplit would take line breaks out, and the password would be another one.
+        raise ConfigError(f"url: holds a line break or another control character; {_CODES}")
     try:
         parts = urlsplit(url)
         port = parts.port
