@@ -206,7 +206,7 @@ FORM = re.escape("the form is redis://USER:PASSWORD@HOST:PORT/DB")
         ("redis://:se/cret@h", "write %2F for /"),
         ("redis://:se?cret@h", "write %2F for /, %3F for"),
         ("redis://h#x", "%23 for #"),
-        ("redis://:se\ncret@h", "holds a line break or another control character; write %2F"),
+        ("redis://:se\ncret@h", "holds a line break or another control character; in a user"),
         ("unix://run/redis.sock", r"with its slash: unix:///run/redis\.sock"),
         ("unix://", "is followed by the path of a socket"),
         (5, "url: a text is needed, not int"),
