@@ -22,6 +22,7 @@ class Size:
     keys: int  # how many keys hold garbage
     steps: int  # of the model
     failovers: int
+    hostile_s: float  # for how long other programs write
 
 
 SUITE = Size(
@@ -40,6 +41,7 @@ SUITE = Size(
     keys=4,
     steps=1_000,
     failovers=1,
+    hostile_s=0.7,
 )
 QUICK = Size(
     boundaries=12,
@@ -57,6 +59,7 @@ QUICK = Size(
     keys=99,
     steps=4_000,
     failovers=3,
+    hostile_s=4.0,
 )
 SOAK = Size(
     boundaries=24,
@@ -74,4 +77,5 @@ SOAK = Size(
     keys=99,
     steps=100_000,
     failovers=12,
+    hostile_s=15.0,
 )
