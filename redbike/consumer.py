@@ -15,7 +15,7 @@ from redbike.keys import Keys
 from redbike.loop import Loop
 from redbike.nonces import CALLER_LENGTH, Nonces
 from redbike.order import Order
-from redbike.patience import FAILURES, Stopped
+from redbike.patience import Stopped
 from redbike.scripts import Scripts
 from redbike.signals import Handlers
 from redbike.steps import NO_PLACES, Ended, Ending, Places, Turn, decode
@@ -182,7 +182,7 @@ class Consumer:
                 return self._scripts.turn(
                     nonce, places, ending, heed_halt=heed_halt, repeated=repeated or was_unanswered
                 )
-            except FAILURES:
+            except Exception:  # a connection that another thread closes raises anything
                 # Whatever a later try is answered: an earlier one may have handed out a job.
                 is_unanswered = is_unanswered or self._scripts.is_unanswered
                 self._may_arrive_late = self._may_arrive_late or is_unanswered

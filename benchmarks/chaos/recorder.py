@@ -1,9 +1,10 @@
 """The worker of the fleets under test: notes on a server of its own when a run begins and when it ends.
 
-The notes carry that server's time, so a wrong clock of this process does not matter.
+The notes carry that server's time, so a wrong clock of this process does not matter; and the number of the thread,
+which is that of the process where there is one thread.
 """
 
-import os
+import threading
 import time
 
 import redis
@@ -31,8 +32,8 @@ class Recorder(RoundRobin):
         self._nap_s = nap_s
 
     def work(self, jobid: str) -> float | None:
-        self._note(keys=[self._key], args=["begin", jobid, os.getpid()])
+        self._note(keys=[self._key], args=["begin", jobid, threading.get_native_id()])
         if self._nap_s:
             time.sleep(self._nap_s)
-        self._note(keys=[self._key], args=["end", jobid, os.getpid()])
+        self._note(keys=[self._key], args=["end", jobid, threading.get_native_id()])
         return 0.05 if jobid.startswith(OFTEN) else None
