@@ -283,6 +283,9 @@ class Machine(RuleBasedStateMachine):
             self.model.queue_of(jobid).append(jobid)
 
     def sweep(self) -> None:
+        extra = f"{self.prefix}:extra"
+        for jobid, _ in self.bike.redis.zscan_iter(extra):
+            self.bike.redis.zadd(extra, {jobid: PAST})  # the second is over for which a running job was put off
         before = {code: list(queue) for code, queue in self.model.queues.items()}
         self.bike._make_dispatcher().run(next(self.sweeps))
         self.model.sweep()
