@@ -184,6 +184,11 @@ def _read_ours(where: str, texts: Mapping[str, str]) -> dict[str, Any]:
     for key, text in texts.items():
         name = key.replace("_", "-")
         if key in SETTINGS:
+            # 0.13.1 put the value of another setting there. Taken literally, such a prefix names another set of jobs.
+            if "%(" in text:
+                raise ConfigError(
+                    f"{where} {name}: holds %(, where 0.13.1 put the value of another setting; write the value out"
+                )
             values[key] = _read(f"{where} {name}", SETTINGS[key], text)
         else:
             _log.warning("%s %s: %s", where, name, _unknown(name, [k.replace("_", "-") for k in SETTINGS]))

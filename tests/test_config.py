@@ -78,6 +78,19 @@ def test_percent_is_a_character() -> None:
     assert redis_conf("password: 100%(db)s%%") == {"password": "100%(db)s%%"}
 
 
+@pytest.mark.parametrize("name", ["prefix", "worker", "timefile", "default-timeout"])
+def test_interpolation_of_0_13_1_is_refused(name: str) -> None:
+    """G1: a value of [redbike] with %(, where 0.13.1 put the value of another setting, is refused with the way out."""
+    assert refusal(f"[redbike]\n{name}: %(home)s-x\n[redbike-redis]\npassword: secret\n") == (
+        f"redbike.conf, [redbike] {name}: holds %(, where 0.13.1 put the value of another setting; write the value out"
+    )
+
+
+def test_a_percent_sign_alone_is_no_interpolation() -> None:
+    """G1: in [redbike] too, a % that no parenthesis follows is a character."""
+    assert conf("[redbike]\ntimefile: 100%%.time\n").timefile == "100%%.time"
+
+
 def test_no_comments_behind_values() -> None:
     """G1: # and ; behind a value belong to it, so that a password may hold them."""
     assert redis_conf("password: a #b ;c") == {"password": "a #b ;c"}

@@ -381,7 +381,7 @@ def test_tls_to_a_port_without(node: Node, tmp_path: Path, way: str) -> None:
 )
 def test_a_sentinel_that_asks_for_a_password(tmp_path: Path, given: dict[str, object], said: str) -> None:
     """G4: a Sentinel that wants a password, or another one, says so in one short line."""
-    node = Node("requirepass right", password="right").ready()
+    node = Node("requirepass right\nsentinel monitor x 127.0.0.1 9 1", password="right").ready()
     try:
         config = {"sentinels": f"127.0.0.1:{node.port}", "service_name": "x", **given}
         with pytest.raises(ServerError, match=rf"the Sentinel at 127\.0\.0\.1:{node.port} {said}") as error:

@@ -1,10 +1,12 @@
-"""The README keeps what it says: each of its commands and programs is run here, and its tables are compared.
+"""The README and docs/ are true: their commands and programs are run here, their tables are compared with the code.
 
-Blocks of one section (`##`) run in order, in a folder of their own with an embedded server. Comments that no reader
-sees steer it: `<!-- file: NAME -->` writes the next block, also for later sections; `<!-- not run: WHY -->` skips it.
+Blocks of one section (`##`) run in order, in their own folder with an embedded server. Comments that no reader sees
+control this: `<!-- file: NAME -->` writes the next block to a file, also for later sections, and those of the README
+for the other pages; `<!-- not run: REASON -->` skips it.
 """
 
 import ast
+import csv
 import inspect
 import os
 import re
@@ -29,7 +31,23 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks.chaos.faults import FAULTS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = (
+    "README.md",
+    "docs/applications.md",
+    "docs/commands.md",
+    "docs/failures.md",
+    "docs/production.md",
+    "docs/promises.md",
+    "docs/state.md",
+    "docs/upgrading.md",
+    "docs/workers.md",
+)
+"""The pages of which each block is run here. The README is the first: the other pages use its files."""
+
+RUN_ELSEWHERE = {"docs/schedules.md": "test_preview.py", "docs/scaling.md": "test_distributed.py"}
+
+TEXTS = {page: (ROOT / page).read_text("utf-8") for page in PAGES}
+MOST_LINES = 300  # of the README
 WITHIN_S = 10.0
 
 BLOCK = re.compile(
@@ -42,7 +60,7 @@ KINDS_RUN = {"console", "python"}
 
 @dataclass
 class Block:
-    """One fenced block of the README."""
+    """One fenced block of a page."""
 
     kind: str
     text: str
@@ -59,19 +77,22 @@ class Block:
 
 @dataclass
 class Section:
-    """What stands under one `##`, and the files that it and the sections above it have written."""
+    """The blocks under one `##` of a page."""
 
+    page: str
     title: str
     blocks: list[Block] = field(default_factory=list)
 
 
 def sections() -> list[Section]:
-    found = [Section("First screen")]
-    for match in BLOCK.finditer(README):
-        if match["section"]:
-            found.append(Section(match["section"]))
-        else:
-            found[-1].blocks.append(Block(match["kind"], match["text"], match["note"] or ""))
+    found = []
+    for page, text in TEXTS.items():
+        found.append(Section(page, "First screen"))
+        for match in BLOCK.finditer(text):
+            if match["section"]:
+                found.append(Section(page, match["section"]))
+            else:
+                found[-1].blocks.append(Block(match["kind"], match["text"], match["note"] or ""))
     return found
 
 
@@ -79,7 +100,7 @@ SECTIONS = sections()
 
 
 class Reader:
-    """Somebody who types what the README says into a shell."""
+    """A reader who types the commands of a page into a shell."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -186,15 +207,20 @@ def reader() -> Iterator[Reader]:
 
 @pytest.mark.parametrize(
     "number",
-    [number for number, section in enumerate(SECTIONS) if KINDS_RUN & {block.kind for block in section.blocks}],
-    ids=lambda number: SECTIONS[number].title,
+    [
+        number
+        for number, section in enumerate(SECTIONS)
+        if KINDS_RUN & {block.kind for block in section.blocks if not block.left_out}
+    ],
+    ids=lambda number: f"{SECTIONS[number].page}: {SECTIONS[number].title}",
 )
 def test_section(number: int, reader: Reader) -> None:
-    """What a section of the README shows is what happens."""
+    """The commands and programs of a section print exactly the output that the page shows."""
     for section in SECTIONS[:number]:
-        for block in section.blocks:
-            if block.file:
-                (reader.folder / block.file).write_text(block.text, "utf-8")
+        if section.page in ("README.md", SECTIONS[number].page):
+            for block in section.blocks:
+                if block.file:
+                    (reader.folder / block.file).write_text(block.text, "utf-8")
     blocks = SECTIONS[number].blocks
     for block, following in zip(blocks, [*blocks[1:], Block("", "", "")], strict=True):
         if block.left_out:
@@ -210,14 +236,50 @@ def test_section(number: int, reader: Reader) -> None:
 
 
 def test_few_blocks_are_left_out() -> None:
-    """Blocks of the README that are not run are few, and each gives its reason."""
+    """Blocks of the pages that are not run are few, and each gives its reason."""
     left_out = [block for section in SECTIONS for block in section.blocks if block.left_out]
-    assert len(left_out) <= 3
-    assert all(len(block.note) > len("not run: needs a reason") for block in left_out)
+    assert len(left_out) <= 5
+    assert all(len(block.note) > len("not run: a reason") for block in left_out)
+
+
+def test_every_page_is_run() -> None:
+    """Each page with a command or a program is run, here or by a test that names the page."""
+    for path in ROOT.glob("docs/*.md"):
+        page = f"docs/{path.name}"
+        if page in RUN_ELSEWHERE:
+            assert path.name in (ROOT / "tests" / RUN_ELSEWHERE[page]).read_text("utf-8")
+        elif page not in PAGES:
+            assert not re.search(r"^```(console|python)", path.read_text("utf-8"), re.MULTILINE), page
+
+
+def test_the_readme_is_short() -> None:
+    """The README has at most 300 lines: longer explanations belong to docs/."""
+    assert len(TEXTS["README.md"].splitlines()) <= MOST_LINES
+
+
+def test_every_conf_can_be_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """G1: each conf that a page shows, whole or some lines of [redbike], loads without a warning."""
+    for section in SECTIONS:
+        for block in section.blocks:
+            if block.kind == "ini":
+                (tmp_path / "conf").write_text(block.text if block.text.startswith("[") else f"[redbike]\n{block.text}")
+                config.load(tmp_path / "conf")
+    assert caplog.messages == []
+
+
+def test_the_table_of_the_demo() -> None:
+    """The table that the README shows has the jobs, the heads and the words of bin/demo."""
+    demo = (ROOT / "examples" / "demo.py").read_text("utf-8")
+    [table] = [block.text.splitlines() for block in SECTIONS[0].blocks if block.text.startswith("JOB ")]
+    assert all(head in demo for head in re.split(r" {2,}", table[0].replace("JOB ", "JOB  ")) if head != "JOB")
+    with (ROOT / "examples" / "schedules.csv").open() as rows:
+        jobids = {jobid for jobid, _ in csv.reader(rows)} | {"greet:in-3-seconds:fast"}
+    assert [line.split()[0] for line in table[1:]] == sorted(jobids)
+    assert all(f'"{line[35:47].strip()}"' in demo for line in table[1:])
 
 
 def test_every_program_is_python() -> None:
-    """Files of Python that the README shows have no slip in them."""
+    """Each Python program that a page shows can be compiled."""
     for section in SECTIONS:
         for block in section.blocks:
             if block.kind == "python":
@@ -228,16 +290,16 @@ def test_every_program_is_python() -> None:
     ("path", "shown_as"), [("examples/workers.py", "demo_workers.py"), ("examples/schedules.csv", "schedules.csv")]
 )
 def test_examples_are_shown_as_they_are(path: str, shown_as: str) -> None:
-    """The README shows the files of bin/demo, to the letter."""
+    """The pages show the files of bin/demo as they are."""
     shown = [block.text for section in SECTIONS for block in section.blocks if block.file == shown_as]
     assert shown == [(ROOT / path).read_text("utf-8")]
 
 
 def test_state_is_that_of_the_code() -> None:
-    """A1: the tables of the state in Redis are those of the code: key, type, content, and when it goes."""
+    """A1: the tables of the state in Redis are those of the code: key, type, content, and when it is removed."""
     for header, docs in (("| key |", keys.STATE), ("| added key |", keys.ADDED_STATE)):
         assert rows_below(header) == [(f"`{doc.key}`", doc.type, doc.content, doc.goes) for doc in docs]
-    assert f"`{keys.WAKE_CHANNEL}`" in README
+    assert f"`{keys.WAKE_CHANNEL}`" in TEXTS["docs/state.md"]
 
 
 def test_events_are_those_of_the_code() -> None:
@@ -246,14 +308,15 @@ def test_events_are_those_of_the_code() -> None:
 
 
 def rows_below(header: str) -> list[tuple[str, ...]]:
-    """The rows of the table with this header."""
-    table = README[README.index(f"\n{header}") + 1 :].partition("\n\n")[0].split("\n")
+    """The rows of the only table with this header."""
+    [text] = [text for text in TEXTS.values() if f"\n{header}" in text]
+    table = text[text.index(f"\n{header}") + 1 :].partition("\n\n")[0].split("\n")
     return [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table[2:]]
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_is_documented(command: str) -> None:
-    """G: each command is in the help text, with what it does, and in the README, with an example that is run."""
+    """G: each command is in the help text with a description, and in a page with an example that is run."""
     assert re.search(rf"^  redbike (\[--config=<CONF>\] )?{command}\b", cli.USAGE, re.MULTILINE)
     assert re.search(rf"^  {command} +[A-Z].+\.$", cli.USAGE, re.MULTILINE)
     run = [block.text for section in SECTIONS for block in section.blocks if not block.left_out]
@@ -261,13 +324,13 @@ def test_every_command_is_documented(command: str) -> None:
 
 
 def test_arguments_are_documented() -> None:
-    """H: the README lists the arguments of Redbike, in their order."""
+    """H: docs/applications.md lists the arguments of Redbike, in their order."""
     listed = [name for row in rows_below("| argument |") for name in re.findall(r"`(\w+)`", row[0])]
     assert ["self", *listed] == list(inspect.signature(Redbike.__init__).parameters)
 
 
 def test_methods_are_documented() -> None:
-    """H: the README lists the public methods of Redbike with their arguments, and no others."""
+    """H: docs/applications.md lists the public methods of Redbike with their arguments, and no others."""
     listed = {call for row in rows_below("| method |") for call in re.findall(r"`(\w+\(.*?\))`", row[0])}
     methods = inspect.getmembers(Redbike, inspect.isfunction)
     assert listed == {f"{name}({arguments(method)})" for name, method in methods if not name.startswith("_")}
@@ -290,7 +353,7 @@ def test_architecture_names_every_file(pattern: str) -> None:
 
 def test_settings_are_in_the_example() -> None:
     """G1: the README names redbike.conf.example as the manual of the settings, and that one has all of [redbike]."""
-    assert "(redbike.conf.example)" in README
+    assert "(redbike.conf.example)" in TEXTS["README.md"]
     example = (ROOT / "redbike.conf.example").read_text("utf-8")
     assert all(re.search(rf"^#?{name.replace('_', '-')}: ", example, re.MULTILINE) for name in config.SETTINGS)
 
@@ -309,14 +372,27 @@ def test_promises_name_their_tests() -> None:
             assert not case or case in FAULTS, one
 
 
-@pytest.mark.parametrize("path", ["README.md", "CHANGELOG.md", "tests/README.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "tests/README.md",
+        *(f"docs/{page.name}" for page in ROOT.glob("docs/*.md")),
+    ],
+)
 def test_links_lead_somewhere(path: str) -> None:
     """Each link to a file or a heading has a target."""
-    text = (ROOT / path).read_text("utf-8")
-    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    headings = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in headings, target
-        elif "://" not in target:
-            assert (ROOT / path).parent.joinpath(target.partition("#")[0]).exists(), target
+    for link in re.findall(r"\]\(([^)]+)\)", (ROOT / path).read_text("utf-8")):
+        if "://" not in link:
+            file, _, heading = link.partition("#")
+            target = (ROOT / path).parent / file if file else ROOT / path
+            assert target.exists(), link
+            assert not heading or heading in headings(target), link
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page as links spell them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}

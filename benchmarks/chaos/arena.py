@@ -73,7 +73,11 @@ class Server:
                 [server_program(), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         with self.client() as client:
-            wait_for(lambda: _answers(client), 20, "start of the server")
+            try:
+                wait_for(lambda: _answers(client), 20, "start of the server")
+            except Unsettled:
+                self.kill()
+                raise
 
     def kill(self) -> None:
         self._process.kill()

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from benchmarks.chaos.arena import Arena, LeftOut, Round, Server, Unsettled, wait_for
 from benchmarks.chaos.clock import WrongClock
@@ -93,7 +94,12 @@ def step(arena: Arena, rng: random.Random, size: Size) -> Verdict:
     environment = clock.environment()
     if "LD_PRELOAD" not in environment:
         raise LeftOut("step needs libfaketime (Debian package libfaketime)")
-    with _own_server(arena, environment) as server, server.client() as client:
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(_own_server(arena, environment))
+        except Unsettled:
+            raise LeftOut("step needs a server program that starts with libfaketime") from None
+        client: Any = stack.enter_context(server.client())
         game = Round(arena, "step", server={"unix_socket_path": server.socket})
         game.client = client
         off_s = 0.0
