@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import pytest
 import redis
 from conftest import ON_A_CLUSTER, Fleet, Recorder, Server, eventually
 from nodes import CannotStart, Node, Watched
+from processes import Site
 from servers import Certificates, Cluster, secured
 from state import state
 from threads import Loops
 
 from redbike import Redbike
-from redbike.cli import main
+from redbike.cli import COMMANDS, main
 from redbike.errors import ConfigError, ServerError
 from redbike.keys import Keys
 
@@ -520,13 +521,90 @@ def test_a_user_with_few_rights(few: str, server: Server, fleet: Fleet, tmp_path
     bike.unset("row:A")
     loops.stop()
     bike.flush()
-    with server.client() as admin:
-        assert [entry for entry in admin.acl_log() if entry["username"] == few] == []
+    assert refusals(server, few) == []
     for command in ("KEYS *", "FLUSHALL", "CONFIG GET *", "SCRIPT FLUSH"):
         with pytest.raises(redis.exceptions.NoPermissionError):
             bike.redis.execute_command(*command.split())
     with pytest.raises(redis.exceptions.NoPermissionError):
         bike.redis.get("another-prefix-schedules")
+
+
+def refusals(server: Server, user: str) -> list[object]:
+    """What the server has refused to this user."""
+    with server.client() as admin:
+        return [entry for entry in admin.acl_log() if entry["username"] == user]
+
+
+def test_every_command_with_few_rights(few: str, server: Server, prefix: str, tmp_path: Path) -> None:
+    """G1: each command of the usage does its work with the rules in docs/scaling.md, and asks for nothing beyond."""
+    (tmp_path / "rows.csv").write_text("row:A,NOW\n")
+    given = {
+        "set": [["lost:A", "CONTINUE"], ["at:A", f"AT:{time.time() + 0.5:.3f}"], ["odd:A", "FREQ=ODD"]],
+        "unset": [["odd:A"]],
+        "lost": [[], ["--reset"]],
+        "statuses": [[]],
+        "schedules": [[]],
+        "tell": [["lost:A"]],
+        "next": [["EVERY:5"]],
+        "control": [["HALT"]],
+    }
+    loops = {"dispatch": ["--schedules", "rows.csv"], "work": []}
+    assert given.keys() | loops.keys() == COMMANDS.keys()
+    with Site(tmp_path, server, prefix) as site:
+        with (tmp_path / ".redbike.conf").open("a") as conf:
+            conf.write(f"username: {few}\npassword: secret\n")
+        # All but HALT, before the loops start.
+        done = {
+            command: [site.run(command, *arguments) for arguments in calls]
+            for command, calls in given.items()
+            if command != "control"
+        }
+        assert {command: [call.returncode for call in calls] for command, calls in done.items()} == {
+            command: [int("odd:A" in arguments and command == "set") for arguments in given[command]]
+            for command in done
+        }
+        site.run("set", "lost:A", "STOP")
+        processes = [site.start_idle(command, *arguments) for command, arguments in loops.items()]
+        eventually(lambda: {"row:A", "at:A"} <= set(site.runs()), 20)
+        assert site.run("control", "HALT").returncode == 0
+        assert [process.wait(10) for process in processes] == [0, 0]
+        assert [site.stderr_of(process) for process in processes] == ["", ""]
+    assert refusals(server, few) == []
+
+
+def test_every_method_with_few_rights(few: str, server: Server, fleet: Fleet, tmp_path: Path) -> None:
+    """G1: each public method of the library does its work with the rules in docs/scaling.md."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("row:A,CONTINUE\n")
+    bike = fleet(redis_config=server.config | {"username": few, "password": "secret"})
+    calls: dict[str, Callable[[], object]] = {
+        "reach": bike.reach,
+        "now": bike.now,
+        "point_in_time": bike.point_in_time,
+        "queue_for": lambda: bike.queue_for("j:A"),
+        "queue_names": bike.queue_names,
+        "control": lambda: bike.control("HALT"),
+        "is_halted": bike.is_halted,
+        "set": lambda: bike.set("j:A", "AT:1"),
+        "enqueue": lambda: bike.enqueue("k:A"),
+        "load_csv": lambda: bike.load_csv(rows),
+        "tell": lambda: bike.tell("j:A"),
+        "is_working": lambda: bike.is_working("j:A"),
+        "dispatch": bike.dispatch,
+        "work": bike.work,
+        "get_statuses": lambda: list(bike.get_statuses()),
+        "get_schedules": lambda: list(bike.get_schedules()),
+        "get_lost": lambda: list(bike.get_lost()),
+        "reset": lambda: bike.reset("row:A"),
+        "unset": lambda: bike.unset("row:A"),
+        "clear_control": bike.clear_control,
+        "flush": bike.flush,
+        "close": bike.close,
+    }
+    assert calls.keys() == {name for name in vars(Redbike) if not name.startswith("_")}
+    for call in calls.values():
+        call()
+    assert refusals(server, few) == []
 
 
 @pytest.fixture
