@@ -147,8 +147,10 @@ class Redbike(Uncopied):
         Afterwards the job is in its queue (`NOW`, `CONTINUE`), on the timeline (`AT:`, a recurrence) or in neither
         (`STOP`, a recurrence without further runs, or a schedule that cannot be read: status `BAD` and a warning).
         A job that is running is not started a second time: one that is due now runs when that run is over.
+        A run that is already in the queue still happens, whatever the new schedule is.
         Returns the plan, whose `reason` says what is wrong with a bad schedule; None where `schedule` is None,
-        which unsets the job. Raises JobIdError for a job id that cannot be registered.
+        which unsets the job. Raises JobIdError for a job id that cannot be registered, ValueError or TypeError for an
+        `after` that is no finite number and a schedule that is no text.
         """
         if schedule is None:
             self.unset(jobid)
@@ -167,21 +169,22 @@ class Redbike(Uncopied):
         return plan
 
     def unset(self, jobid: str) -> None:
-        """Forget a job: its schedule, status, and places on the timeline and in the queue.
+        """Forget a job: its schedule, its status, and its places on the timeline and in the queue.
 
-        A run under way goes on to its end and leaves nothing.
+        A run that is running continues to its end, and leaves nothing.
         """
         self._registrar.unset(jobid, self._queue_for_any(jobid), self._briefly)
 
     def enqueue(self, jobid: str) -> None:
-        """Have a job run once as soon as may be, whatever its schedule, which stays as it is.
+        """Run a job once, as soon as possible. Its schedule does not change.
 
-        One that is in its queue stays there once; one that is running runs again after that run, if it is registered.
+        A job that is already in its queue stays there once. A job that is running runs again after that run, if it has
+        a schedule. A job without a schedule runs once and is forgotten, and is not retried.
         """
         self._registrar.place(self._registrar.by_hand(jobid), self._briefly)
 
     def tell(self, jobid: str) -> Told:
-        """What is known of one job; None and False for all of an unknown one. `next_run` is in Unix seconds."""
+        """Return what is known of a job: None and False for an unknown job. `next_run` is in Unix seconds."""
         queue_key = self._queue_for_any(jobid)
         return self._briefly(lambda _: self._registry.tell(jobid, queue_key))
 
@@ -198,17 +201,18 @@ class Redbike(Uncopied):
         return self._registry.schedules(self._briefly)
 
     def get_lost(self, before: float | None = None) -> Iterator[tuple[str, str, int]]:
-        """Jobs in no place, though their schedule asks for further runs: not queued, not on the timeline, not running.
+        """Find jobs that should run again, but are neither queued nor on the timeline nor running.
 
-        Their run died with its worker, outlived its timeout or raised an exception, and nothing was to become of them
-        (`on_timeout`, `on_error`). Gives job id, last event and its Unix time, up to `before` (default: now).
+        Their run died with its worker, exceeded its timeout or raised an exception, and `on_timeout` or `on_error` was
+        `drop`; or Redis lost data. A job that had only one run (`NOW`, `AT:`) is not among them. Yields job id, last
+        event and its Unix time, up to `before` (default: now).
         """
         now = self.now()
         lost = self._registry.lost(self._briefly, self._scripts, self.queue_for, now)
         return (status for status in lost if status[2] <= (now if before is None else before))
 
     def reset(self, jobid: str) -> bool:
-        """Put a job that is in no place back by its schedule, as if a run of it ended now. Whether that was needed."""
+        """Reschedule a lost job, as if a run had just ended. Return True if it was lost."""
         schedule = self.tell(jobid)["schedule"]
         if schedule is None:
             return False
@@ -219,7 +223,7 @@ class Redbike(Uncopied):
         return self._briefly(lambda _: self._scripts.place(placement, only_lost=True))
 
     def is_working(self, jobid: str) -> bool:
-        """Whether a run of this job is under way and has not outlived its timeout."""
+        """Return whether a run of this job is running and has not exceeded its timeout."""
         tag = encode(self._keys.tag(self.queue_for(jobid), jobid))
         return self._briefly(lambda _: bool(self.redis.exists(tag)))
 
@@ -301,14 +305,18 @@ class Redbike(Uncopied):
             return False
 
     def control(self, signal: str) -> None:
-        """Give a signal to all loops of the prefix. `HALT`, in any case, stops them within a second."""
+        """Give a signal to all loops of the prefix.
+
+        `HALT`, in small or capital letters, stops them within a second, workers after the current job. A loop that has
+        not seen the signal before somebody clears it continues.
+        """
         name = signal.upper()
         if name not in SIGNALS:
             raise SignalError(f"signal {signal!r} is not known: the known signals are {', '.join(SIGNALS)}")
         self._briefly(lambda _: self._scripts.signal(name))
 
     def clear_control(self) -> None:
-        """Take the signal back, so that loops can be started again. Raises ServerError where the key is another's."""
+        """Clear the signal, so that loops can be started again. Raise ServerError if another program uses a key."""
         self._keys_checked = False
         self._check_keys()
         self._briefly(lambda _: self.redis.delete(self.control_key))
@@ -318,7 +326,7 @@ class Redbike(Uncopied):
         return self._told_to_stop() or self._briefly(lambda _: self.redis.get(self.control_key)) == b"HALT"
 
     def point_in_time(self) -> float:
-        """How far dispatching has come: the Unix time in the time file, or without it this machine's time."""
+        """Return the Unix time in the time file, or the time of this machine if there is no such file."""
         noted = self._timefile.read()
         return time.time() if noted is None else noted
 
@@ -339,13 +347,17 @@ class Redbike(Uncopied):
         return [self._keys.queue(name) for name in self.worker.queue_names()]
 
     def flush(self) -> int:
-        """Delete all state of this prefix, of this one only, and return the number of keys deleted."""
+        """Delete the keys of this prefix, and no others. Return how many were deleted.
+
+        They are found from the jobs, and from the queues of the worker. Not found are a queue that is not the worker's
+        and has no known job, and the run tag of a job that was unset during its run, which goes at its timeout.
+        """
         return self._briefly(lambda _: self._registry.flush(self.worker.queue_names(), self.queue_for))
 
     def close(self) -> None:
-        """Let go of the connections to Redis, and of the embedded server. The object may still be used afterwards.
+        """Close the connections to Redis, and leave the embedded server. The object may still be used afterwards.
 
-        `work` and `dispatch` in other threads end, after the job in hand.
+        `work` and `dispatch` in other threads end, after the current job.
         """
         self._is_closed = True
         self._link.close()

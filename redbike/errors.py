@@ -5,7 +5,10 @@ The command line prints such a message as its one line on stderr and exits with 
 
 
 class RedbikeError(Exception):
-    """Base of all errors below: whatever a user, a file or a server's state can cause."""
+    """Base of all errors below: what a user, a file or the state of a server can cause.
+
+    An argument of the wrong type, or a time that is not a finite number, raises TypeError or ValueError instead.
+    """
 
 
 class ConfigError(RedbikeError):

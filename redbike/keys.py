@@ -35,7 +35,12 @@ STATE = (
     KeyDoc("P-schedules", "hash", "job id → schedule text", "`unset`"),
     KeyDoc("P-statuses", "hash", "job id → `EVENT:TIMESTAMP`, whole Unix seconds", "`unset`"),
     KeyDoc("P-timeline", "sorted set", "job id, scored by the Unix time of its next run", "when the job is queued"),
-    KeyDoc("P-control", "string", "`HALT`, or absent", "`dispatch` and `work` of the command line, as they start"),
+    KeyDoc(
+        "P-control",
+        "string",
+        "`HALT`, or absent",
+        "`dispatch` and `work` of the command line, as they start; `clear_control()`",
+    ),
     KeyDoc("P-Q", "list", "a queue: jobs enter on the left and leave on the right", "when it is empty"),
     KeyDoc("P-Q-members", "set", "the job ids that are in that list now", "when it is empty"),
     KeyDoc(

@@ -7,11 +7,14 @@ from typing import Protocol, runtime_checkable
 
 
 class StopWork(Exception):
-    """Raised by `work` of a worker: this job shall not run any more. Its schedule becomes `STOP`."""
+    """Raised by `work`: the job does not run any more. Its schedule becomes `STOP`, even if it was set during the run.
+
+    A `NOW` that was set during the run still runs.
+    """
 
 
 class UnsetJob(Exception):
-    """Raised by `work` of a worker: forget this job, its schedule and its status included."""
+    """Raised by `work`: forget the job, with its schedule, its status, and all that was set during the run."""
 
 
 @runtime_checkable
