@@ -31,7 +31,12 @@ end
 local queued_now, bad_now = 'ENQ:' .. second, 'BAD:' .. second
 local queued, troubles = 0, {}
 local status, postponed = {}, {}
-local halted = get(control) == 'HALT' and 1 or 0
+local halted = call('MGET', control)[1] == 'HALT' and 1 or 0
+
+-- The error text of a reply, or nothing.
+local function fault(reply)
+    return type(reply) == 'table' and reply.err
+end
 
 local function set_status(job, event)
     local count = #status
@@ -62,7 +67,7 @@ local function pass_over(job, number, tag)
     local kind = call('TYPE', tag).ok
     if kind == 'none' then
         return false
-    elseif kind ~= 'string' or get(tag) == 'HALT' then
+    elseif kind ~= 'string' or call('GET', tag) == 'HALT' then
         is_bad(job, number, 'a job is BAD, because its run tag would be a key that is something else')
         return true
     end
@@ -104,11 +109,11 @@ local function not_in_list(queue, members, due, known)
     if not is_any_known then
         return due, due
     end
-    local fresh, taken = {}, {}
+    local fresh, taken, rare = {}, {}, seldom()
     for i = 1, #due do
         local is_there = known[i] == 1
         if is_there then
-            is_there = is_in_list(queue, members, due[i])
+            is_there = rare.is_in_list(queue, members, due[i])
         end
         if is_there == nil then
             postpone(due[i], 1)
@@ -146,9 +151,11 @@ local function queue_up(number, due, delay_s)
         put_off(number, pushed.err, taken, delay_s)
         return
     end
-    if pushed > call('SCARD', members) then
+    local size = call('SCARD', members)
+    if pushed > size then
+        local rare = seldom()
         for i = 1, #fresh do
-            pushed = drop_if_twice(queue, members, fresh[i], pushed)
+            pushed = rare.drop_if_twice(queue, size, fresh[i], pushed)
         end
     end
     local count = #status
