@@ -3,7 +3,6 @@
 A long order is cut into blocks: a turn looks at the places of one, so that its cost does not grow with the queues.
 """
 
-import itertools
 from collections.abc import Callable
 
 from redbike.keys import Keys
@@ -89,13 +88,11 @@ class _Block:
     def __init__(self, queue_keys: list[str], queues_of: Callable[[list[str]], Queues]) -> None:
         unique = list(dict.fromkeys(queue_keys))
         number_of = {queue_key: number for number, queue_key in enumerate(unique, 1)}
-        words = [b"%d" % number_of[queue_key] for queue_key in queue_keys]
+        order = bytes(48 + number_of[queue_key] for queue_key in queue_keys)
         self.queues = queues_of(unique)
         self.size = len(queue_keys)
-        # Twice round, and where each number begins: the order from any place on is a slice of it.
-        self._twice_round = b" ".join(words * 2)
-        self._starts = [0, *itertools.accumulate(len(word) + 1 for word in words * 2)]
+        self._twice_round = order * 2  # the order from any place on is a slice of it
 
     def from_place(self, at: int, count: int) -> bytes:
-        """The numbers of so many places from this one on."""
-        return self._twice_round[self._starts[at] : self._starts[at + count] - 1]
+        """So many places from this one on."""
+        return self._twice_round[at : at + count]

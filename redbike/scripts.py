@@ -263,8 +263,8 @@ class Scripts:
             tries = b"" if ending.tries is None else b"%d" % ending.tries
             changing += (encode(ending.jobid), encode(ending.tag), encode(ending.taken_from))
             changing += (ending.known_text or b"", ending.step.encode(), _optional(ending.due_at))
-            changing += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"", _yes(ending.overdue))
-            changing.append(b"" if ending.began_at is None else b"%d" % ending.began_at)
+            began = b"overdue" if ending.overdue else b"" if ending.began_at is None else b"%d" % ending.began_at
+            changing += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"", began)
         turn = Turn.of(prepared.run(self._client, self._wires, changing), places)
         if now is not None:
             return turn._replace(now=now)
@@ -274,12 +274,15 @@ class Scripts:
     def _prepare_turn(self, queues: Queues, ends: bool, heed_halt: bool) -> PreparedCall:
         call_keys: list[bytes | None] = [*self._common, None, *_encoded(queues.keys)]
         args: list[bytes | None] = [_yes(self._index_running), _yes(heed_halt), encode(self._keys.wake), None]
-        args += (_yes(self._is_cluster), _yes(tags_may_spell_queues(queues.keys[::3])))
+        cautions = [b"ask"] if self._is_cluster else []
+        if tags_may_spell_queues(queues.keys[::3]):
+            cautions.append(b"spell")
+        args.append(b" ".join(cautions))
         args += (b"%d" % len(queues.timeouts_ms), *(b"%d" % ms for ms in queues.timeouts_ms))
         args += [None] * 3
         if ends:
             call_keys += [None] * 4
-            args += [None] * 10
+            args += [None] * 9
         prepared = self._turn.prepare([*call_keys, *args], len(call_keys))
         return _remember(self._turns_prepared, (queues, ends, heed_halt), prepared)
 

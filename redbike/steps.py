@@ -79,7 +79,7 @@ class Queues:
 class Places(NamedTuple):
     """The places of an order that a turn may look at."""
 
-    spec: bytes  # numbers of the queues in the order to look, parted by blanks
+    spec: bytes  # the queues in the order to look: for each the character of its number and 48
     queues: Queues
     places: int  # how many, repetitions included
     left: int = 0  # how many more places of the order there are to look at in further turns

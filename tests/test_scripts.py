@@ -61,8 +61,8 @@ class Bench:
     def places(self, order: str = "A") -> Places:
         names = list(dict.fromkeys(order))
         flat = [key for name in names for key in self.scripts.queue_triple(self.keys.queue(f"work-{name}"))]
-        spec = " ".join(str(names.index(name) + 1) for name in order)
-        return Places(spec.encode(), Queues(tuple(flat), (1000 * ONE_RUN_S,) * len(names)), len(order))
+        spec = bytes(49 + names.index(name) for name in order)
+        return Places(spec, Queues(tuple(flat), (1000 * ONE_RUN_S,) * len(names)), len(order))
 
     def place(self, step: str, due_at: float | None = None, text: str | None = "TEXT", **kwargs: Any) -> None:
         once = kwargs.pop("once", False)

@@ -5,6 +5,3 @@
 
 local schedules, statuses, timeline, control, retries, running, extra, holes = unpack(KEYS, 1, 8)
 local call, try = redis.call, redis.pcall
-local SHORT = 100 -- entries: looking through a list of that length costs next to nothing
-local MOST_LOOKED_AT = 200000 -- entries: what one call looks through before it leaves the rest to a later call
-local NEAR = 10000 -- entries: how far to look for a second entry of a job

@@ -8,6 +8,7 @@
 -- Returns how many of the jobs were looked at, from the first: the others are left to another call; then id and status
 --         ('' where there is none) of each registered one that is nowhere, one after the other.
 
+local rare = seldom()
 local queues = tonumber(ARGV[1])
 local lost = { (#ARGV - 1) / 2 }
 for i = 1, lost[1] do
@@ -15,11 +16,11 @@ for i = 1, lost[1] do
     local queue, members = KEYS[7 + 2 * number], KEYS[8 + 2 * number]
     local tag = KEYS[8 + 2 * queues + i]
     local placed = call('ZSCORE', timeline, job)
-        or has_extra(job)
+        or rare.has_extra(job)
         or call('EXISTS', tag) == 1
     if not placed and call('SISMEMBER', members, job) == 1 then
         local why
-        placed, why = is_in_list(queue, members, job)
+        placed, why = rare.is_in_list(queue, members, job)
         if why == 'later' then
             lost[1] = i - 1
             return lost

@@ -29,11 +29,18 @@ for at = 10, 7 + 3 * queues, 3 do
     call('SCARD', KEYS[at + 1])
 end
 
-local second, microsecond = read_clock(given_now)
+-- The time of the call: whole Unix seconds and microseconds, both as text.
+local second, microsecond
+if given_now == '' then
+    local time = call('TIME')
+    second, microsecond = time[1], time[2]
+else
+    second, microsecond = string.format('%d', math.floor(given_now)), '0'
+end
 
 -- A one-off that ran between the lost reply and its repetition must not run again, and no set undo a later one.
 if nonce ~= '' then
-    local noted = compare(get(memo), nonce)
+    local noted = compare(call('MGET', memo)[1], nonce)
     if noted == 'same' and repeated == 'yes' then
         return second .. ' ' .. microsecond
     elseif noted then
@@ -45,10 +52,11 @@ if nonce ~= '' then
 end
 
 local function is_lost(job, text, tag, queue, members)
+    local rare = seldom()
     local is_placed = call('ZSCORE', timeline, job)
-        or has_extra(job)
+        or rare.has_extra(job)
         or call('EXISTS', tag) == 1
-        or (call('SISMEMBER', members, job) == 1 and is_in_list(queue, members, job) ~= false)
+        or (call('SISMEMBER', members, job) == 1 and rare.is_in_list(queue, members, job) ~= false)
     return not is_placed and call('HGET', schedules, job) == text
 end
 
@@ -68,7 +76,7 @@ local function enqueue(job, tag, queue, members, bell)
         if purpose ~= 'run' then
             return put_on_the_timeline(job, second)
         end
-        run_soon(job, second)
+        seldom().run_soon(job, second)
         return 'TML:'
     end
     local length, why = enter(job, queue, members)

@@ -21,7 +21,7 @@ local from = KEYS[9]
 local queues = tonumber(ARGV[3])
 
 local time = call('TIME')
-local second, clock = time[1], time[1] .. '.' .. string.sub(1000000 + time[2], 2, 7)
+local second, clock = time[1], time[1] .. string.format('.%06d', time[2])
 local now = tonumber(ARGV[1])
 if now then
     clock = ARGV[1]
@@ -31,12 +31,7 @@ end
 local queued_now, bad_now = 'ENQ:' .. second, 'BAD:' .. second
 local queued, troubles = 0, {}
 local status, postponed = {}, {}
-local halted = get(control) == 'HALT' and 1 or 0
-
-local function set_status(job, event)
-    local count = #status
-    status[count + 1], status[count + 2] = job, event
-end
+local halted = call('MGET', control)[1] == 'HALT' and 1 or 0
 
 local function postpone(job, delay_s)
     local count = #postponed
@@ -51,19 +46,17 @@ local function put_off(number, why, due, delay_s)
     end
 end
 
-local function is_bad(job, number, why)
-    call('ZREM', from, job)
-    set_status(job, bad_now)
-    troubles[#troubles + 1] = number .. ' ' .. why .. ': ' .. string.gsub(string.sub(job, 1, 100), '%c', '?')
-end
-
 -- A due job whose run tag is there: it is running, unless the key is not a run tag.
 local function pass_over(job, number, tag)
     local kind = call('TYPE', tag).ok
     if kind == 'none' then
         return false
-    elseif kind ~= 'string' or get(tag) == 'HALT' then
-        is_bad(job, number, 'a job is BAD, because its run tag would be a key that is something else')
+    elseif kind ~= 'string' or call('GET', tag) == 'HALT' then
+        call('ZREM', from, job)
+        local count = #status
+        status[count + 1], status[count + 2] = job, bad_now
+        troubles[#troubles + 1] = number .. ' a job is BAD, because its run tag would be a key that is something else: '
+            .. string.gsub(string.sub(job, 1, 100), '%c', '?')
         return true
     end
     -- A tag that never expires would hold the job until the end of time.
@@ -95,7 +88,8 @@ local function still_due(number, first, last)
 end
 
 -- Of these jobs, those that have to enter the list, and those that leave the timeline. `known` says of each whether it is
--- in the set: then it is in the list, unless the sizes show that the list lacks some of the set.
+-- in the set: then it is in the list, unless the sizes show that the list lacks some of the set. Where the list cannot be
+-- read, the error is returned in their place.
 local function not_in_list(queue, members, due, known)
     local is_any_known = false
     for i = 1, #known do
@@ -104,11 +98,15 @@ local function not_in_list(queue, members, due, known)
     if not is_any_known then
         return due, due
     end
-    local fresh, taken = {}, {}
+    local length = try('LLEN', queue)
+    if type(length) == 'table' then
+        return nil, nil, length.err
+    end
+    local fresh, taken, rare = {}, {}, seldom()
     for i = 1, #due do
         local is_there = known[i] == 1
         if is_there then
-            is_there = is_in_list(queue, members, due[i])
+            is_there = rare.is_in_list(queue, members, due[i])
         end
         if is_there == nil then
             postpone(due[i], 1)
@@ -125,13 +123,16 @@ end
 local function queue_up(number, due, delay_s)
     local queue, members, bell = unpack(KEYS, 7 + 3 * number, 9 + 3 * number)
     local known = try('SMISMEMBER', members, unpack(due))
-    local length = try('LLEN', queue)
-    local why = fault(known) or fault(length)
+    local fresh, taken, why
+    if known.err then
+        why = known.err
+    else
+        fresh, taken, why = not_in_list(queue, members, due, known)
+    end
     if why then
         put_off(number, why, due, delay_s)
         return
     end
-    local fresh, taken = not_in_list(queue, members, due, known)
     if taken[1] then
         call('ZREM', from, unpack(taken))
     end
@@ -140,15 +141,18 @@ local function queue_up(number, due, delay_s)
     end
     local added = try('SADD', members, unpack(fresh))
     local pushed = type(added) == 'number' and try('LPUSH', queue, unpack(fresh)) or added
-    if fault(pushed) then
+    if type(pushed) == 'table' then
         -- Whatever keeps jobs out of their queue, they are due again.
         try('SREM', members, unpack(fresh))
         put_off(number, pushed.err, taken, delay_s)
         return
     end
-    if pushed > call('SCARD', members) then
+    -- Where the list was empty before, there is nothing that could be twice.
+    local size = pushed > added and call('SCARD', members)
+    if size and pushed > size then
+        local rare = seldom()
         for i = 1, #fresh do
-            pushed = drop_if_twice(queue, members, fresh[i], pushed)
+            pushed = rare.drop_if_twice(queue, size, fresh[i], pushed)
         end
     end
     local count = #status
@@ -173,7 +177,8 @@ for i = 4 + 2 * queues, #ARGV do
     local score = call('ZSCORE', from, ARGV[i])
     if score and tonumber(score) <= now then
         call('ZREM', from, ARGV[i])
-        set_status(ARGV[i], bad_now)
+        local count = #status
+        status[count + 1], status[count + 2] = ARGV[i], bad_now
     end
 end
 if #postponed > 0 then
@@ -193,12 +198,19 @@ if #ids == 0 then
     ids, first_due = { first[1] }, first[2] or ''
 end
 local listed, lengths = table.concat(ids, '\n'), {}
-local _, breaks = string.gsub(listed, '\n', '')
-if breaks >= #ids or (ids[1] and listed == '') then
+local has_breaks = string.find(listed, '\n', 1, true)
+if ids[2] then
+    local _, breaks = string.gsub(listed, '\n', '')
+    has_breaks = breaks >= #ids
+end
+if has_breaks or (ids[1] and listed == '') then
     for i = 1, #ids do
         lengths[i] = #ids[i]
     end
     listed = table.concat(ids)
 end
-local head = clock .. ' ' .. halted .. ' ' .. queued .. ' ' .. #troubles
-return table.concat({ head, table.concat(lengths, ' '), first_due, unpack(troubles) }, '\n') .. '\n' .. listed
+if troubles[1] then
+    first_due = first_due .. '\n' .. table.concat(troubles, '\n')
+end
+return clock .. string.format(' %d %d %d\n', halted, queued, #troubles)
+    .. table.concat(lengths, ' ') .. '\n' .. first_due .. '\n' .. listed

@@ -7,10 +7,11 @@
 -- ARGV  1 'yes' to keep the index of running jobs
 --       2 'yes' to take nothing from a halted prefix
 --       3 wake channel
---       4 numbers of the queues to look at, in order, parted by blanks; '' takes nothing
---       5 'yes' to look at a job's run tag before the job is taken: on a Cluster the server may refuse that
---       6 'yes' where the run tag of a job could be the key of a list or set of these queues
---       7 number of queues
+--       4 the queues to look at, in order: for each a character, whose code is its number and 48; '' takes nothing
+--       5 what few callers need, parted by a blank: 'ask' to look at a job's run tag before the job is taken, because on
+--         a Cluster the server may refuse that; 'spell' where the run tag of a job could be the key of a list or set of
+--         these queues
+--       6 number of queues
 --       then for each queue: how long a run from it may take, milliseconds
 --       then 1 now, Unix seconds; '' for the server's time
 --         2 nonce of this call: becomes the run tag of the job that is taken. Those of one caller grow, and the memo is the
@@ -25,8 +26,8 @@
 --         10 how often the job is tried again before the plan is carried out; '' where that is not counted,
 --            0 where the run went well and earlier tries are to be forgotten
 --         11 what the delay before such a try, seconds, is multiplied with
---         12 'yes' where the run has outlived its timeout, and the index, not the tag, tells whether it is still to be ended
---         13 where the run ended within its timeout: when it began, whole Unix seconds; else ''
+--         12 where the run ended within its timeout: when it began, whole Unix seconds; 'overdue' where it has outlived
+--            its timeout, and the index, not the tag, tells whether it is still to be ended; else ''
 -- Returns one text, because a reply of many parts is slow to read. Its first line, parted by blanks:
 --          1 the time of the call, whole Unix seconds  2 and microseconds (0 where ARGV gives the time)
 --          3 how the ending went: '-' none asked for; 'ended'; 'late': the run is another's or over, nothing was changed;
@@ -40,69 +41,31 @@
 --       Then the id, the text, and a line for each queue that made trouble: its number and the error.
 --
 -- Every job costs one call of this script, so the way that most of them take is kept short: what is seldom needed is made
--- where it is needed, and numbers stay the words that they came as.
+-- where it is needed, and numbers stay the words that they came as: making a word of one by '..' costs as much as a command.
 
 local memo = KEYS[9]
-local places, queues = ARGV[4], ARGV[7]
-local end_keys, rest = 9 + 3 * queues, 7 + queues
+local places, cautions, queues = ARGV[4], ARGV[5], ARGV[6]
+local end_keys, rest = 9 + 3 * queues, 6 + queues
 local given_now, nonce, is_repeated = ARGV[rest + 1], ARGV[rest + 2], ARGV[rest + 3] == 'yes'
 local is_indexed = ARGV[1] == 'yes'
-local LONGEST_DELAY = 300 -- seconds between two tries
-local MOST_SKIPPED = 100 -- entries of unset jobs that one look at a queue skips
 
-local second, microsecond = read_clock(given_now)
-
-local function now()
-    return given_now == '' and second + microsecond / 1000000 or tonumber(given_now)
+-- The time of the call: whole Unix seconds and microseconds, both as text; and all as a number.
+local second, microsecond, now
+if given_now == '' then
+    local time = call('TIME')
+    second, microsecond = time[1], time[2]
+    now = second + microsecond / 1000000
+else
+    second, microsecond = string.format('%d', math.floor(given_now)), '0'
+    now = tonumber(given_now)
 end
 
-local status = {} -- job, status, job, status …: written at the end, in one go
-local function set_status(job, event)
-    local count = #status
-    status[count + 1], status[count + 2] = job, event .. second
-end
-
-local length = {} -- list key -> how many jobs are in it, where we know
-local to_ring = {} -- list key -> bell key
-
-local function enqueue(job, queue, members, bell)
-    local entered = enter(job, queue, members)
-    if not entered then
-        -- A key of a wrong type takes nothing: the dispatcher tries again, and reports it.
-        call('ZADD', timeline, second, job)
-        set_status(job, 'TML:')
-        return
-    end
-    length[queue] = entered
-    to_ring[queue] = bell
-    set_status(job, 'ENQ:')
-end
-
--- The run tag of a job in this list.
-local function tag_of(queue, job)
-    return queue .. '-' .. job
-end
-
--- An entry of the index of running jobs: run tag, list key and job id, a line each.
-local function entry(tag_value, queue, job)
-    return tag_value .. '\n' .. queue .. '\n' .. job
-end
-
--- Plan a run at this time; of two entries, the earlier: a run that was asked for during this one comes first.
-local function put_on_the_timeline(job, due)
-    -- A sleeping dispatcher looks by itself once a second.
-    local earliest = tonumber(due) < second + 2 and call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
-    call('ZADD', timeline, 'LT', due, job)
-    if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
-        try('PUBLISH', ARGV[3], '')
-    end
-    set_status(job, 'TML:')
-end
-
+-- Returns how the ending went; the changed text; the event that the status of the job tells, if any; and where it has
+-- entered its queue, the length of that.
 local function end_run(holder)
-    local tag, queue, members, bell = unpack(KEYS, end_keys + 1, end_keys + 4)
-    local job, mine, taken_from, known_text, plan, due, tries, factor, overdue, began = unpack(ARGV, rest + 4, rest + 13)
-    overdue = overdue == 'yes'
+    local tag, queue, members = unpack(KEYS, end_keys + 1, end_keys + 3)
+    local job, mine, taken_from, known_text, plan, due, tries, factor, began = unpack(ARGV, rest + 4, rest + 12)
+    local overdue = began == 'overdue'
     if holder ~= mine and not overdue then
         -- A run whose tag has expired still counts where it ended in time, Redis was away meanwhile, and nothing has
         -- happened to the job since it was handed out.
@@ -111,7 +74,7 @@ local function end_run(holder)
             and call('EXISTS', tag) == 0
             and try('HGET', statuses, job) == 'WRK:' .. began
             and not call('ZSCORE', timeline, job)
-            and not has_extra(job)
+            and not seldom().has_extra(job)
             and try('SISMEMBER', members, job) ~= 1
         if not counts then
             return 'late', false
@@ -121,9 +84,11 @@ local function end_run(holder)
     if text and text ~= known_text and plan ~= 'die' and plan ~= 'quit' and plan ~= 'unset' then
         return 'changed', text
     end
+    -- An entry of the index of running jobs: run tag, list key and job id, a line each.
+    local entry = (overdue or is_indexed) and mine .. '\n' .. taken_from .. '\n' .. job
     if overdue then
         -- Nobody has ended it, and the job is in no other place by now.
-        local is_abandoned = call('ZREM', running, entry(mine, taken_from, job)) == 1
+        local is_abandoned = call('ZREM', running, entry) == 1
             and (holder == mine or call('EXISTS', tag) == 0)
             and not call('ZSCORE', timeline, job)
             and try('SISMEMBER', members, job) ~= 1
@@ -131,7 +96,7 @@ local function end_run(holder)
             return 'late', false
         end
     elseif is_indexed then
-        try('ZREM', running, entry(mine, taken_from, job))
+        try('ZREM', running, entry)
     end
     -- A timeline of a wrong type fails the call here, while the run can still be ended later.
     if plan == 'queue' then
@@ -148,15 +113,17 @@ local function end_run(holder)
         local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
         if is_the_latest and type(count) == 'number' and count <= tonumber(tries) then
             plan = 'at'
-            due = string.format('%.3f', now() + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
+            local LONGEST_DELAY = 300 -- seconds between two tries
+            due = string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
             local planned = call('ZSCORE', timeline, job)
-            if planned and tonumber(planned) > now() and not fault(try('ZADD', extra, 'LT', due, job)) then
+            if planned and tonumber(planned) > now and type(try('ZADD', extra, 'LT', due, job)) == 'number' then
                 due = planned -- a later run that is planned already stays
             end
         else
             try('HDEL', retries, job)
         end
     end
+    local event
     if not text or plan == 'unset' then
         call('HDEL', schedules, job)
         try('HDEL', statuses, job)
@@ -165,19 +132,24 @@ local function end_run(holder)
         call('ZREM', timeline, job)
         if try('SREM', members, job) == 1 then
             try('LREM', queue, 0, job)
-            try('HDEL', holes, hole(queue, job))
+            try('HDEL', holes, seldom().hole(queue, job))
         end
-    elseif plan == 'queue' then
-        enqueue(job, queue, members, bell)
     elseif plan == 'at' then
-        put_on_the_timeline(job, due)
+        -- A sleeping dispatcher looks by itself once a second.
+        local earliest = tonumber(due) < second + 2 and call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
+        -- Of two entries, the earlier: a run that was asked for during this one comes first.
+        call('ZADD', timeline, 'LT', due, job)
+        if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
+            try('PUBLISH', ARGV[3], '')
+        end
+        event = 'TML:'
     elseif plan == 'bad' then
         call('ZREM', timeline, job)
         try('ZREM', extra, job)
-        set_status(job, 'BAD:')
+        event = 'BAD:'
     elseif plan == 'die' then
-        set_status(job, 'DIE:')
-    else -- 'stop', 'quit' or 'over'
+        event = 'DIE:'
+    elseif plan ~= 'queue' then -- 'stop', 'quit' or 'over'
         if plan ~= 'stop' then
             call('HSET', schedules, job, 'STOP')
         end
@@ -186,76 +158,67 @@ local function end_run(holder)
         end
         -- Set to run once more while it ran: then that run is still to come.
         local due_once = text == 'STOP' and call('ZSCORE', timeline, job)
-        if due_once and tonumber(due_once) > now() then
-            set_status(job, 'TML:')
+        if due_once and tonumber(due_once) > now then
+            event = 'TML:'
         else
             call('ZREM', timeline, job)
             if due_once then
-                enqueue(job, queue, members, bell)
+                plan = 'queue'
             else
-                set_status(job, 'STP:')
+                event = 'STP:'
             end
+        end
+    end
+    local entered
+    if plan == 'queue' and text then
+        entered = enter(job, queue, members)
+        if entered then
+            event = 'ENQ:'
+        else
+            -- A key of a wrong type takes nothing: the dispatcher tries again, and reports it.
+            call('ZADD', timeline, second, job)
+            event = 'TML:'
         end
     end
     if holder == mine then
         call('DEL', tag)
     end
-    return 'ended', false
-end
-
--- Put a job back to where it was taken from.
-local function give_back(job, number)
-    local queue, members = KEYS[7 + 3 * number], KEYS[8 + 3 * number]
-    if fault(try('RPUSH', queue, job)) then
-        try('LPUSH', queue, job)
-    end
-    try('SADD', members, job)
+    return 'ended', false, event, entered
 end
 
 -- Give the job its tag, unless it is running; `again`: that has been made sure of.
-local function hand_out(job, number, again)
-    local queue, timeout_ms = KEYS[7 + 3 * number], ARGV[7 + number]
-    local tag = tag_of(queue, job)
+local function hand_out(job, number, tag, again)
+    local timeout_ms = ARGV[6 + number]
     local given = again and try('SET', tag, nonce, 'PX', timeout_ms) or try('SET', tag, nonce, 'PX', timeout_ms, 'NX')
     if not given then
         return false
     end
     if given.err then
         if not again then
-            give_back(job, number)
+            -- Back to where it was taken from.
+            local queue, members = KEYS[7 + 3 * number], KEYS[8 + 3 * number]
+            if type(try('RPUSH', queue, job)) == 'table' then
+                try('LPUSH', queue, job)
+            end
+            try('SADD', members, job)
         end
         call('SET', tag, nonce, 'PX', timeout_ms) -- fails the call in its own words
     end
     if is_indexed then
-        local deadline = string.format('%.3f', now() + timeout_ms / 1000)
-        try('ZADD', running, deadline, entry(nonce, queue, job))
+        local deadline = string.format('%.3f', now + timeout_ms / 1000)
+        try('ZADD', running, deadline, nonce .. '\n' .. KEYS[7 + 3 * number] .. '\n' .. job)
     end
-    set_status(job, 'WRK:')
     return true
 end
 
--- Whether the run tag of a job would be the list or the set of a queue: another program must have written its id.
-local function spells_a_queue(queue, job)
-    local tag = tag_of(queue, job)
-    if job == 'members' then
-        return true
-    elseif ARGV[6] == 'yes' then
-        for at = 10, end_keys do
-            if KEYS[at] == tag then
-                return true
-            end
-        end
-    end
-    return false
-end
-
--- Take the next job out of a queue; false where it is empty. Entries of jobs that were unset meanwhile are skipped.
-local function pop(queue, members, bell)
-    for _ = 1, MOST_SKIPPED do
-        if ARGV[5] == 'yes' then
+-- Take the next job out of a queue: the job, false where there is none, or the reply of a server that gives none.
+-- Entries of jobs that were unset meanwhile are skipped; also returned is whether there may be more of them.
+local function pop(queue, members)
+    for _ = 1, 100 do
+        if cautions ~= '' and string.find(cautions, 'ask', 1, true) then
             local first = try('LINDEX', queue, -1)
             if type(first) == 'string' then
-                call('EXISTS', tag_of(queue, first))
+                call('EXISTS', queue .. '-' .. first)
             end
         end
         local job = try('RPOP', queue)
@@ -267,55 +230,24 @@ local function pop(queue, members, bell)
             end
             return job
         end
-        local is_skipped = false
-        if try('SREM', members, job) == 0 then
-            local field = hole(queue, job)
-            local count = try('HGET', holes, field)
-            is_skipped = type(count) == 'string'
-            if is_skipped and tonumber(try('HINCRBY', holes, field, -1)) < 1 then
-                try('HDEL', holes, field)
-            end
-        end
-        if not is_skipped then
+        if try('SREM', members, job) ~= 0 then
             return job
         end
-    end
-    to_ring[queue] = bell
-    return false
-end
-
--- Take the first job that the places give: the number of the place, and the job. `empty` gets the bells of the others.
-local function take(troubles, empty)
-    local place = 0
-    for number in string.gmatch(places, '%d+') do
-        place = place + 1
-        local at = 7 + 3 * number
-        local queue, members, bell = KEYS[at], KEYS[at + 1], KEYS[at + 2]
-        local job = pop(queue, members, bell)
-        if type(job) == 'table' then
-            troubles[#troubles + 1] = number .. ' ' .. job.err
-        elseif job then
-            length[queue] = length[queue] and length[queue] - 1
-            to_ring[queue] = bell
-            if spells_a_queue(queue, job) then
-                set_status(job, 'BAD:')
-                troubles[#troubles + 1] = number .. ' a job is BAD, because its run tag would be the key of a queue: '
-                    .. string.gsub(string.sub(job, 1, 100), '%c', '?')
-            elseif hand_out(job, number) then
-                return place, job
-            else
-                -- Queued by somebody while it runs: its turn comes when that run is over.
-                run_soon(job, second)
-                set_status(job, 'TML:')
-            end
-        else
-            empty[#empty + 1] = bell
+        local field = seldom().hole(queue, job)
+        if type(try('HGET', holes, field)) ~= 'string' then
+            return job
+        end
+        if tonumber(try('HINCRBY', holes, field, -1)) < 1 then
+            try('HDEL', holes, field)
         end
     end
-    return 0, false
+    return false, true
 end
 
-local ended, changed_text, place, job, troubles, empty = '-', false, 0, false, {}, {}
+local ended, changed_text, place, job, troubles, empty = '-', false, '0', false, {}, {}
+local status = { nil, nil, nil, nil } -- with room for two, job, status, job, status …: written at the end, in one go
+local home, left = nil, nil -- the list into which the job of the run has gone, and how many are in it
+local to_ring = {} -- list key -> bell key
 -- One command, because each costs more than what it does. A key of another type is none here.
 local memory, signal, holder
 if #KEYS > end_keys then
@@ -333,25 +265,32 @@ if noted == 'same' then
     -- Retry of a completed call: hand the same job out again, unless it is somewhere else by now.
     local was_place, was_job
     ended, was_place, was_job = string.match(memory, '^%S+ (%S+) (%d+) (.*)$')
-    local position, number = 0, nil
-    for word in string.gmatch(places, '%d+') do
-        position = position + 1
-        number = position == tonumber(was_place) and word or number
-    end
-    if was_job ~= '' and number then
+    local code = string.byte(places, tonumber(was_place))
+    if was_job ~= '' and code then
+        local number = code - 48
         local queue, members = KEYS[7 + 3 * number], KEYS[8 + 3 * number]
-        holder = get(tag_of(queue, was_job))
-        local is_elsewhere = holder ~= false
+        local tag = queue .. '-' .. was_job
+        holder = call('MGET', tag)[1]
+        local is_elsewhere = call('EXISTS', tag) == 1
             or try('SISMEMBER', members, was_job) == 1
             or call('ZSCORE', timeline, was_job)
-            or (is_indexed and not try('ZSCORE', running, entry(nonce, queue, was_job)))
+            or (is_indexed and not try('ZSCORE', running, nonce .. '\n' .. queue .. '\n' .. was_job))
         if holder == nonce or not is_elsewhere then
-            hand_out(was_job, number, true)
+            hand_out(was_job, number, tag, true)
             place, job = was_place, was_job
+            status[1], status[2] = job, 'WRK:' .. second
         end
     end
 elseif #KEYS > end_keys then
-    ended, changed_text = end_run(holder)
+    local event
+    ended, changed_text, event, left = end_run(holder)
+    if event then
+        status[1], status[2] = ARGV[rest + 4], event .. second
+    end
+    if left then
+        home = KEYS[end_keys + 2]
+        to_ring[home] = KEYS[end_keys + 4]
+    end
 end
 
 local is_halted = ARGV[2] == 'yes' and signal == 'HALT'
@@ -362,17 +301,59 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
         call('HLEN', schedules)
         call('ZCARD', timeline)
     end
-    place, job = take(troubles, empty)
+    -- The first job that the places give.
+    for at_place = 1, #places do
+        local number = string.byte(places, at_place) - 48
+        local at = 7 + 3 * number
+        local queue, bell = KEYS[at], KEYS[at + 2]
+        local next_job, is_more = pop(queue, KEYS[at + 1])
+        if not next_job then
+            empty[#empty + 1] = bell
+            if is_more then
+                to_ring[queue] = bell
+            end
+        elseif type(next_job) == 'table' then
+            troubles[#troubles + 1] = number .. ' ' .. next_job.err
+        else
+            to_ring[queue] = bell
+            if queue == home then
+                left = left - 1
+            end
+            local tag, event = queue .. '-' .. next_job, nil
+            -- The run tag may be the list or the set of a queue: another program must have written the id.
+            local spells_a_queue = next_job == 'members'
+            if cautions ~= '' and string.find(cautions, 'spell', 1, true) then
+                for key = 10, end_keys do
+                    spells_a_queue = spells_a_queue or KEYS[key] == tag
+                end
+            end
+            if spells_a_queue then
+                event = 'BAD:'
+                troubles[#troubles + 1] = number .. ' a job is BAD, because its run tag would be the key of a queue: '
+                    .. string.gsub(string.sub(next_job, 1, 100), '%c', '?')
+            elseif hand_out(next_job, number, tag) then
+                place, job, event = string.format('%d', at_place), next_job, 'WRK:'
+            else
+                -- Queued by somebody while it runs: its turn comes when that run is over.
+                seldom().run_soon(next_job, second)
+                event = 'TML:'
+            end
+            local count = #status
+            status[count + 1], status[count + 2] = next_job, event .. second
+            if job then
+                break
+            end
+        end
+    end
 end
 if is_halted then
     -- One idle worker after the other wakes up, and goes.
     for number = 1, queues do
         to_ring[KEYS[7 + 3 * number]] = KEYS[9 + 3 * number]
-        length[KEYS[7 + 3 * number]] = 1
     end
 end
 if ended ~= 'changed' and (job or ended ~= '-' or is_repeated) then
-    call('SET', memo, nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''), 'EX', '86400')
+    call('SETEX', memo, '86400', nonce .. ' ' .. ended .. ' ' .. place .. ' ' .. (job or ''))
 end
 if empty[2] and not job and not troubles[1] and not next(to_ring) and call('EXISTS', unpack(empty)) > 0 then
     -- Nothing is in these queues: the tokens that lie in their bells would wake workers for nothing.
@@ -383,8 +364,8 @@ end
 
 -- A worker that leaves jobs behind wakes the next idle worker.
 for queue, bell in pairs(to_ring) do
-    if length[queue] ~= 0 and call('EXISTS', bell) == 0 then
-        if length[queue] or try('EXISTS', queue) == 1 then
+    if (is_halted or queue ~= home or left > 0) and call('EXISTS', bell) == 0 then
+        if is_halted or queue == home or try('EXISTS', queue) == 1 then
             try('LPUSH', bell, '1')
         end
     end
@@ -394,6 +375,7 @@ if status[1] then
     try('HSET', statuses, unpack(status))
 end
 local text = changed_text or (job and call('HGET', schedules, job))
+job = job or ''
 return second .. ' ' .. microsecond .. ' ' .. ended .. (is_halted and ' 1 ' or ' 0 ') .. place
-    .. ' ' .. #(job or '') .. ' ' .. (text and #text or -1) .. '\n'
-    .. (job or '') .. (text or '') .. table.concat(troubles, '\n')
+    .. string.format(' %d %d\n', #job, text and #text or -1)
+    .. job .. (text or '') .. table.concat(troubles, '\n')

@@ -42,7 +42,7 @@ end
 
 -- Held up on its way, it must not undo a later set.
 if nonce ~= '' then
-    local noted = compare(get(memo), nonce)
+    local noted = compare(call('MGET', memo)[1], nonce)
     if noted == 'same' and ARGV[4] == 'yes' then
         return 0
     elseif noted then
@@ -67,13 +67,13 @@ elseif to_end == length then
 elseif to_end then
     -- Taking it out would take as long as the list is, and moving another into its place would break the order: the
     -- entry stays, and whoever takes it out of the list skips it.
-    local counted = try('HINCRBY', holes, hole(queue, job), 1)
-    if fault(counted) then
+    local counted = try('HINCRBY', holes, seldom().hole(queue, job), 1)
+    if type(counted) == 'table' then
         call('LREM', queue, 1, job)
     end
 elseif not is_long then
     found = found + call('LREM', queue, 0, job)
     -- With the entries gone, what would skip them would skip one that another program pushes.
-    try('HDEL', holes, hole(queue, job))
+    try('HDEL', holes, seldom().hole(queue, job))
 end
 return (found + member > 0) and 1 or 0

@@ -5,7 +5,7 @@
 -- ARGV  none
 -- Returns 1 where the prefix is halted, else 0.
 
-local halted = get(control) == 'HALT'
+local halted = call('MGET', control)[1] == 'HALT'
 for at = 9, #KEYS, 2 do
     if halted or call('EXISTS', KEYS[at]) == 1 then
         ring(KEYS[at + 1])
