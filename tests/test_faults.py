@@ -229,6 +229,8 @@ def test_loops_live_with_a_line_that_breaks_all_the_time(
         loops.work(worker, redis_config=config)
     loops.dispatch(redis_config=config)
     bike = fleet()
+    # A loop that has not reached the server yet ends with an error, as it should.
+    eventually(lambda: {"blpop", "subscribe"} <= {client["cmd"] for client in bike.redis.client_list()})
     proxy.cut(lambda n: (Loss.REPLY if n % 2 else Loss.COMMAND) if n % 9 == 8 else None)
     once = [f"once{n}:A" for n in range(60)]
     for n in range(4):
