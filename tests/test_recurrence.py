@@ -65,12 +65,19 @@ def test_recurrences_equal_python_dateutil(seed):
     check_one(Random(seed))
 
 
-def test_many_generated_recurrences_equal_python_dateutil():
-    """The same for 10^5 cases from fixed seeds, or as many as REDBIKE_RECURRENCE_CASES asks for."""
+def test_many_generated_recurrences_equal_python_dateutil(capsys):
+    """The same for 10^5 cases from fixed seeds, or as many as REDBIKE_RECURRENCE_CASES asks for.
+
+    Work is bounded, so a text may be refused where it is hard: at most one case in 100,000.
+    """
     seed = done = 0
+    refusals: list[str] = []
     while done < CASES:
-        done += check_one(Random(seed))
+        done += check_one(Random(seed), refusals)
         seed += 1
+        assert len(refusals) <= max(CASES // 100_000, 1), "\n".join(refusals)
+    with capsys.disabled():
+        print(f" {done} cases of {seed} texts, {len(refusals)} refused", *refusals, sep="\n")
 
 
 @pytest.mark.parametrize("wkst", ["MO", "TU", "WE", "TH", "FR", "SA", "SU"])
