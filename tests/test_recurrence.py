@@ -329,6 +329,8 @@ def test_what_is_done_is_charged(text, begin, steps):
         ("FREQ=WEEKLY;INTERVAL=100000;BYEASTER=0", None),
         ("FREQ=WEEKLY;INTERVAL=5218;BYDAY=MO,FR", utc(2100, 2, 1)),
         ("FREQ=WEEKLY;INTERVAL=417423;BYDAY=SA,MO", None),
+        # The week begins on 28 December.
+        ("FREQ=WEEKLY;INTERVAL=1404;BYDAY=SU;BYMONTH=1", utc(2027, 1, 3)),
         ("FREQ=DAILY;INTERVAL=100000;BYMONTH=1,2,3,4,5,6,7,8,9,10,11", utc(2273, 11, 15)),
         ("FREQ=DAILY;INTERVAL=1000000;BYDAY=MO", None),
         ("FREQ=YEARLY;INTERVAL=3000;BYEASTER=1;COUNT=100", utc(5000, 3, 31)),
