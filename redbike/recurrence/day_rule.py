@@ -41,14 +41,20 @@ class DayRule:
         if bits >> (ordinal - first) & 1:
             number += self._times.rank(second)
         while bits.bit_count() * size < number:
-            effort.spend(1)
+            effort.spend(self._days.steps())
             number -= bits.bit_count() * size
-            year += 1
+            year = self._days.next_year(year)
             if year > LAST_YEAR:
                 return None
             bits = self._days.bits(year)
+            if not bits:
+                found = self._days.at_or_after(first_ordinal(year), effort)
+                if found is None:
+                    return None
+                year = date.fromordinal(found).year
+                bits = self._days.bits(year)
         days_before, index = divmod(number - 1, size)
         for _ in range(days_before):
             bits &= bits - 1
-        found = first_ordinal(year) + (bits & -bits).bit_length() - 1
-        return (found - EPOCH_ORDINAL) * DAY_S + self._times.nth(index)
+        ordinal = first_ordinal(year) + (bits & -bits).bit_length() - 1
+        return (ordinal - EPOCH_ORDINAL) * DAY_S + self._times.nth(index)

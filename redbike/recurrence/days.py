@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from dateutil.easter import easter
 
+from redbike.recurrence.errors import Effort
+
 YEARLY, MONTHLY, WEEKLY, DAILY, HOURLY, MINUTELY, SECONDLY = range(7)
 
 # A week that begins in one year and ends in the next is judged by the calendar of the year it begins in:
@@ -38,6 +40,10 @@ class DayFilters(NamedTuple):
     def let_all_through(self) -> bool:
         return not any(self[2:])
 
+    def steps(self) -> int:
+        """What working out one kind of year costs, in steps of Effort."""
+        return 20 + len(self.year_days) + 4 * len(self.month_days) + 2 * len(self.nth_weekdays) + len(self.week_numbers)
+
 
 def is_leap(year: int) -> bool:
     return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
@@ -59,6 +65,9 @@ def _kind(year: int) -> int:
     return weekday + 7 * (is_leap(year) + 2 * is_leap(year - 1) + 4 * is_leap(year + 1))
 
 
+_EASTER_SUNDAYS = range(80, 116)  # 22 March to 25 April, as 0-based days of the year
+_EMPTY_STEPS = 600
+KINDS = 28  # of years: 7 weekdays, and leap years here, before and after
 # The Gregorian calendar repeats after 400 years, weekdays included.
 _KINDS = tuple(_kind(year) for year in range(400, 800))
 
@@ -72,21 +81,44 @@ def year_patterns(filters: DayFilters) -> "YearPatterns":
 class YearPatterns:
     """The days that the filters let through, year by year; each kind of year is worked out once."""
 
-    __slots__ = ("_by_kind", "_filters")
+    __slots__ = ("_by_kind", "_easter", "_filters")
 
     def __init__(self, filters: DayFilters) -> None:
         self._filters = filters
         self._by_kind: dict[int, int] = {}
+        # BYEASTER as if Easter Sunday were 1 January. What leaves the year wraps round, as in python-dateutil.
+        self._easter = [
+            _union(1 << offset % (days + TAIL_DAYS) for offset in filters.easter_days) for days in (365, 366)
+        ]
 
     def of(self, year: int) -> int:
         """Bits of the days of this year and of the first seven of the next one."""
         kind = _KINDS[year % 400]
         bits = self._by_kind.get(kind)
         if bits is None:
-            bits = self._by_kind[kind] = _pattern(self._filters, _Year(year))
+            bits = _pattern(self._filters, _Year(year))
+            if self._filters.easter_days:
+                bits &= _union(self._easter_bits(year, sunday) for sunday in _EASTER_SUNDAYS)
+            self._by_kind[kind] = bits
         if bits and self._filters.easter_days:
-            bits &= _easter_bits(year, self._filters.easter_days)
+            bits &= self._easter_bits(year, _easter_sunday(year))
         return bits
+
+    def are_empty(self, effort: Effort) -> bool:
+        """No kind of year has a day that the filters let through, whenever its Easter is."""
+        effort.spend(_EMPTY_STEPS)
+        years = {_KINDS[year % 400]: year for year in range(400, 800)}
+        if not self._filters.easter_days:
+            return not any(map(self.of, years.values()))
+        for kind, year in years.items():
+            self.of(year)
+            if any(self._by_kind[kind] & self._easter_bits(year, sunday) for sunday in _EASTER_SUNDAYS):
+                return False
+        return True
+
+    def _easter_bits(self, year: int, sunday: int) -> int:
+        leap = is_leap(year)
+        return self._easter[leap] << sunday | self._easter[leap] >> 365 + leap + TAIL_DAYS - sunday
 
 
 class _Year:
@@ -166,9 +198,11 @@ def _nth_weekday_bits(year: _Year, filters: DayFilters) -> int:
     else:
         months = filters.months if filters.freq == YEARLY else range(1, 13)
         spans = [(year.starts[month - 1], year.starts[month]) for month in months]
+    most = max((end - start + 6) // 7 for start, end in spans)
+    pairs = [pair for pair in filters.nth_weekdays if abs(pair[1]) <= most]
     bits = 0
     for start, end in spans:
-        for weekday, nth in filters.nth_weekdays:
+        for weekday, nth in pairs:
             if nth > 0:
                 index = start + (weekday - year.first_weekday - start) % 7 + 7 * (nth - 1)
             else:
@@ -208,8 +242,7 @@ def _last_week_before(year: _Year, wkst: int, week_1: int) -> int:
     return 52 + ((year.days - week_1) % 7 >= 4)
 
 
-def _easter_bits(year: int, offsets: tuple[int, ...]) -> int:
-    """Days from Easter Sunday. What leaves the year backwards wraps to its end, as in python-dateutil."""
-    days = 365 + is_leap(year) + TAIL_DAYS
-    sunday = easter(year).toordinal() - first_ordinal(year)
-    return _union(1 << ((sunday + offset) % days) for offset in offsets)
+@lru_cache(maxsize=16)
+def _easter_sunday(year: int) -> int:
+    """The 0-based day of the year."""
+    return easter(year).toordinal() - first_ordinal(year)

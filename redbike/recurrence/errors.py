@@ -17,26 +17,22 @@ class Effort:
     """What one question may cost, in steps of roughly a microsecond; shared by all rules of a recurrence.
 
     Rules can be written that match once in millennia or never. Counting steps, not time, keeps the
-    answer the same on every machine.
+    answer the same on every machine. Every loop whose length depends on the text charges for its rounds.
     """
 
     LIMIT = 30_000
 
-    __slots__ = ("is_renewed", "left")
+    __slots__ = ("left", "reserve")
 
     def __init__(self) -> None:
         self.left = self.LIMIT
-        self.is_renewed = False
-
-    def renew(self) -> None:
-        """Allow the same once more, and not again: for the other rules of a set."""
-        if not self.is_renewed:
-            self.left, self.is_renewed = self.LIMIT, True
+        # What the search of one rule of a set leaves to the others.
+        self.reserve = 0
 
     def spend(self, steps: int, searched_to: int | None = None) -> None:
         """Raise Unfound once the steps of this question are used up; `searched_to`: there is no run before then."""
         self.left -= steps
-        if self.left < 0:
+        if self.left < self.reserve:
             raise Unfound(
                 f"no run found within {self.LIMIT} steps of search: the rule matches too rarely, "
                 "or what it matches is excluded; simplify it",

@@ -1,32 +1,44 @@
 """The days on which a rule fires: its day filters (days.py) in the periods that its INTERVAL allows."""
 
 from datetime import date
+from math import gcd
 
 from redbike.recurrence.days import (
     DAILY,
+    KINDS,
     MONTHLY,
     WEEKLY,
     YEARLY,
     DayFilters,
     first_ordinal,
+    is_leap,
     month_starts,
     year_patterns,
 )
 from redbike.recurrence.errors import Effort
-from redbike.recurrence.wall import LAST_ORDINAL, LAST_YEAR
+from redbike.recurrence.wall import DAY_S, EPOCH_ORDINAL, LAST_ORDINAL, LAST_YEAR
+
+_PERIODS_OF_400_YEARS = {YEARLY: 400, MONTHLY: 4_800, WEEKLY: 20_871, DAILY: 146_097}
+_LATER = LAST_ORDINAL + 1
 
 
 class FiringDays:
     """The days on which a rule may fire: those its filters and its INTERVAL allow."""
 
     __slots__ = (
+        "_cycle",
+        "_empty",
+        "_examined",
         "_filters",
         "_freq",
         "_interval",
+        "_kind_steps",
         "_patterns",
         "_phase",
         "_start",
+        "_start_month",
         "_start_year",
+        "_stride",
         "_strides",
         "_week_by_week",
         "_year_steps",
@@ -38,28 +50,35 @@ class FiringDays:
         self._freq = freq
         self._interval = interval
         self._start = start_ordinal
-        self._start_year = date.fromordinal(start_ordinal).year
+        start = date.fromordinal(start_ordinal)
+        self._start_year, self._start_month = start.year, start.year * 12 + start.month - 1
         # These two alone can differ between the calendars of the two years that share a week.
         self._week_by_week = filters.freq == WEEKLY and bool(filters.week_numbers or filters.easter_days)
         phases = {YEARLY: self._years, MONTHLY: self._months, WEEKLY: self._weeks, DAILY: self._single_days}
         self._phase = phases[min(freq, DAILY)] if interval > 1 else None
-        self._year_steps = 3 if filters.easter_days else 1
+        self._year_steps = 3 if self._week_by_week and filters.easter_days else 2
+        self._kind_steps = filters.steps()
+        self._examined = 0
+        self._stride = 7 * interval if freq == WEEKLY else interval
         self._strides = self._strided_days() if interval > 1 else 0
+        # The calendar repeats after 400 years; with an INTERVAL, once these are whole steps of it. Easter does not.
+        periods = _PERIODS_OF_400_YEARS[min(freq, DAILY)]
+        self._cycle = LAST_YEAR if filters.easter_days else 400 * (interval // gcd(interval, periods))
+        # The last long search: from the first of these ordinals on, no day before the second.
+        self._empty = (0, -1)
 
     def every_day(self) -> bool:
         return self._patterns is None and self._phase is None
 
     def bits(self, year: int) -> int:
         """The days of this year, bit 0 being 1 January."""
-        first = first_ordinal(year)
-        days = first_ordinal(year + 1) - first
-        bits = (1 << days) - 1
-        if self._phase is not None:
-            bits &= self._phase(year)
-        if bits and self._patterns is not None:
+        bits = (1 << 365 + is_leap(year)) - 1
+        if self._patterns is not None:
             bits &= self._patterns.of(year)
             if self._week_by_week and year > self._start_year:
-                bits = self._with_shared_week(year, first, bits)
+                bits = self._with_shared_week(year, bits)
+        if bits and self._phase is not None:
+            bits &= self._phase(year)
         return bits
 
     def at_or_after(self, ordinal: int, effort: Effort) -> int | None:
@@ -73,50 +92,72 @@ class FiringDays:
         bits = self.bits(year) >> (ordinal - first)
         if bits:
             return ordinal + (bits & -bits).bit_length() - 1
-        years = self._years_after(year)
-        for examined, later in enumerate(years, 1):
-            bits = self.bits(later)
+        begin, end = self._empty
+        if not begin <= ordinal <= end:
+            end = self._in_later_years(year, effort)
+            self._empty = (ordinal, end)
+        return end if end < _LATER else None
+
+    def _in_later_years(self, year: int, effort: Effort) -> int:
+        last = min(year + self._cycle, LAST_YEAR)
+        while (year := self.next_year(year)) <= last:
+            if self._examined == KINDS and self._patterns is not None and self._patterns.are_empty(effort):
+                self._cycle = 0
+                break
+            effort.spend(self.steps(), (first_ordinal(year) - EPOCH_ORDINAL) * DAY_S)
+            bits = self.bits(year)
             if bits:
-                effort.spend(examined * self._year_steps)
-                return first_ordinal(later) + (bits & -bits).bit_length() - 1
-        effort.spend(len(years) * self._year_steps)
-        return None
+                return first_ordinal(year) + (bits & -bits).bit_length() - 1
+        return _LATER
 
-    def _years_after(self, year: int) -> range:
-        if self._freq != YEARLY:
-            return range(year + 1, LAST_YEAR + 1)
-        return range(year + 1 + (self._start_year - year - 1) % self._interval, LAST_YEAR + 1, self._interval)
+    def steps(self) -> int:
+        """What the bits of one more year cost: the kinds of year are worked out once, among the first of them."""
+        self._examined += 1
+        return self._year_steps + (self._kind_steps if self._examined <= KINDS else 0)
 
-    def _with_shared_week(self, year: int, first: int, bits: int) -> int:
+    def next_year(self, year: int) -> int:
+        """The first later year with a day of a period that the INTERVAL allows."""
+        year += 1
+        if self._freq == YEARLY:
+            return year + (self._start_year - year) % self._interval
+        if self._freq == MONTHLY:
+            month = year * 12
+            return (month + (self._start_month - month) % self._interval) // 12
+        if self._stride <= 365:
+            return year
+        # Up to six days of an allowed week may lie before 1 January.
+        first = first_ordinal(year)
+        earliest = first - 6 if self._freq == WEEKLY else first
+        ordinal = max(first, earliest + (self._origin() - earliest) % self._stride)
+        return LAST_YEAR + 1 if ordinal > LAST_ORDINAL else date.fromordinal(ordinal).year
+
+    def _origin(self) -> int:
+        """The start, or for a WEEKLY rule the beginning of its week."""
+        return self._start - (self._start - 1 - self._filters.wkst) % 7 if self._freq == WEEKLY else self._start
+
+    def _with_shared_week(self, year: int, bits: int) -> int:
         """The days before the first week start are judged by the calendar of the year before."""
         assert self._patterns is not None
+        first = first_ordinal(year)
         shared = (1 << (self._filters.wkst - first - 6) % 7) - 1
         before = self._patterns.of(year - 1) >> (first - first_ordinal(year - 1))
-        if self._phase is not None:
-            before &= self._phase(year)
         return bits & ~shared | before & shared
 
     def _strided_days(self) -> int:
         """The pattern that an INTERVAL of days or weeks lays over a year, beginning with an allowed one."""
-        width, stride = (7, 7 * self._interval) if self._freq == WEEKLY else (1, self._interval)
-        one = (1 << width) - 1
-        return sum(one << first for first in range(0, 366 + 2 * 7, stride))
+        one = (1 << 7) - 1 if self._freq == WEEKLY else 1
+        return sum(one << first for first in range(0, 366 + 2 * 7, self._stride))
 
     def _years(self, year: int) -> int:
         return 0 if (year - self._start_year) % self._interval else (1 << 366) - 1
 
     def _months(self, year: int) -> int:
-        start = date.fromordinal(self._start)
         starts = month_starts(year)
-        earliest = (start.year * 12 + start.month - 1 - year * 12) % self._interval
+        earliest = (self._start_month - year * 12) % self._interval
         return sum((1 << starts[month + 1]) - (1 << starts[month]) for month in range(earliest, 12, self._interval))
 
     def _weeks(self, year: int) -> int:
-        first = first_ordinal(year)
-        stride = 7 * self._interval
-        week_start = self._start - (self._start - 1 - self._filters.wkst) % 7
-        # Up to six days of an allowed week may lie before 1 January.
-        shift = (week_start - (first - 6)) % stride - 6
+        shift = (self._origin() - (first_ordinal(year) - 6)) % self._stride - 6
         if shift > 366:
             return 0
         return self._strides << shift if shift >= 0 else self._strides >> -shift

@@ -1,6 +1,7 @@
 """The rule with BYSETPOS over a week, month or year: period by period, leaping over those without a match."""
 
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from datetime import date
 
 from redbike.recurrence.days import MONTHLY, WEEKLY, YEARLY, DayFilters, first_ordinal, month_starts, year_patterns
@@ -8,7 +9,7 @@ from redbike.recurrence.errors import Effort
 from redbike.recurrence.firing_days import FiringDays
 from redbike.recurrence.parts import Parts
 from redbike.recurrence.times import TimesOfDay, picked
-from redbike.recurrence.wall import DAY_S, EPOCH_ORDINAL, LAST_ORDINAL, LAST_WALL, LAST_YEAR, nth_by_steps
+from redbike.recurrence.wall import DAY_S, EPOCH_ORDINAL, LAST_ORDINAL, LAST_WALL, LAST_YEAR
 
 # After 400 years weekdays and leap years repeat; so many periods of an INTERVAL show all there is to see.
 _PERIODS_OF_A_CYCLE = {YEARLY: 400, MONTHLY: 4_800, WEEKLY: 20_871}
@@ -19,7 +20,17 @@ _EASTER_PERIODS = 1_000
 class PositionRule:
     """BYSETPOS in a YEARLY, MONTHLY or WEEKLY rule: occurrences picked by their place in the period."""
 
-    __slots__ = ("_days", "_first_period", "_parts", "_patterns", "_picked", "_start", "_start_ordinal", "_times")
+    __slots__ = (
+        "_days",
+        "_first_period",
+        "_none_after",
+        "_parts",
+        "_patterns",
+        "_picked",
+        "_start",
+        "_start_ordinal",
+        "_times",
+    )
 
     def __init__(self, parts: Parts, filters: DayFilters, times: TimesOfDay, start: int) -> None:
         self._parts, self._times, self._start = parts, times, start
@@ -28,34 +39,69 @@ class PositionRule:
         self._days = FiringDays(filters, parts.freq, parts.interval, self._start_ordinal)
         self._first_period = self._period(self._start_ordinal)
         self._picked: dict[int, list[tuple[int, int]]] = {}
+        # From here on a search has found no run.
+        self._none_after = LAST_WALL + 1
 
     def after(self, wall: int, effort: Effort) -> int | None:
+        if wall >= self._none_after:
+            return None
         wall = max(wall, self._start - 1)
+        begin = 0
+        for empty, (period, first, bits) in enumerate(self._matching_periods(wall, effort)):
+            begin = begin or period
+            picks = self._picks(bits.bit_count(), effort)
+            if picks:
+                moment = _moments(first, bits, self._times)
+                index = bisect_right(picks, wall, key=moment)
+                if index < len(picks):
+                    found = moment(picks[index])
+                    return found if found <= LAST_WALL else None
+            if self._seen_all(period - begin, empty):
+                break
+        self._none_after = wall
+        return None
+
+    def nth(self, number: int, effort: Effort) -> int | None:
+        """Whole periods are counted by their picks."""
+        begin = empty = 0
+        for period, first, bits in self._matching_periods(self._start, effort):
+            picks = self._picks(bits.bit_count(), effort)
+            if picks and first <= self._start_ordinal:
+                # The first period may have begun before the start.
+                picks = picks[bisect_right(picks, self._start - 1, key=_moments(first, bits, self._times)) :]
+            if number <= len(picks):
+                found = _moments(first, bits, self._times)(picks[number - 1])
+                return found if found <= LAST_WALL else None
+            number -= len(picks)
+            begin, empty = (period, 0) if picks or not begin else (begin, empty + 1)
+            if self._seen_all(period - begin, empty):
+                return None
+        return None
+
+    def _seen_all(self, periods: int, empty: int) -> bool:
+        """So many periods without a run, so many of them with matching days, show that there is none."""
+        # Two more than a cycle: the first period may be cut by the start, the last one by the question.
+        cycle = (2 + _PERIODS_OF_A_CYCLE[self._parts.freq]) * self._parts.interval
+        return empty > _EASTER_PERIODS if self._parts.by_easter else periods > cycle
+
+    def _matching_periods(self, wall: int, effort: Effort) -> Iterator[tuple[int, int, int]]:
+        """Number, first ordinal and day bits of each allowed period with a matching day, from that of `wall` on."""
         period = self._period(min(wall // DAY_S + EPOCH_ORDINAL, LAST_ORDINAL))
         period += (self._first_period - period) % self._parts.interval
-        # Two more than a cycle: the first period may be cut by the start, the last one by `wall`.
-        periods = _EASTER_PERIODS if self._parts.by_easter else 2 + _PERIODS_OF_A_CYCLE[self._parts.freq]
-        while periods:
+        while True:
             year, first, days = self._span(period)
             if first > LAST_ORDINAL:
-                return None
-            effort.spend(1)
+                return
+            effort.spend(1, (first - EPOCH_ORDINAL) * DAY_S)
             bits = self._patterns.of(year) >> (first - first_ordinal(year)) & ((1 << days) - 1)
             if bits:
-                found = self._first_in_period(first, bits, wall)
-                if found is not None:
-                    return found if found <= LAST_WALL else None
+                yield period, first, bits
                 period += self._parts.interval
             else:
                 day = self._days.at_or_after(first + days, effort)
                 if day is None:
-                    return None
+                    return
                 period = self._period(day)
-            periods -= 1
-        return None
-
-    def nth(self, number: int, effort: Effort) -> int | None:
-        return nth_by_steps(self, self._start, number, effort)
 
     def _period(self, ordinal: int) -> int:
         if self._parts.freq == WEEKLY:
@@ -80,17 +126,20 @@ class PositionRule:
         year = date.fromordinal(first).year if first <= LAST_ORDINAL else LAST_YEAR + 1
         return year, first, end - first
 
-    def _first_in_period(self, first: int, bits: int, wall: int) -> int | None:
-        matching = bits.bit_count()
-        picks = self._picked.get(matching)
+    def _picks(self, days: int, effort: Effort) -> list[tuple[int, int]]:
+        """What BYSETPOS picks where so many days match."""
+        picks = self._picked.get(days)
         if picks is None:
-            picks = self._picked[matching] = picked(self._times.count, matching, self._parts.by_set_pos)
-        if not picks:
-            return None
-        starts = [(first + day - EPOCH_ORDINAL) * DAY_S for day in range(bits.bit_length()) if bits >> day & 1]
+            effort.spend(len(self._parts.by_set_pos))
+            picks = self._picked[days] = picked(self._times.count, days, self._parts.by_set_pos)
+        return picks
 
-        def moment(pick: tuple[int, int]) -> int:
-            return starts[pick[0]] + self._times.nth(pick[1])
 
-        index = bisect_right(picks, wall, key=moment)
-        return moment(picks[index]) if index < len(picks) else None
+def _moments(first: int, bits: int, times: TimesOfDay) -> Callable[[tuple[int, int]], int]:
+    """The wall seconds of a pick in the period that begins with the ordinal `first`."""
+
+    def moment(pick: tuple[int, int]) -> int:
+        return (first + days[pick[0]] - EPOCH_ORDINAL) * DAY_S + times.nth(pick[1])
+
+    days = [day for day, bit in enumerate(reversed(f"{bits:b}")) if bit == "1"]
+    return moment

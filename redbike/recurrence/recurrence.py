@@ -19,10 +19,11 @@ from redbike.recurrence.wall import DAY_S, FIRST_WALL, LAST_WALL, refuse_long_co
 from redbike.recurrence.zone import After, Clock, at_every_showing, once_per_wall_time, wall_of
 
 _ZONE = re.compile(r";TZID=[^:;\s]+", re.IGNORECASE)
-# What these cost, in the unit of Effort.
-_SHOWING_STEPS = 4
-# A weekend of minutes can be excluded, not one of seconds.
-_EXCLUSION_STEPS = 10
+# What these cost, in the unit of Effort: asking one rule, and choosing among so many rules. A weekend of
+# minutes can be excluded, not one of seconds.
+_ASK_STEPS = 2
+_RULES_A_STEP = 4
+_CHARS_A_STEP = 4
 
 
 class Recurrence:
@@ -50,7 +51,9 @@ class Recurrence:
         rules = self._lines.rules + self._lines.excluded_rules
         self.begins_anew = self.start is None and any(parts.depend_on_start() for parts in rules)
         start = FIRST_WALL if self.start is None else wall_of(self.start)
-        self._anchored = None if self.begins_anew else _Occurrences(self._lines, start, tz)
+        effort = Effort()
+        effort.spend(len(text) // _CHARS_A_STEP)
+        self._anchored = None if self.begins_anew else _Occurrences(self._lines, start, tz, effort)
 
     def __repr__(self) -> str:
         return f"Recurrence({shown(self.text)})"
@@ -65,8 +68,9 @@ class Recurrence:
         if instant >= LAST_WALL:
             return None
         if self._anchored is None:
-            return _Occurrences(self._lines, instant, None).after(instant)
-        return self._anchored.after(instant)
+            effort = Effort()
+            return _Occurrences(self._lines, instant, None, effort).after(instant, effort)
+        return self._anchored.after(instant, Effort())
 
     def on_a_steady_clock(self) -> "Recurrence":
         """The same on a clock that never changes: the wall times of its zone, taken for UTC."""
@@ -78,25 +82,25 @@ class _Occurrences:
 
     __slots__ = ("_dates", "_earliest", "_excluded", "_excluded_dates", "_included", "_mixed")
 
-    def __init__(self, lines: Lines, start: int, zone: tzinfo | None) -> None:
-        effort = Effort()
-        self._included = [_member(parts, start, zone, effort) for parts in lines.rules]
-        self._excluded = [_member(parts, start, zone, effort) for parts in lines.excluded_rules]
+    def __init__(self, lines: Lines, start: int, zone: tzinfo | None, effort: Effort) -> None:
+        clock = None if zone is None else Clock(zone)
+        self._included = [_member(parts, start, zone, clock, effort) for parts in lines.rules]
+        self._excluded = [_member(parts, start, zone, clock, effort) for parts in lines.excluded_rules]
         self._dates = sorted(_instant(moment, zone) for moment in lines.dates)
         self._excluded_dates = {_instant(moment, zone) for moment in lines.excluded_dates}
         self._mixed = len(self._included) != 1 or bool(self._excluded or self._dates or self._excluded_dates)
         # No rule fires before its start; asking from here on keeps zones away from the calendar's edge.
         self._earliest = start - 2 * DAY_S
 
-    def after(self, instant: int) -> int | None:
+    def after(self, instant: int, effort: Effort) -> int | None:
         """The first instant of any rule or date after this one that nothing excludes."""
-        effort = Effort()
         begin = max(instant, self._earliest)
         if not self._mixed:
             return self._included[0](begin, effort)
         included = [_Upcoming(member, begin, effort) for member in self._included]
         excluded = [_Upcoming(member, begin, effort) for member in self._excluded]
         while True:
+            effort.spend(2 + (len(included) + len(excluded)) // _RULES_A_STEP)
             candidates = [found for member in included if (found := member.after(instant)) is not None]
             index = bisect_right(self._dates, instant)
             found = min(candidates + self._dates[index : index + 1], default=None)
@@ -108,7 +112,6 @@ class _Occurrences:
                 for member in excluded:
                     member.check(found)
                 return found
-            effort.spend(_EXCLUSION_STEPS)
             instant = found
 
 
@@ -139,12 +142,15 @@ class _Upcoming:
                 raise self._unfound
 
     def _ask(self, instant: int) -> int | None:
+        self._effort.reserve = self._effort.left // 8
         try:
+            self._effort.spend(_ASK_STEPS)
             return self._member(instant, self._effort)
         except Unfound as error:
             self._unfound = error
-            self._effort.renew()
             return None
+        finally:
+            self._effort.reserve = 0
 
 
 def _asked_from_start(lines: Lines) -> Lines:
@@ -154,15 +160,15 @@ def _asked_from_start(lines: Lines) -> Lines:
     return lines
 
 
-def _member(parts: Parts, start: int, zone: tzinfo | None, effort: Effort) -> After:
+def _member(parts: Parts, start: int, zone: tzinfo | None, clock: Clock | None, effort: Effort) -> After:
     """One rule as a function from an instant to its next one."""
     after: After
-    if zone is None:
+    if clock is None:
         after = compile_rule(parts, start, effort).after
     elif parts.freq <= DAILY:
-        after = once_per_wall_time(compile_rule(parts, start, effort).after, Clock(zone))
+        after = once_per_wall_time(compile_rule(parts, start, effort).after, clock)
     else:
-        after = at_every_showing(compile_rule(replace(parts, count=None), start, effort).after, Clock(zone))
+        after = at_every_showing(compile_rule(replace(parts, count=None), start, effort).after, clock)
         if parts.count is not None:
             after = _ending(after, _nth_showing(after, parts, start, effort))
     return after if parts.until is None else _ending(after, _instant(parts.until, zone))
@@ -174,7 +180,7 @@ def _nth_showing(after: After, parts: Parts, start: int, effort: Effort) -> int:
     assert parts.count is not None
     found: int | None = start - 2 * DAY_S
     for _ in range(parts.count):
-        effort.spend(_SHOWING_STEPS)
+        effort.spend(_ASK_STEPS)
         found = None if found is None else after(found, effort)
     return LAST_WALL if found is None else found
 

@@ -14,21 +14,24 @@ from redbike.recurrence.step_rule import StepRule
 from redbike.recurrence.times import ListedTimes, picked, times_of_day
 from redbike.recurrence.wall import DAY_S, EPOCH_ORDINAL, LAST_WALL, Rule, never_reached, refuse_long_count
 
+_COMPILE_STEPS = 50
+
 
 def compile_rule(parts: Parts, start: int, effort: Effort) -> Rule:
     """The rule as it runs from `start` (wall seconds); raises BadRecurrence where it can never match."""
-    rule = _without_count(parts, start)
+    effort.spend(_COMPILE_STEPS)
+    rule = _without_count(parts, start, effort)
     return rule if parts.count is None else _Counted(rule, rule.nth(parts.count, effort))
 
 
-def _without_count(parts: Parts, start: int) -> Rule:
+def _without_count(parts: Parts, start: int, effort: Effort) -> Rule:
     if parts.freq >= WEEKLY and not (parts.by_month or parts.choose_days() or parts.choose_times()):
         return EvenRule(parts, start)
     day, second = divmod(start, DAY_S)
     ordinal = day + EPOCH_ORDINAL
     filters = _day_filters(parts, ordinal)
     if parts.freq > DAILY:
-        return _within_days(parts, filters, start)
+        return _within_days(parts, filters, start, effort)
     times = times_of_day(
         parts.by_hour or (second // 3600,),
         parts.by_minute or (second // 60 % 60,),
@@ -68,7 +71,7 @@ def _day_filters(parts: Parts, start_ordinal: int) -> DayFilters:
     )
 
 
-def _within_days(parts: Parts, filters: DayFilters, start: int) -> Rule:
+def _within_days(parts: Parts, filters: DayFilters, start: int, effort: Effort) -> Rule:
     """An HOURLY to SECONDLY rule: as times of the day where its INTERVAL allows, else step by step."""
     day, second = divmod(start, DAY_S)
     clock = (second // 3600, second // 60 % 60, second % 60)
@@ -80,7 +83,7 @@ def _within_days(parts: Parts, filters: DayFilters, start: int) -> Rule:
     ]
     regular = None if parts.by_set_pos else _regular_times(choices, clock, finest, parts.interval)
     if regular is None:
-        return StepRule(parts, filters, choices, start)
+        return StepRule(parts, filters, choices, start, effort)
     chosen, every_days = regular
     if not all(chosen):
         raise never_reached(parts)

@@ -2,7 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import reduce
 from math import gcd
+from operator import or_
 
 from redbike.recurrence.congruence import steps_into
 from redbike.recurrence.days import DAILY, HOURLY, DayFilters
@@ -39,7 +41,9 @@ class StepRule:
         "_unit_s",
     )
 
-    def __init__(self, parts: Parts, filters: DayFilters, choices: list[Sequence[int]], start: int) -> None:
+    def __init__(
+        self, parts: Parts, filters: DayFilters, choices: list[Sequence[int]], start: int, effort: Effort
+    ) -> None:
         self._start = start
         self._unit_s = UNIT_S[parts.freq]
         self._every = parts.interval
@@ -52,6 +56,7 @@ class StepRule:
         self._seconds = _leaps(seconds, 60) if finest >= 2 else None
         self._ranges = _ranges(choices[: finest + 1])
         within = times_of_day((0,), minutes if finest < 1 else (0,), seconds if finest < 2 else (0,))
+        effort.spend(within.count // 4 + _MOST_RANGES // 2)
         picks = picked(within.count, 1, parts.by_set_pos) if parts.by_set_pos else None
         self._offsets = (
             [within.nth(index) for index in range(within.count)]
@@ -61,8 +66,8 @@ class StepRule:
         self._days = FiringDays(filters, DAILY, 1, start // DAY_S + EPOCH_ORDINAL)
         if not self._unlimited():
             refuse_long_count(parts, "where BY parts meet such an INTERVAL or BYSETPOS")
-        if not self._reachable(choices[: finest + 1]):
-            raise never_reached(parts)
+            if not self._reachable(choices[: finest + 1], effort):
+                raise never_reached(parts)
 
     def after(self, wall: int, effort: Effort) -> int | None:
         if not self._offsets:
@@ -90,16 +95,18 @@ class StepRule:
     def _unlimited(self) -> bool:
         return self._days.every_day() and self._hours is self._minutes is self._seconds is None
 
-    def _reachable(self, choices: Sequence[Sequence[int]]) -> bool:
+    def _reachable(self, choices: Sequence[Sequence[int]], effort: Effort) -> bool:
         """Some allowed time is congruent to the start, modulo what the clock's circle leaves of a step."""
-        if self._hours is self._minutes is self._seconds is None:
-            return True
         modulus = gcd(self._every, self._per_day)
-        residues = {0}
-        for choice in choices:
-            size = 24 if choice is choices[0] else 60
-            residues = {(residue * size + value) % modulus for residue in residues for value in choice}
-        return self._origin % modulus in residues
+        effort.spend(modulus // 200)
+        reached, unit = 1, self._per_day
+        for level, choice in enumerate(choices):
+            # The bits of all residues, turned by each value of the choice.
+            unit //= 60 if level else 24
+            turns = {value * unit % modulus for value in choice}
+            reached = reduce(or_, (reached << turn | reached >> modulus - turn for turn in turns))
+            reached &= (1 << modulus) - 1
+        return bool(reached >> self._origin % modulus & 1)
 
     def _step(self, unit: int, effort: Effort) -> int | None:
         """The first allowed step that is not before this unit."""

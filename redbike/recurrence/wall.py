@@ -33,6 +33,7 @@ def nth_by_steps(rule: Rule, start: int, number: int, effort: Effort) -> int | N
     wall: int | None = start - 1
     for _ in range(number):
         assert wall is not None
+        effort.spend(1)
         wall = rule.after(wall, effort)
         if wall is None:
             return None

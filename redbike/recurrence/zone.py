@@ -15,6 +15,12 @@ _EPOCH = datetime(1970, 1, 1)
 _EARLIEST, _LATEST = FIRST_WALL + 2 * DAY_S, LAST_WALL - 2 * DAY_S
 # No gap in the database is longer (Samoa left out 30 December 2011).
 _LONGEST_GAP_S = DAY_S
+_CALM_S = 36 * 3600
+# Questions that come as close together as those of a search, or of a job that runs daily.
+_CLOSE_S = 26 * 3600
+# What reading an occurrence on the clock costs, and finding a change of its offset, in steps of Effort.
+_SHOWING_STEPS = 6
+_CHANGE_STEPS = 40
 
 
 def wall_of(moment: datetime) -> int:
@@ -26,10 +32,30 @@ def wall_of(moment: datetime) -> int:
 class Clock:
     """A zone's offsets, in seconds east of UTC."""
 
-    __slots__ = ("_tz",)
+    __slots__ = ("_asked", "_calm", "_tz")
 
     def __init__(self, tz: tzinfo) -> None:
         self._tz = tz
+        # The last question, and the last stretch without a change within a day: first, last and offset.
+        self._asked = FIRST_WALL
+        self._calm = (0, -1, 0)
+
+    def calm(self, instant: int) -> tuple[int, int]:
+        """The end of a stretch that contains the instant and has no change within a day, and its offset.
+
+        The end is before the instant where that is not known, or not worth finding out.
+        """
+        asked, self._asked = self._asked, instant
+        first, last, offset = self._calm
+        if first <= instant <= last:
+            return last, offset
+        if 0 <= instant - asked < _CLOSE_S:
+            offset, last = self.at(instant), instant + _CALM_S
+            # No zone of the database has changed, and changed back, within these three and a half days.
+            if self.at(instant - DAY_S) == offset == self.at(last + DAY_S):
+                self._calm = (instant, last, offset)
+                return last, offset
+        return instant - 1, 0
 
     def at(self, instant: int) -> int:
         """The offset in force at an instant."""
@@ -73,6 +99,7 @@ def once_per_wall_time(walls: After, clock: Clock) -> After:
     """For DAILY and slower rules: every occurrence once, read as `Clock.instant` does."""
 
     def after(instant: int, effort: Effort) -> int | None:
+        effort.spend(_SHOWING_STEPS)
         offset = clock.at(instant)
         found = _first_reading_after(instant, walls(instant + offset, effort), effort)
         before = clock.at(instant - _LONGEST_GAP_S)
@@ -87,6 +114,8 @@ def once_per_wall_time(walls: After, clock: Clock) -> After:
     def _first_reading_after(instant: int, wall: int | None, effort: Effort) -> int | None:
         while wall is not None:
             first, second = clock.reading(wall)
+            if first != second:
+                effort.spend(_CHANGE_STEPS, wall)
             if wall - first <= instant:
                 # The clock shows this time again, but its first showing counted: on to the repetition's end.
                 change = clock.change_between(wall - first, wall - second)
@@ -108,6 +137,12 @@ def at_every_showing(walls: After, clock: Clock) -> After:
     """For HOURLY to SECONDLY rules: whenever the clock shows an occurrence, so twice, once or never."""
 
     def after(instant: int, effort: Effort) -> int | None:
+        last, offset = clock.calm(instant)
+        if last >= instant:
+            wall = walls(instant + offset, effort)
+            if wall is None or wall - offset <= last:
+                return None if wall is None else wall - offset
+        effort.spend(_SHOWING_STEPS)
         offset = clock.at(instant)
         first, second = clock.reading(instant + offset)
         if first > second and offset == first:
@@ -124,6 +159,7 @@ def at_every_showing(walls: After, clock: Clock) -> After:
             first, second = clock.reading(wall)
             if first >= second:
                 return wall - first if wall - first > instant else wall - second
+            effort.spend(_CHANGE_STEPS, wall)
             change = clock.change_between(wall - second, wall - first)
             wall = walls(change + second - 1, effort)
         return None
