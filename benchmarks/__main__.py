@@ -1,4 +1,4 @@
-"""The command line: which measurements, how thoroughly, and the table and the JSON of what came out."""
+"""The command line: chooses the measurements and their length, and writes the results as a table and as JSON."""
 
 import argparse
 import json
@@ -28,13 +28,15 @@ GROUPS: dict[str, tuple[Measurement, ...]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table; where something is missing or fails, what there is so far, and 1."""
+    """Measure and print the table. If something is missing or fails, print the results so far and return 1."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Redbike against 0.13.1.")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"one or more of {', '.join(GROUPS)}; default: all")
-    parser.add_argument("--quick", action="store_true", help="one short round each: a look, not a result")
-    parser.add_argument("--hiredis", action="store_true", help="let the checkout's client use hiredis, if installed")
+    parser.add_argument("--quick", action="store_true", help="one short round each: a first impression, not a result")
     parser.add_argument(
-        "--beside", type=Path, metavar="CHECKOUT", help="compare with this other checkout, and not with 0.13.1"
+        "--hiredis", action="store_true", help="let the checkout's client use hiredis, if it is installed"
+    )
+    parser.add_argument(
+        "--beside", type=Path, metavar="CHECKOUT", help="compare with this other checkout instead of 0.13.1"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every number of every round to FILE")
     options = parser.parse_args(argv)
@@ -71,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compare(
     measurement: Measurement, subjects: tuple[Subject, Subject], server: PrivateServer, quick: bool
 ) -> list[Comparison]:
-    """Run the rounds, the subjects in turns and each first every other time: drift hits both alike."""
+    """Run the rounds. The subjects alternate, and so does the first of them, so that drift affects both equally."""
     numbers: dict[str, list[dict[str, float]]] = {subject.name: [] for subject in subjects}
     measured = subjects if measurement.compared else subjects[1:]
     arguments = measurement.quick if quick else measurement.full
@@ -88,7 +90,7 @@ def compare(
 
 
 def report(comparisons: Sequence[Comparison]) -> str:
-    """The figures that have an aim, with whether it is met; then the others."""
+    """Return the figures with an aim, and whether they meet it; then the other figures."""
     aims = [one for one in comparisons if one.figure.aim]
     others = [one for one in comparisons if not one.figure.aim]
     missed = sum(one.is_met is False for one in aims)
@@ -98,7 +100,7 @@ def report(comparisons: Sequence[Comparison]) -> str:
 
 
 def table(comparisons: Sequence[Comparison], yardstick: str = YARDSTICK) -> str:
-    """One line a figure, columns aligned; the aims are those beside 0.13.1."""
+    """Return one line per figure, with aligned columns. The aims apply to a comparison with 0.13.1."""
     rows = [("figure", "unit", yardstick, "checkout", "times better", "aim", "")]
     for one in comparisons:
         times = one.times_better
@@ -106,8 +108,8 @@ def table(comparisons: Sequence[Comparison], yardstick: str = YARDSTICK) -> str:
             (
                 one.figure.title,
                 one.figure.unit,
-                f"{one.figure.told(one.yardstick):,.5g}" if one.yardstick else "-",
-                f"{one.figure.told(one.checkout):,.5g}",
+                f"{one.figure.summary(one.yardstick):,.5g}" if one.yardstick else "-",
+                f"{one.figure.summary(one.checkout):,.5g}",
                 f"{times:,.3g}" if times is not None else "",
                 one.figure.aim if yardstick == YARDSTICK else "",
                 {True: "met", False: "MISSED", None: ""}[one.is_met if yardstick == YARDSTICK else None],
@@ -118,7 +120,7 @@ def table(comparisons: Sequence[Comparison], yardstick: str = YARDSTICK) -> str:
 
 
 def as_json(one: Comparison) -> dict[str, Any]:
-    """Everything that was measured of one figure."""
+    """Return all results of one figure."""
     return {
         "title": one.figure.title,
         "unit": one.figure.unit,

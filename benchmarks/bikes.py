@@ -1,5 +1,6 @@
-"""What the measuring functions share: a Redbike of whichever version is installed, and states to start from.
-Uses only what both versions have in common.
+"""Shared by the measuring functions: a Redbike of the installed version, and states to start from.
+
+Uses only the interface that both versions have.
 """
 
 import threading
@@ -17,14 +18,14 @@ QUEUE_KEY = f"{PREFIX}-work-A"
 
 
 class NoOp(RoundRobin):
-    """Does nothing, and so shows what everything around the job costs."""
+    """A worker that does nothing, and so shows the cost of everything around a job."""
 
     def work(self, jobid: str) -> None:
         """Return at once."""
 
 
 class Until(RoundRobin):
-    """Counts runs, doing nothing else, and asks to stop when the count or the time is reached."""
+    """A worker that only counts runs, and asks to stop when it reaches the count or the time."""
 
     def __init__(self, runs: int | None = None, seconds: float | None = None) -> None:
         super().__init__("A")
@@ -33,8 +34,8 @@ class Until(RoundRobin):
         self._runs, self._seconds = runs, seconds
         self._first_at = self._last_at = 0.0
 
-    def work(self, jobid: str) -> None:  # noqa: ARG002 - every worker is given the job's id
-        """Count. The clock starts with the first run, so connecting and loading scripts are left out."""
+    def work(self, jobid: str) -> None:  # noqa: ARG002 - every worker gets the job's id
+        """Count a run. The clock starts with the first run, so it does not include connecting and loading scripts."""
         self._last_at = time.perf_counter()
         if not self.count:
             self._first_at = self._last_at
@@ -44,12 +45,12 @@ class Until(RoundRobin):
 
     @property
     def rate(self) -> float:
-        """Runs a second."""
+        """The runs per second."""
         return (self.count - 1) / (self._last_at - self._first_at)
 
 
 class Meter:
-    """CPU time of this process and of the server within the `with` block: steadier than any clock."""
+    """The CPU time of this process and of the server within the `with` block. It varies less than elapsed time."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
@@ -71,7 +72,7 @@ class Meter:
 def make_bike(
     socket: str, worker: RoundRobin, stop_event: threading.Event | None = None, by_tcp: bool = False
 ) -> Redbike:
-    """A Redbike on the private server, with a time file of its own beside the socket, absent at first."""
+    """Return a Redbike on the private server. Its own time file is next to the socket, and does not exist at first."""
     timefile = Path(socket).parent / f"timefile-{time.monotonic_ns()}"
     config: dict[str, Any] = {"unix_socket_path": socket}
     if by_tcp:
@@ -80,23 +81,23 @@ def make_bike(
 
 
 def client(socket: str) -> Any:
-    """A plain client, to prepare states and to read the server's own counters."""
+    """Return a plain client, to prepare states and to read the counters of the server."""
     return redis.Redis(unix_socket_path=socket)
 
 
 def commands_processed(server: Any) -> int:
-    """The server's count of commands so far, this very question not included."""
+    """Return the number of commands that the server has processed, without this one."""
     return int(server.info("stats")["total_commands_processed"])
 
 
 def fill_circle(bike: Redbike, jobs: int) -> None:
-    """Jobs that go round for ever."""
+    """Set jobs that run again and again without end."""
     for number in range(jobs):
         bike.set(f"{number}:A", "CONTINUE")
 
 
 def fill_timeline(server: Any, jobs: int) -> None:
-    """Jobs that are all due, a thousand a command: the state that `set` with `AT:` leaves."""
+    """Write jobs that are all due, a thousand per command: the state that `set` with `AT:` leaves."""
     for start in range(0, jobs, 1_000):
         jobids = [f"{number}:A" for number in range(start, min(start + 1_000, jobs))]
         pipe = server.pipeline(transaction=False)
@@ -108,7 +109,7 @@ def fill_timeline(server: Any, jobs: int) -> None:
 
 
 def put_on_timeline(server: Any, due: Mapping[str, float]) -> None:
-    """Write the state that `set` with `AT:` leaves, directly: fast, and as fine as a score can be."""
+    """Write the state that `set` with `AT:` leaves directly: this is fast, and as precise as a score can be."""
     pipe = server.pipeline(transaction=False)
     for number, (jobid, due_at) in enumerate(due.items(), start=1):
         pipe.hset(f"{PREFIX}-schedules", jobid, "STOP")
@@ -120,6 +121,6 @@ def put_on_timeline(server: Any, due: Mapping[str, float]) -> None:
 
 
 def daily(number: int) -> str:
-    """A recurrence without a start to walk from: one of 1,440 texts, so a cache of them helps only so far."""
+    """Return a recurrence without a start to walk from: one of 1,440 texts, so that a cache helps only partly."""
     hour, minute = divmod(number % 1440, 60)
     return f"RRULE:FREQ=DAILY;BYHOUR={hour};BYMINUTE={minute};BYSECOND=0"

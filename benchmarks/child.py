@@ -1,4 +1,4 @@
-"""Runs one measuring function in its interpreter's environment and prints what it returns as JSON.
+"""Runs one measuring function in the environment of its interpreter, and prints the result as JSON.
 
 Usage: python -P child.py package.module:function '{"argument": value}'
 """
@@ -15,14 +15,14 @@ HIREDIS_VARIABLE = "REDBIKE_BENCHMARK_HIREDIS"
 
 
 def main() -> None:
-    """Import the function, call it, print its result."""
-    # 0.13.1 logs to stdout: keep the real one for the answer.
+    """Import the function, call it and print its result."""
+    # 0.13.1 logs to stdout: keep the real stdout for the answer.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if HIREDIS_VARIABLE not in os.environ:
-        # Replies are read in pure Python, else hiredis would decide, where it happens to be installed.
+        # Read replies in pure Python. Otherwise the result would depend on whether hiredis is installed.
         sys.modules["hiredis"] = cast(ModuleType, None)
-    # Last on the path: the checkout gives the module `benchmarks`, and never replaces an installed redbike.
+    # Last on the path: the checkout provides the module `benchmarks`, but never replaces an installed redbike.
     sys.path.append(str(Path(__file__).resolve().parent.parent))
     function, arguments = sys.argv[1:]
     module, _, name = function.partition(":")

@@ -1,4 +1,4 @@
-"""Loops in processes of their own: started together, halted together, and asked what they have to tell."""
+"""Loops in processes of their own: they start together, are halted together, and return their results."""
 
 import json
 import subprocess
@@ -16,9 +16,9 @@ _END_WITHIN_S = 10.0
 
 @contextmanager
 def running(bike: Redbike, functions: Sequence[str], arguments: Mapping[str, Any]) -> Iterator[list[dict[str, float]]]:
-    """Run each `package.module:function` in a child process; each of them runs until the prefix is halted.
+    """Run each `package.module:function` in a child process until the end of the block.
 
-    That happens at the end of the block; then the list holds what they returned.
+    At the end of the block the prefix is halted. The list then holds the result of each function.
     """
     answers: list[dict[str, float]] = []
     commands = [[sys.executable, "-P", str(_CHILD), function, json.dumps(arguments)] for function in functions]

@@ -1,5 +1,6 @@
-"""What two hundred idle workers cost, and how many of them one job wakes. Of the checkout alone: as many workers of
-0.13.1, which ask without a pause, would only show how many cores the machine has.
+"""The cost of two hundred idle workers, and how many of them one job wakes.
+
+Only the checkout is measured. As many workers of 0.13.1 poll without a pause: they would only measure the machine.
 """
 
 import threading
@@ -11,14 +12,14 @@ from benchmarks.children import running
 from benchmarks.figures import Figure, Measurement
 from benchmarks.slowlog import Recording
 
-_PROCESSES = 8  # with threads of a single one, the worker that was woken would wait for all the others
+_PROCESSES = 8  # in a single process, the woken worker would wait for the threads of all others
 _READY_WITHIN_S = 40.0
-_SETTLE_S = 5.0  # until all workers know that they are watched over
-_GAP_S = 0.05  # between two jobs: time enough to do one
+_SETTLE_S = 5.0  # until all workers know that a dispatcher watches their queues
+_GAP_S = 0.05  # between two jobs: enough time to run one
 
 
 def serve_workers(socket: str, workers: int) -> dict[str, float]:
-    """One process of the fleet: a thread for each worker, until halted."""
+    """Run one process of the fleet: a thread per worker, until halted."""
     loops = [threading.Thread(target=make_bike(socket, NoOp("A:A:B")).work) for _ in range(workers)]
     for loop in loops:
         loop.start()
@@ -28,8 +29,9 @@ def serve_workers(socket: str, workers: int) -> dict[str, float]:
 
 
 def idle_fleet(socket: str, workers: int, seconds: float, jobs: int) -> dict[str, float]:
-    """Commands a second of all workers and their dispatcher while idle; then how many workers look for a job for each
-    one that is set. A run ends with a turn, which is not counted; every other turn is a worker that woke up and looked.
+    """Return the commands per second of idle workers and their dispatcher, and the workers that one job wakes.
+
+    The turn that ends a run is not counted. Every other turn is a worker that woke up and looked for a job.
     """
     server = client(socket)
     bike = make_bike(socket, NoOp("A:A:B"))

@@ -1,4 +1,4 @@
-"""What a dispatcher and a worker cost together while there is nothing to do."""
+"""The cost of a dispatcher and a worker together while there is nothing to do."""
 
 import threading
 import time
@@ -10,8 +10,9 @@ _SETTLE_S = 2.0
 
 
 def idle_cost(socket: str, seconds: float, jobs: int = 0) -> dict[str, float]:
-    """Commands a second and CPU time of both, as two threads of this otherwise idle process, with so many jobs on the
-    timeline that are due in years.
+    """Return the commands per second and the CPU time of both, with `jobs` jobs on the timeline that are due in years.
+
+    Both are threads of this process, which is otherwise idle.
     """
     server = client(socket)
     bikes = [make_bike(socket, NoOp("A:A:B")) for _ in range(2)]
@@ -25,7 +26,7 @@ def idle_cost(socket: str, seconds: float, jobs: int = 0) -> dict[str, float]:
     cpu_s, started_at = time.process_time(), time.perf_counter()
     time.sleep(seconds)
     cpu_s, elapsed_s = time.process_time() - cpu_s, time.perf_counter() - started_at
-    own = 1  # the first of the two questions
+    own = 1  # the first of the two INFO commands
     commands = commands_processed(server) - commands - own
     bikes[0].control("HALT")
     for loop in loops:

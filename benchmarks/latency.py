@@ -1,5 +1,6 @@
-"""How long a job waits though a worker is free: after its due time, and after `set` with `NOW`.
-Dispatcher, worker and what sets the jobs are three processes on one machine, so there is one clock.
+"""How long a job waits although a worker is free: after its due time, and after `set` with `NOW`.
+
+The dispatcher, the worker and the process that sets the jobs run on one machine, so there is one clock.
 """
 
 import math
@@ -17,32 +18,32 @@ _EMPTY_WITHIN_S = 10.0
 
 
 class Stamp(RoundRobin):
-    """Notes when each job starts."""
+    """A worker that records when each job starts."""
 
     def __init__(self) -> None:
         super().__init__("A")
         self.started_at: dict[str, float] = {}
 
     def work(self, jobid: str) -> None:
-        """Note the time, Unix seconds."""
+        """Record the time, in Unix seconds."""
         self.started_at[jobid] = time.time()
 
 
 def serve_work(socket: str) -> dict[str, float]:
-    """The worker process: works until halted, returns the start of each job."""
+    """Run the worker process until halted. Return the start of each job."""
     worker = Stamp()
     make_bike(socket, worker).work()
     return worker.started_at
 
 
 def serve_dispatch(socket: str) -> dict[str, float]:
-    """The dispatcher process."""
+    """Run the dispatcher process until halted."""
     make_bike(socket, NoOp("A:A:B")).dispatch()
     return {}
 
 
 def after_due(socket: str, jobs: int) -> dict[str, float]:
-    """Due time to start of jobs on `AT`, due at whole seconds: 0.13.1 can be asked for nothing finer."""
+    """Measure jobs on `AT` from due time to start. They are due at whole seconds, because 0.13.1 accepts no others."""
     expected = {}
     with _serving(socket) as (bike, started_at):
         first_at = math.floor(time.time()) + 2
@@ -57,9 +58,9 @@ def after_due(socket: str, jobs: int) -> dict[str, float]:
 
 
 def after_fraction(socket: str, jobs: int, gap_s: float) -> dict[str, float]:
-    """Due time to start of jobs whose due times lie `gap_s` apart, written as fractions into the timeline."""
+    """Measure from due time to start. The due times are `gap_s` apart, written into the timeline as fractions."""
     with _serving(socket) as (_, started_at):
-        first_at = time.time() + 1.5  # a writer that calls nobody is noticed within a second
+        first_at = time.time() + 1.5  # dispatchers notice jobs of a writer that wakes nobody within a second
         expected = {f"{number}:A": first_at + number * gap_s for number in range(jobs)}
         put_on_timeline(client(socket), expected)
         _sleep_until(first_at + jobs * gap_s)
@@ -68,7 +69,7 @@ def after_fraction(socket: str, jobs: int, gap_s: float) -> dict[str, float]:
 
 
 def after_now(socket: str, jobs: int, gap_s: float) -> dict[str, float]:
-    """Call of `set` with `NOW` to start, one job at a time."""
+    """Measure from the call of `set` with `NOW` to the start, one job at a time."""
     expected = {}
     with _serving(socket) as (bike, started_at):
         for number in range(jobs):
@@ -81,7 +82,7 @@ def after_now(socket: str, jobs: int, gap_s: float) -> dict[str, float]:
 
 @contextmanager
 def _serving(socket: str) -> Iterator[tuple[Redbike, dict[str, float]]]:
-    """An idle dispatcher and an idle worker; after the block, the dict holds when each job started."""
+    """Run an idle dispatcher and an idle worker. After the block, the dict holds the start of each job."""
     bike = make_bike(socket, NoOp("A"))
     started_at: dict[str, float] = {}
     loops = ("benchmarks.latency:serve_work", "benchmarks.latency:serve_dispatch")
@@ -92,7 +93,7 @@ def _serving(socket: str) -> Iterator[tuple[Redbike, dict[str, float]]]:
 
 
 def _wait_until_empty(socket: str) -> None:
-    """Until nothing is left to dispatch or to work, and the last run is over."""
+    """Wait until there is nothing left to dispatch or to run, and the last run has ended."""
     server, give_up_at = client(socket), time.monotonic() + _EMPTY_WITHIN_S
     while server.execute_command("EXISTS", f"{PREFIX}-timeline", QUEUE_KEY) and time.monotonic() < give_up_at:
         time.sleep(0.1)
@@ -108,7 +109,7 @@ def _waits(expected: dict[str, float], started_at: dict[str, float]) -> dict[str
 
 
 def _percentile(ascending: list[float], percent: int) -> float:
-    """Nearest rank: a number that was seen. With fewer than 100 of them, the 99th is the greatest."""
+    """Return the nearest rank: a number that was measured. With fewer than 100 numbers, the 99th is the largest."""
     return ascending[math.ceil(len(ascending) * percent / 100) - 1]
 
 

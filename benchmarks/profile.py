@@ -1,7 +1,7 @@
-"""Where the time of a job goes: `python -m benchmarks.profile` takes a turn of work, and a `set`, apart.
+"""Where the time of a job goes: `python -m benchmarks.profile` divides a turn of work, and a `set`, into parts.
 
-Each part is measured by itself, at its best of several rounds. What is left over is what these parts cost more
-together, when the caches are cold from what was done in between, and what it takes to read the many words of a call.
+Each part is measured alone, as the best of several rounds. The rest is the extra cost of the parts together, because
+the caches are cold then, and the cost of reading the many words of a call.
 """
 
 import time
@@ -12,20 +12,20 @@ from redis.utils import HIREDIS_AVAILABLE
 
 from benchmarks.bikes import NoOp, Until, client, daily, fill_circle, make_bike
 from benchmarks.server import PrivateServer
-from redbike.connection import Link
-from redbike.wire import Wire, pack
+from redbike.server.client import Client
+from redbike.server.connection import ScriptConnection, pack
 
 _ROUNDS = 5
 _CALLS = 5_000
-_PAUSE_S = 20e-6  # about what a turn's Python takes
-_INNER = 1_000  # jobs on CONTINUE that go round
+_PAUSE_S = 20e-6  # about the time of the Python code of a turn
+_INNER = 1_000  # jobs on CONTINUE
 _ECHO = pack([b"ECHO", b"x" * 60])  # about as long as the reply of a turn
 _TAKEN, _NOTHING = b"1790000000 0 ended 0 1 3 8\n1:ACONTINUE", b"1790000000 0 ended 0 0 0 -1\n"
 _PLACED = b"1790000000 0"
 
 
 class Part(NamedTuple):
-    """One share of the time of a call, microseconds."""
+    """One part of the time of a call, in microseconds."""
 
     what: str
     us: float
@@ -51,7 +51,7 @@ def _tell(title: str, parts: list[Part], whole_us: float) -> None:
 
 
 class Inside(NamedTuple):
-    """What one call takes as a whole, and what of it the server spends in the script."""
+    """The time of one whole call, and the part of it that the server spends in the script."""
 
     whole_us: float
     parts: list[Part]
@@ -65,7 +65,7 @@ def _inside(server: Any, run: Callable[[], float]) -> Inside:
         whole_us = run()
         stats: dict[str, Any] = server.info("commandstats")
         calls, script_us = stats["cmdstat_evalsha"]["calls"], stats["cmdstat_evalsha"]["usec_per_call"]
-        # A few of these were sent by themselves, to connect and to prepare: too few to matter among thousands.
+        # A few of these calls only connect and prepare: too few to matter among thousands.
         own = {name: one for name, one in stats.items() if name not in ("cmdstat_evalsha", "cmdstat_script|load")}
         commands_us = sum(one["usec"] for one in own.values()) / calls
         number = round(sum(one["calls"] for one in own.values()) / calls)
@@ -82,7 +82,7 @@ def _best(run: Callable[[], float]) -> float:
 
 
 def _each(call: Callable[[], object]) -> float:
-    """Microseconds that one call takes."""
+    """Return the time of one call, in microseconds."""
     started_at = time.perf_counter()
     for _ in range(_CALLS):
         call()
@@ -90,10 +90,11 @@ def _each(call: Callable[[], object]) -> float:
 
 
 def _echo(socket: str) -> float:
-    """An empty round trip, with a pause before it as in a turn: a server that waits may fall asleep, and its core."""
-    link = Link({"unix_socket_path": socket})
-    wire = link.wires().get()
-    assert wire is not None
+    """Measure an empty round trip after a pause as in a turn: a server that waits may fall asleep, and its core."""
+    link = Client({"unix_socket_path": socket})
+    connection = link.script_connection()
+    opened = connection.claim()
+    assert opened is not None
     paused_s = 0.0
 
     def pause_and_call() -> None:
@@ -102,7 +103,7 @@ def _echo(socket: str) -> float:
         while now - began_at < _PAUSE_S:
             now = time.perf_counter()
         paused_s += now - began_at
-        wire.call(_ECHO)
+        connection.call(opened, _ECHO)
 
     took_us = _each(pause_and_call) - 1e6 * paused_s / _CALLS
     link.close()
@@ -119,7 +120,7 @@ def _work(socket: str) -> float:
 
 
 def _work_alone(socket: str) -> float:
-    """The loop of a worker, and all that it does but for sending and reading."""
+    """Measure the loop of a worker without sending and reading."""
     worker = Until(runs=_CALLS)
     stop = worker.stop_event
     with make_bike(socket, worker, stop) as bike, _Unsent(lambda: _NOTHING if stop.is_set() else _TAKEN):
@@ -129,12 +130,12 @@ def _work_alone(socket: str) -> float:
 
 def _set(socket: str) -> float:
     with make_bike(socket, NoOp("A")) as bike:
-        bike.set("first:A", daily(0))  # connects, and asks for the time
+        bike.set("first:A", daily(0))  # connects, and reads the time
         return _set_each(bike)
 
 
 def _set_alone(socket: str) -> float:
-    """All that `set` does but for sending and reading."""
+    """Measure `set` without sending and reading."""
     with make_bike(socket, NoOp("A")) as bike:
         bike.set("first:A", daily(0))
         with _Unsent(lambda: _PLACED):
@@ -152,17 +153,17 @@ def _set_each(bike: Any) -> float:
 
 
 class _Unsent:
-    """Within, calls of scripts are not sent; each gets such a reply."""
+    """Within the block, calls of scripts are not sent. Each call gets the given reply."""
 
     def __init__(self, reply: Callable[[], bytes]) -> None:
         self._reply = reply
 
     def __enter__(self) -> None:
-        self._call = Wire.call
-        setattr(Wire, "call", lambda _wire, _command: self._reply())  # noqa: B010 - a method is replaced on purpose
+        self._call = ScriptConnection.call
+        setattr(ScriptConnection, "call", lambda _connection, _opened, _command: self._reply())  # noqa: B010 - a method is replaced on purpose
 
     def __exit__(self, *_: object) -> None:
-        setattr(Wire, "call", self._call)  # noqa: B010
+        setattr(ScriptConnection, "call", self._call)  # noqa: B010
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Counts round trips where they happen, on the wire: the same for every client, whatever it calls them."""
+"""Counts round trips on the connection itself, so that they mean the same for every client."""
 
 import selectors
 import socket
@@ -12,10 +12,10 @@ _CHUNK = 1 << 16
 
 
 class CountingProxy:
-    """Stands between clients and the server's socket while the `with` block lasts.
+    """A proxy between the clients and the server's socket during the `with` block.
 
-    A round trip is counted when a client speaks after the server did, so a pipeline counts once. What the
-    server pushes unasked costs nobody a wait and is not counted.
+    A client that sends after the server has sent counts as a round trip, so a pipeline counts once. Messages that
+    the server pushes are not counted, because nobody waits for them.
     """
 
     def __init__(self, server_socket: str) -> None:

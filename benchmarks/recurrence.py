@@ -1,6 +1,6 @@
-"""What one next run costs: ours, cached and uncached, beside plain python-dateutil, which walks from DTSTART.
+"""The cost of one next run, cached and uncached, compared with plain python-dateutil, which walks from DTSTART.
 
-Run: python benchmarks/recurrence.py [YEARS]   (how long ago DTSTART lies; 30 by default)
+Run: python benchmarks/recurrence.py [YEARS]   (DTSTART is this many years ago; default 30)
 """
 
 import sys
@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 
 from dateutil.rrule import rrulestr
 
-from redbike.recurrence import Recurrence
-from redbike.schedule import read
+from redbike.schedule.forms import read
+from redbike.schedule.rrule.recurrence import Recurrence
 
 RULES = (
     "FREQ=YEARLY",
@@ -34,17 +34,18 @@ RULES = (
 )
 CHAINED_RUNS = 3_000
 UNCACHED_PARSES = 200
-# Plain python-dateutil is given this long for one answer.
-PATIENCE_S = 5.0
+# Plain python-dateutil may take this long for one answer.
+LONGEST_S = 5.0
 NOW = datetime(2026, 11, 22, 3, 14, 15, tzinfo=UTC)
 
 
 def percentile(samples: list[float], share: float) -> float:
+    """Return the sample below which this share of the samples lies."""
     return sorted(samples)[min(int(len(samples) * share), len(samples) - 1)]
 
 
 def chained(text: str) -> list[float]:
-    """Seconds for each of many next runs, the text looked up in the cache each time, as a scheduler does."""
+    """Return the seconds for each of many next runs. As in a scheduler, the text comes from the cache each time."""
     reference: float = NOW.timestamp()
     samples = []
     for _ in range(CHAINED_RUNS):
@@ -56,7 +57,7 @@ def chained(text: str) -> list[float]:
 
 
 def uncached(text: str) -> list[float]:
-    """Seconds for reading the text and finding one run, without any cache."""
+    """Return the seconds to read the text and find one run, without a cache."""
     samples = []
     for _ in range(UNCACHED_PARSES):
         begin = time.perf_counter()
@@ -66,14 +67,14 @@ def uncached(text: str) -> list[float]:
 
 
 def walked(text: str) -> str:
-    """Milliseconds that plain python-dateutil takes, in a process of its own that can be ended."""
+    """Return the milliseconds that plain python-dateutil takes, in a process of its own that can be ended."""
     receiver, sender = Pipe(duplex=False)
     process = Process(target=_walk, args=(text, sender))
     process.start()
-    answered = receiver.poll(PATIENCE_S)
+    answered = receiver.poll(LONGEST_S)
     process.kill()
     process.join()
-    return f"{receiver.recv() * 1e3:,.3f}" if answered else f"> {PATIENCE_S * 1e3:,.0f}"
+    return f"{receiver.recv() * 1e3:,.3f}" if answered else f"> {LONGEST_S * 1e3:,.0f}"
 
 
 def _walk(text: str, sender: Connection) -> None:
@@ -83,9 +84,10 @@ def _walk(text: str, sender: Connection) -> None:
 
 
 def main() -> None:
+    """Print the table."""
     years = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     start = NOW - timedelta(days=round(365.25 * years), seconds=7)
-    print(f"DTSTART {years} years ago: {start:%Y%m%dT%H%M%S}; µs a next run, and python-dateutil's ms beside them\n")
+    print(f"DTSTART {years} years ago: {start:%Y%m%dT%H%M%S}; µs per next run, and python-dateutil's in ms\n")
     print(f"{'rule':62}{'median':>8}{'p99':>8}{'in zone p99':>13}{'uncached':>10}{'python-dateutil ms':>20}")
     for rule in RULES:
         text = f"DTSTART:{start:%Y%m%dT%H%M%S}\nRRULE:{rule}"

@@ -1,4 +1,4 @@
-"""How often a client waits for the server, and how much the server is asked to do, for one job."""
+"""How often a client waits for the server, and how many commands the server processes, per job."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ _TRIPS, _COMMANDS = "round trips", "commands"
 
 
 def per_job(socket: str, jobs: int) -> dict[str, float]:
-    """Count for `jobs` jobs and for twice as many: the difference leaves out starting and stopping."""
+    """Count for `jobs` jobs and for twice as many. The difference does not include starting and stopping."""
     numbers = {}
     for name, count in (("work", _work), ("dispatch", _dispatch), ("set", _set)):
         count(socket, 1)  # loads the scripts, which the server keeps

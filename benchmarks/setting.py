@@ -1,4 +1,4 @@
-"""How fast schedules are set, one by one and from a CSV, and what a job weighs on the server."""
+"""How fast schedules are set, one at a time and from a CSV, and how much memory a job takes on the server."""
 
 import csv
 import time
@@ -10,7 +10,7 @@ from redbike import Redbike
 
 
 def set_rate(socket: str, jobs: int) -> dict[str, float]:
-    """Calls of `set` a second, for jobs that are queued at once and for recurring ones."""
+    """Return the calls of `set` per second, for jobs that are queued at once and for recurring jobs."""
     bike = make_bike(socket, NoOp("A"))
     bike.set("first:A", "CONTINUE")  # connects and loads the scripts
     queue = {f"queue-{number}:A": "CONTINUE" for number in range(jobs)}
@@ -19,7 +19,7 @@ def set_rate(socket: str, jobs: int) -> dict[str, float]:
 
 
 def load_rate(socket: str, jobs: int) -> dict[str, float]:
-    """Rows a second of `load_csv`, recurring jobs, and what they add to the server's memory."""
+    """Return the rows per second of `load_csv` with recurring jobs, and the server memory that they take."""
     server = client(socket)
     bike = make_bike(socket, NoOp("A"))
     bike.set("first:A", daily(0))

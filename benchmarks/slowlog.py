@@ -1,24 +1,24 @@
-"""How long the server took for each call of each script, read from its own log of slow commands (SLOWLOG)."""
+"""The time that the server took for each call of each script, from its log of slow commands (SLOWLOG)."""
 
 import hashlib
 from importlib import resources
 from types import TracebackType
 from typing import Any, Self
 
-_ROOM = 1_000_000  # commands; those inside a script are logged, too
+_ROOM = 1_000_000  # commands; commands inside a script are logged, too
 
 
 def script_names() -> dict[str, str]:
-    """SHA-1, by which a script is called, to the name of its file."""
-    files = [file for file in resources.files("redbike").joinpath("lua").iterdir() if file.name.endswith(".lua")]
+    """Return the file name of each script by the SHA-1 of its calls."""
+    files = [file for file in resources.files("redbike.store").joinpath("lua").iterdir() if file.name.endswith(".lua")]
     return {hashlib.sha1(file.read_bytes()).hexdigest(): file.name.removesuffix(".lua") for file in files}
 
 
 class Recording:
-    """Every script call within the `with` block. The time is the server's, without any waiting in line."""
+    """Every script call within the `with` block. Times are those of the server, without waiting for other calls."""
 
     def __init__(self, server: Any, extra: dict[str, str] | None = None, least_ms: float = 0.0) -> None:
-        """`extra`: SHA-1 and name of scripts that are not the checkout's. Calls below `least_ms` are not kept."""
+        """Record also the scripts in `extra`, by SHA-1, but no calls below `least_ms`."""
         self._server = server
         self.least_ms = least_ms
         self._names = {**script_names(), **(extra or {})}
@@ -42,5 +42,5 @@ class Recording:
         self._server.slowlog_reset()
 
     def ms_of(self, name: str) -> list[float]:
-        """Milliseconds of each call of this script."""
+        """Return the time of each call of this script, in milliseconds."""
         return self._ms.get(name, [])

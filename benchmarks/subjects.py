@@ -1,5 +1,6 @@
-"""The two things compared: this checkout in the running interpreter, and 0.13.1 in an environment of its own.
-Runs one measurement of either in a child process and returns its numbers.
+"""The two subjects: this checkout in the running interpreter, and 0.13.1 in an environment of its own.
+
+Runs one measurement of a subject in a child process and returns its numbers.
 """
 
 import json
@@ -21,18 +22,18 @@ _CHILD_ENDS_WITHIN_S = 900.0
 
 
 class SubjectError(Exception):
-    """A subject cannot be installed or its measurement failed; the message names it and what it said."""
+    """A subject cannot be installed, or its measurement failed. The message has its name and its output."""
 
 
 class Subject(NamedTuple):
-    """One of the two, and how to run it."""
+    """One of the two subjects, and how to run it."""
 
     name: str
     python: str
     environment: dict[str, str]
 
     def measure(self, function: str, socket: str, arguments: Mapping[str, Any]) -> dict[str, float]:
-        """Run `package.module:function` in a child; raises SubjectError when it fails or does not end."""
+        """Run `package.module:function` in a child process. Raise SubjectError if it fails or does not end."""
         command = [self.python, "-P", str(_CHILD), function, json.dumps({"socket": socket, **arguments})]
         try:
             run = subprocess.run(
@@ -47,7 +48,7 @@ class Subject(NamedTuple):
 
 
 def checkout_subject(hiredis: bool) -> Subject:
-    """This checkout, whatever else is installed; with `hiredis`, its client uses that where it is there."""
+    """Return this checkout, even if another redbike is installed. With `hiredis`, its client may use hiredis."""
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     if hiredis:
         environment[HIREDIS_VARIABLE] = "yes"
@@ -55,14 +56,14 @@ def checkout_subject(hiredis: bool) -> Subject:
 
 
 def other_checkout(folder: Path) -> Subject:
-    """Another checkout, measured by its own benchmarks: for what a change costs."""
+    """Return another checkout with its own benchmarks, to measure the cost of a change."""
     if not (folder / "benchmarks" / "child.py").exists():
         raise SubjectError(f"{folder} is not a checkout of Redbike")
     return Subject("before", sys.executable, {**os.environ, "PYTHONPATH": str(folder.resolve())})
 
 
 def yardstick_subject() -> Subject:
-    """0.13.1 with the redis-py of its day; installed once into a folder that git ignores."""
+    """Return 0.13.1 with the redis-py of its time. It is installed once, into a folder that git ignores."""
     folder = CHECKOUT / f".venv-{YARDSTICK}-{sys.version_info.major}.{sys.version_info.minor}"
     complete = folder / "complete"
     python = folder / "bin" / "python"
@@ -76,10 +77,10 @@ def yardstick_subject() -> Subject:
 def _install_yardstick(folder: Path, python: Path) -> None:
     venv.EnvBuilder(clear=True, with_pip=True).create(folder)
     (folder / ".gitignore").write_text("*\n")
-    # The same python-dateutil on both sides: recurrences are not what is compared here.
+    # The same python-dateutil on both sides, because this does not compare recurrences.
     dateutil = f"python-dateutil=={metadata.version('python-dateutil')}"
     steps = (
-        ["setuptools<81", "wheel"],  # it builds, and runs, with pkg_resources
+        ["setuptools<81", "wheel"],  # it needs pkg_resources to build and to run
         ["--no-build-isolation", f"redbike=={YARDSTICK}", "redis==2.10.6", dateutil],
     )
     for wanted in steps:

@@ -1,4 +1,4 @@
-"""How many jobs one worker works and one dispatcher moves in a second, and how much CPU time that takes."""
+"""How many jobs one worker runs and one dispatcher moves per second, and how much CPU time that takes."""
 
 import time
 
@@ -17,7 +17,7 @@ from benchmarks.figures import Figure, Measurement
 
 
 def work_rate(socket: str, jobs: int, seconds: float, by_tcp: bool = False) -> dict[str, float]:
-    """Runs a second of one worker, with `jobs` no-op jobs on CONTINUE going round."""
+    """Return the runs per second of one worker, with `jobs` no-op jobs on CONTINUE."""
     fill_circle(make_bike(socket, NoOp("A")), jobs)
     worker = Until(seconds=seconds)
     bike = make_bike(socket, worker, worker.stop_event, by_tcp)
@@ -31,11 +31,11 @@ def work_rate(socket: str, jobs: int, seconds: float, by_tcp: bool = False) -> d
 
 
 def dispatch_rate(socket: str, jobs: int) -> dict[str, float]:
-    """Due jobs a second that one pass moves from the timeline into a queue."""
+    """Return the due jobs per second that one pass moves from the timeline into a queue."""
     server = client(socket)
     fill_timeline(server, jobs)
     bike = make_bike(socket, NoOp("A"))
-    bike.control("HALT")  # one pass, and it connects before the clock starts
+    bike.control("HALT")  # one pass, which connects before the clock starts
     with Meter(server) as meter:
         started_at = time.perf_counter()
         bike.dispatch()

@@ -1,8 +1,58 @@
 """Redbike: a simple, flexible scheduler for pools of distributed workers on Redis."""
 
-from redbike.bike import Redbike
-from redbike.errors import RedbikeError
-from redbike.preview import Preview, next_runs
-from redbike.worker import RoundRobin, StopWork, UnsetJob
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Preview", "Redbike", "RedbikeError", "RoundRobin", "StopWork", "UnsetJob", "next_runs"]
+from redbike.bike import Redbike
+from redbike.errors import (
+    ConfigError,
+    JobIdError,
+    RedbikeError,
+    ScheduleFileError,
+    ServerError,
+    SignalError,
+    TimeFileError,
+    WorkerError,
+)
+from redbike.schedule.plan import Action, Plan
+from redbike.worker import RoundRobin, StopWork, UnsetJob, Worker
+
+if TYPE_CHECKING:
+    from redbike.schedule.preview import Preview, next_runs
+
+    __version__: str
+
+__all__ = [
+    "Action",
+    "ConfigError",
+    "JobIdError",
+    "Plan",
+    "Preview",
+    "Redbike",
+    "RedbikeError",
+    "RoundRobin",
+    "ScheduleFileError",
+    "ServerError",
+    "SignalError",
+    "StopWork",
+    "TimeFileError",
+    "UnsetJob",
+    "Worker",
+    "WorkerError",
+    "next_runs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: a command such as `redbike set` needs none of these.
+    if name in ("Preview", "next_runs"):
+        from redbike.schedule import preview
+
+        return getattr(preview, name)
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("redbike")
+        except PackageNotFoundError:
+            pass  # a copy of the source without metadata has no version
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""`python -m redbike` is the command `redbike`."""
+"""Run the command `redbike` by `python -m redbike`."""
 
 from redbike.cli import run
 

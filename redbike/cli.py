@@ -1,94 +1,52 @@
-"""The command `redbike`: its usage, its commands, and what becomes of their errors and of signals."""
+"""Run the command `redbike`: its commands, exit codes, errors and signals. Its usage is in usage.py."""
 
-import json
 import logging
 import math
 import re
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from types import FrameType
 from typing import Any
 
 import docopt
 
-from redbike import config, resolve, streams
+from redbike import config, streams
 from redbike.bike import Redbike
 from redbike.errors import RedbikeError, WorkerError
-from redbike.plainlog import PlainFormatter, printable
-from redbike.preview import MOST_RUNS, next_runs
-from redbike.schedule import Step
-from redbike.schedulefile import write_rows
-from redbike.signals import STOP_SIGNALS
+from redbike.logs import PlainFormatter, printable
+from redbike.schedule.plan import Action
+from redbike.settings import SETTINGS
+from redbike.usage import USAGE
 from redbike.worker import RoundRobin, Worker
-
-USAGE = """Redbike, a simple, flexible scheduler for pools of distributed workers on Redis.
-
-Usage:
-  redbike [--config=<CONF>] set <JOBID> <SCHEDULE> [--after=<TIMESTAMP>]
-  redbike [--config=<CONF>] unset <JOBID>
-  redbike [--config=<CONF>] dispatch [<WORKER>] [--schedules=<SCHEDULESCSV> [--after=<TIMESTAMP>]]
-  redbike [--config=<CONF>] work [<WORKER>]
-  redbike [--config=<CONF>] statuses [--before=<TIMESTAMP>]
-  redbike [--config=<CONF>] schedules
-  redbike [--config=<CONF>] tell <JOBID>
-  redbike [--config=<CONF>] control <SIGNAL>
-  redbike [--config=<CONF>] lost [--before=<TIMESTAMP>] [--reset]
-  redbike next <SCHEDULE> [--after=<TIMESTAMP>] [--count=<N>]
-  redbike --help
-  redbike --version
-
-Commands:
-  set        Register a job with a schedule: NOW, AT:TIME, CONTINUE, STOP, EVERY:INTERVAL, CRON:EXPRESSION or RRULE.
-  unset      Forget a job and its schedule.
-  dispatch   Move jobs that are due into their queues, until halted.
-  work       Take jobs from the queues and do them, until halted.
-  statuses   Print the latest event of each job as CSV: job id, event, Unix time.
-  schedules  Print the schedule of each job as CSV, ready for dispatch --schedules.
-  tell       Print what is known of one job as JSON.
-  control    Give a signal to all dispatchers and workers: HALT stops them.
-  lost       Print jobs in no place, though their schedule asks for further runs, as CSV like statuses.
-  next       Print the next runs of a schedule, and warn of what you might not have meant; asks no Redis.
-
-Options:
-  -c <CONF>, --config=<CONF>                    The configuration file [default: .redbike.conf].
-  -s <SCHEDULESCSV>, --schedules=<SCHEDULESCSV> A CSV of JOBID,SCHEDULE rows to set before dispatching.
-  -a <TIMESTAMP>, --after=<TIMESTAMP>           The reference time of the first run, in Unix seconds, or now.
-  -b <TIMESTAMP>, --before=<TIMESTAMP>          Only events up to this time, in Unix seconds.
-  --reset                                       Put each lost job back by its schedule.
-  -n <N>, --count=<N>                           How many runs to print [default: 5].
-  -h, --help                                    Show this text.
-  --version                                     Show the version.
-"""
-"""For docopt. No docstring: `python -OO` takes these away."""
 
 Arguments = dict[str, Any]
 
 
 class Failure(RedbikeError):
-    """A command that did what it could, and has one line to say about what it could not."""
+    """A command has failed, or has done only a part of its task. The message is one line."""
 
 
 class StopFlag:
-    """Set by a signal handler, which may interrupt anything: unlike an Event, it takes no lock."""
+    """A flag for a signal handler. Unlike an Event, it takes no lock, because the handler may interrupt its holder."""
 
-    ends_naps = True
+    ends_waits = True
 
     def __init__(self) -> None:
         self._set = False
 
     def set(self) -> None:
+        """Ask the loops to stop."""
         self._set = True
 
     def is_set(self) -> bool:
+        """Return True after `set`."""
         return self._set
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
     streams.prepare()
     try:
         return _obey(sys.argv[1:] if argv is None else argv)
@@ -98,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        streams.drop()  # who reads us has seen enough (`redbike statuses | head`)
+        streams.drop()  # the reader has read enough (`redbike statuses | head`)
         return 0
     except OSError as error:
         fault = streams.fault(error)
@@ -111,12 +69,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _obey(argv: list[str]) -> int:
     try:
-        arguments: Arguments = docopt.docopt(USAGE, argv, version=version("redbike"))
+        arguments: Arguments = docopt.docopt(USAGE, argv, version=_Version())
     except SystemExit as end:
-        # Help and version say what they have to say on stdout; a misuse is one line and the usage on stderr.
+        # Help and version print to stdout. A mistake in the arguments prints one line and the usage to stderr.
         if end.code is None:
             streams.output().flush()
             return 0
+        import shlex
+
         given = shlex.join(argv)
         fault = f"no command takes these arguments: {given}" if given else "a command is needed"
         usage = str(end.code)[str(end.code).find("Usage:") :]
@@ -132,18 +92,21 @@ def _obey(argv: list[str]) -> int:
 
 
 def do_set(arguments: Arguments) -> None:
+    """Register a job with a schedule. Raise Failure if the job is BAD."""
     with _bike(arguments) as bike, _without_reasons(bike.log):
         plan = bike.set(arguments["<JOBID>"], arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after", bike.now))
-    if plan is not None and plan.step is Step.BAD:
+    if plan is not None and plan.action is Action.BAD:
         raise Failure(f"job {arguments['<JOBID>']!r} is BAD: {plan.reason}")
 
 
 def do_unset(arguments: Arguments) -> None:
+    """Remove a job and its schedule."""
     with _bike(arguments) as bike:
         bike.unset(arguments["<JOBID>"])
 
 
 def do_dispatch(arguments: Arguments) -> None:
+    """Set the jobs of a CSV file if one is given, and dispatch until HALT or a signal."""
     stop = StopFlag()
     with _bike(arguments, stop) as bike, _stopping(stop, bike):
         if not bike.reach():
@@ -154,6 +117,7 @@ def do_dispatch(arguments: Arguments) -> None:
 
 
 def do_work(arguments: Arguments) -> None:
+    """Run jobs until HALT or a signal."""
     stop = StopFlag()
     with _bike(arguments, stop, needs_worker=True) as bike, _stopping(stop, bike):
         if bike.reach():
@@ -162,29 +126,42 @@ def do_work(arguments: Arguments) -> None:
 
 
 def do_statuses(arguments: Arguments) -> None:
+    """Print the latest event of each job as CSV."""
+    from redbike.csvfile import write_rows
+
     output = streams.output()
     with _bike(arguments) as bike:
         write_rows(output, bike.get_statuses(before=_timestamp(arguments, "--before")))
 
 
 def do_schedules(arguments: Arguments) -> None:
+    """Print the schedule of each job as CSV."""
+    from redbike.csvfile import write_rows
+
     output = streams.output()
     with _bike(arguments) as bike:
         write_rows(output, bike.get_schedules())
 
 
 def do_tell(arguments: Arguments) -> None:
+    """Print all data of one job as JSON."""
+    import json
+
     output = streams.output()
     with _bike(arguments) as bike:
         print(json.dumps(bike.tell(arguments["<JOBID>"]), indent=2, ensure_ascii=False, allow_nan=False), file=output)
 
 
 def do_control(arguments: Arguments) -> None:
+    """Send a signal to all dispatchers and workers."""
     with _bike(arguments) as bike:
         bike.control(arguments["<SIGNAL>"])
 
 
 def do_lost(arguments: Arguments) -> None:
+    """Print the lost jobs as CSV. With --reset, reschedule them, and print only those that were still lost."""
+    from redbike.csvfile import write_rows
+
     output = streams.output()
     with _bike(arguments) as bike:
         for status in bike.get_lost(before=_timestamp(arguments, "--before")):
@@ -193,9 +170,14 @@ def do_lost(arguments: Arguments) -> None:
 
 
 def do_next(arguments: Arguments) -> None:
+    """Print the next runs of a schedule to stdout, and warnings to stderr."""
+    from redbike.schedule.preview import MOST_RUNS, next_runs
+
     output = streams.output()
     try:
-        preview = next_runs(arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"), count=_count(arguments))
+        preview = next_runs(
+            arguments["<SCHEDULE>"], after=_timestamp(arguments, "--after"), count=_count(arguments, MOST_RUNS)
+        )
     except ValueError as error:
         raise Failure(f"--{error}") from error
     if preview.reason is not None:
@@ -219,37 +201,38 @@ def _bike(
 ) -> Iterator[Redbike]:
     conf = config.load(arguments["--config"])
     expression = arguments["<WORKER>"] or conf.worker
-    if expression is None and needs_worker:
-        raise WorkerError(
-            f"{arguments['--config']}, [redbike]: no worker is set, and none is given: say {resolve.FORM}"
-        )
-    worker = RoundRobin("") if expression is None else resolve.resolve(expression)
+    worker = _worker(expression, arguments["--config"], needs_worker)
     if not isinstance(worker, Worker):
         raise WorkerError(
-            f"worker {expression!r} gives a {type(worker).__name__} without all of queue_for, queue_names, work and"
-            " timeout: subclass redbike.RoundRobin"
+            f"worker {expression!r} returns a {type(worker).__name__}, which lacks some of queue_for, queue_names, work"
+            " and timeout: subclass redbike.RoundRobin"
         )
-    with Redbike(
-        worker,
-        prefix=conf.prefix,
-        redis_config=conf.redis,
-        timefile=conf.timefile,
-        stop_event=stop,
-        default_timeout=conf.default_timeout,
-        on_timeout=conf.on_timeout,
-        on_error=conf.on_error,
-        retries=conf.retries,
-    ) as bike:
+    settings = {name: getattr(conf, name) for name in SETTINGS if name != "worker"}
+    with Redbike(worker, redis_config=conf.redis, stop_event=stop, **settings) as bike:
         yield bike
+
+
+def _worker(expression: str | None, conf: str, is_needed: bool) -> object:
+    if expression is None and not is_needed:
+        return RoundRobin("")
+    from redbike import resolve
+
+    if expression is None:
+        raise WorkerError(f"{conf}, [redbike]: no worker is set, and no worker is given: write {resolve.FORM}")
+    return resolve.resolve(expression)
 
 
 @contextmanager
 def _stopping(stop: StopFlag, bike: Redbike) -> Iterator[None]:
-    """While this lasts, signals let the job in hand be finished and end a wait at once."""
+    """In this block, a signal ends a wait at once, and stops the loop after the running job."""
+    from redbike.engine.signals import STOP_SIGNALS
+    from redbike.resolve import import_the_rest
+
+    import_the_rest()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
-        bike.nap.interrupt()
+        bike.interruptible_wait.interrupt()
 
     former = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:
@@ -261,20 +244,20 @@ def _stopping(stop: StopFlag, bike: Redbike) -> Iterator[None]:
 
 @contextmanager
 def _without_reasons(log: logging.Logger) -> Iterator[None]:
-    """While this lasts, why a schedule is bad is left to be said by the command, in its one line."""
+    """In this block, do not log why a schedule is bad: the command prints the reason in its one line."""
 
-    def is_something_else(record: logging.LogRecord) -> bool:
+    def is_other(record: logging.LogRecord) -> bool:
         return not hasattr(record, "bad_schedule")
 
-    log.addFilter(is_something_else)
+    log.addFilter(is_other)
     try:
         yield
     finally:
-        log.removeFilter(is_something_else)
+        log.removeFilter(is_other)
 
 
 def _timestamp(arguments: Arguments, option: str, now: Callable[[], float] | None = None) -> float | None:
-    """The time that an option gives; None: now, or what else goes without the option, for which `now` is needed."""
+    """Return the time of an option, or None without the option. For `now`, return the result of `now`, or None."""
     text = arguments[option]
     if text is None:
         return None
@@ -289,13 +272,22 @@ def _timestamp(arguments: Arguments, option: str, now: Callable[[], float] | Non
     return int(timestamp) if timestamp.is_integer() else timestamp
 
 
-def _count(arguments: Arguments) -> int:
+def _count(arguments: Arguments, most: int) -> int:
     text = arguments["--count"]
     if not re.fullmatch("[0-9]{1,4}", text):
-        raise Failure(f"--count: {text[:40]!r} is not a number of runs from 1 to {MOST_RUNS}")
+        raise Failure(f"--count: {text[:40]!r} is not a number of runs from 1 to {most}")
     return int(text)
 
 
+class _Version:
+    """The version as text. It is looked up when docopt prints it."""
+
+    def __str__(self) -> str:
+        from importlib.metadata import version
+
+        return version("redbike")
+
+
 def run() -> None:
-    """The command `redbike`."""
+    """Run the command `redbike` and exit with its exit code."""
     sys.exit(main())

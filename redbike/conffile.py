@@ -1,13 +1,12 @@
-"""The text of a conf file becomes sections of settings: which lines are ours, and the dialect that they are in.
+"""Turn the text of a conf file into sections of settings: find the lines of our sections, and parse their dialect.
 
-Knows no setting. Errors never quote a line, which may hold a password.
+This module knows no settings. Errors never quote a line, because it may hold a password.
 """
 
 import configparser
-import difflib
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from redbike.errors import ConfigError
@@ -16,51 +15,64 @@ _LIKENESS = 0.85  # `redbike-reds` is meant for `redbike-redis`; `redbike-app` i
 
 
 class _Parser(configparser.RawConfigParser):
-    """The dialect: no interpolation, no comment behind a value, a value ends at a blank line, `-` is `_`."""
+    """The dialect: no interpolation, no comment after a value, a blank line ends a value, `-` is the same as `_`."""
 
     def __init__(self) -> None:
         super().__init__(empty_lines_in_values=False)
 
     def optionxform(self, optionstr: str) -> str:
+        """Return the name of a setting in small letters, with `_` for `-`."""
         return optionstr.lower().replace("-", "_")
 
 
 def sections_of(path: str | Path, ours: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the sections with these names, and the text of each setting in them."""
+    """Return the sections with these names, and the text of each setting in them.
+
+    Raise ConfigError if the file cannot be read or parsed.
+    """
     parser = _Parser()
     try:
         parser.read_file(_own_lines(path, _read_text(path), list(ours)))
     except configparser.MissingSectionHeaderError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: stands above the first [section]; move it under one") from None
+        raise ConfigError(
+            f"{path}, line {error.lineno}: the line stands above the first [section]; move it into a section"
+        ) from None
     except configparser.DuplicateSectionError as error:
         raise ConfigError(
-            f"{path}, line {error.lineno}: the section [{error.section}] is there twice; make them one"
+            f"{path}, line {error.lineno}: there is a second section [{error.section}]; merge the two"
         ) from None
     except configparser.DuplicateOptionError as error:
         raise ConfigError(
-            f"{path}, line {error.lineno}: {error.option} is there twice in [{error.section}]; remove one"
+            f"{path}, line {error.lineno}: [{error.section}] sets {error.option} twice; remove one of them"
         ) from None
     except configparser.ParsingError as error:
         lineno, _ = error.errors[0]
-        raise ConfigError(f"{path}, line {lineno}: is no setting; write name: value") from None
-    return {section: dict(parser[section]) for section in parser.sections()}
+        raise ConfigError(f"{path}, line {lineno}: not a setting; write name: value") from None
+    return {section: dict(parser.items(section)) for section in parser.sections()}
 
 
-def _own_lines(path: str | Path, text: str, ours: list[str]) -> Iterator[str]:
-    """All lines, those of other sections blank: they may be [DEFAULT], or in another program's dialect."""
-    own = True
+def _own_lines(path: str | Path, text: str, ours: list[str]) -> list[str]:
+    """Return all lines, but blank lines for other sections: such as [DEFAULT], or a section in another dialect."""
+    lines, own = [], True
     for number, line in enumerate(io.StringIO(text), 1):
         if header := re.match(r"\[(.+)\]", line):
             name = header[1]
             own = name in ours
-            meant = [] if own else difflib.get_close_matches(name.strip().lower(), ours, n=1, cutoff=_LIKENESS)
+            meant = [] if own else _similar(name.strip().lower(), ours)
             if meant:
-                # Ignored like an application's, it would let us use another server than the one that was meant.
+                # If we ignored it like a section of an application, we might use the wrong server.
                 raise ConfigError(
                     f"{path}, line {number}: the section [{name}] is unknown; did you mean [{meant[0]}]?"
                     " (Choose a less similar name for a section of another program.)"
                 )
-        yield line if own else "\n"
+        lines.append(line if own else "\n")
+    return lines
+
+
+def _similar(name: str, ours: list[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, ours, n=1, cutoff=_LIKENESS)
 
 
 def _read_text(path: str | Path) -> str:
@@ -69,10 +81,10 @@ def _read_text(path: str | Path) -> str:
         return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: there is no such file; make it from redbike.conf.example, or name another with --config"
+            f"{path}: there is no such file; create it from redbike.conf.example, or name another file with --config"
         ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a readable file with --config") from None
     except UnicodeDecodeError as error:
         lineno = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {lineno}: is not text in UTF-8; save the file as UTF-8") from None
+        raise ConfigError(f"{path}, line {lineno}: the text is not UTF-8; save the file as UTF-8") from None

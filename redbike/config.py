@@ -1,11 +1,9 @@
-"""The conf file becomes a frozen Config: names checked, values converted, each refusal one line.
+"""Read the conf file into a frozen Config: check the names and convert the values. Each error is one line.
 
-Owns which settings there are, their defaults and types, and which arguments of redis.Redis a file can hold.
-Never connects, imports a worker, or touches another file.
+This module decides which arguments of redis.Redis a conf file can set. settings.py declares the settings of Redbike.
+Reading never connects to a server, imports a worker or touches another file.
 """
 
-import configparser
-import difflib
 import functools
 import inspect
 import logging
@@ -20,7 +18,19 @@ import redis
 
 from redbike.conffile import sections_of
 from redbike.errors import ConfigError
-from redbike.plainlog import plain
+from redbike.logs import plain
+from redbike.settings import (
+    SETTINGS,
+    Setting,
+    default,
+    read_flag,
+    read_line,
+    read_lines,
+    read_seconds,
+    read_url,
+    read_whole_number,
+    read_word,
+)
 
 _log = plain(logging.getLogger("redbike"))
 
@@ -30,110 +40,30 @@ _REDIS = "redbike-redis"
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of one conf file. `redbike.conf.example` tells what each is for."""
+    """The settings of one conf file. `redbike.conf.example` explains each setting."""
 
-    prefix: str = "redbike"
-    worker: str | None = None
-    timefile: str = ".redbike.timefile"
-    default_timeout: float = 10.0
+    prefix: str = default("prefix")
+    worker: str | None = default("worker")
+    timefile: str = default("timefile")
+    default_timeout: float = default("default_timeout")
     """Seconds."""
-    on_timeout: str = "drop"
-    on_error: str = "drop"
-    retries: int = 3
-    # Out of repr, because it may hold a password.
+    on_timeout: str = default("on_timeout")
+    on_error: str = default("on_error")
+    retries: int = default("retries")
+    # Not in the repr, because it may hold a password.
     redis: Mapping[str, object] = field(default_factory=dict, repr=False)
-    """Arguments of redis.Redis, converted, and what of `REDIS_SETTINGS` was given."""
+    """Converted arguments of redis.Redis, and the given settings of `REDIS_SETTINGS`."""
 
-
-# Readers: from the text of a value to the value. A ValueError says what is wrong with the text.
-
-
-def _lines(text: str) -> str:
-    return text
-
-
-def _text(text: str) -> str:
-    if "\n" in text:  # not quoted back: it could be a password
-        raise ValueError("runs on over an indented line; a setting starts at the left edge")
-    return text
-
-
-def _word(text: str) -> str:
-    if not text.isprintable() or any(map(str.isspace, text)):
-        raise ValueError(f"{text!r} holds a space or an unprintable character; take it out")
-    return text
-
-
-def _flag(text: str) -> bool:
-    try:
-        return configparser.RawConfigParser.BOOLEAN_STATES[text.lower()]
-    except KeyError:
-        raise ValueError(f"{text!r} is neither yes nor no") from None
-
-
-def _whole_number(text: str, least: int = 0, most: int = 2**31 - 1) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
-    if not least <= number <= most:
-        raise ValueError(f"{text!r} is out of range; write a whole number from {least} to {most}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a number of seconds") from None
-    # Redis counts in milliseconds, and neither Redis nor a socket takes an endless time.
-    if not 0.001 <= seconds <= 1e9:
-        raise ValueError(f"{text!r} is out of range; write a number of seconds from 0.001 to 1000000000")
-    return seconds
-
-
-def _url(text: str) -> str:
-    if not text.startswith(("redis://", "rediss://", "unix://")):
-        # Not quoted back: it could hold a password.
-        raise ValueError("does not begin with redis://, rediss:// or unix://")
-    return text
-
-
-def _on_failure(text: str) -> str:
-    if text not in ("drop", "reschedule", "retry"):
-        raise ValueError(f"{text!r} is none of drop, reschedule and retry")
-    return text
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How the text of a setting becomes its value."""
-
-    read: Callable[[str], object]
-    optional: bool = False
-    """An empty value means None."""
-
-
-SETTINGS: Mapping[str, Setting] = {
-    "prefix": Setting(_word),
-    "worker": Setting(_lines, optional=True),
-    "timefile": Setting(_text),
-    "default_timeout": Setting(_seconds),
-    "on_timeout": Setting(_on_failure),
-    "on_error": Setting(_on_failure),
-    "retries": Setting(functools.partial(_whole_number, least=1, most=100)),
-}
-"""Section [redbike], by the fields of Config."""
 
 REDIS_SETTINGS: Mapping[str, Setting] = {
-    "url": Setting(_url),
-    **dict.fromkeys(("embedded", "sentinels", "nodes"), Setting(_text)),
-    "service_name": Setting(_word),
-    "sentinel_username": Setting(_text, optional=True),
-    "sentinel_password": Setting(_text, optional=True),
-    "cluster": Setting(_flag),
+    "url": Setting(read_url),
+    **dict.fromkeys(("embedded", "sentinels", "nodes"), Setting(read_line)),
+    "service_name": Setting(read_word),
+    "sentinel_username": Setting(read_line, optional=True),
+    "sentinel_password": Setting(read_line, optional=True),
+    "cluster": Setting(read_flag),
 }
-"""Settings of our own in [redbike-redis], beside the arguments of redis.Redis."""
+"""Our own settings in [redbike-redis], in addition to the arguments of redis.Redis."""
 
 _EXCLUDED: Mapping[str, tuple[str, ...]] = {
     "embedded": ("host", "port", "unix_socket_path", "url", "sentinels", "cluster", "nodes"),
@@ -144,37 +74,37 @@ _EXCLUDED: Mapping[str, tuple[str, ...]] = {
 }
 
 _READERS: Mapping[str, Callable[[str], object]] = {
-    "host": _word,
-    "port": functools.partial(_whole_number, least=1, most=65535),
-    "max_connections": functools.partial(_whole_number, least=1),
-    "socket_timeout": _seconds,
-    "socket_connect_timeout": _seconds,
-    "socket_keepalive": _flag,
-    "ssl_ca_data": _lines,  # certificates, line by line
-    **dict.fromkeys(("unix_socket_path", "username", "password", "client_name"), _text),
-    **dict.fromkeys(("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_ca_path"), _text),
-    **dict.fromkeys(("ssl_password", "ssl_ciphers", "ssl_ocsp_expected_cert"), _text),
+    "host": read_word,
+    "port": functools.partial(read_whole_number, least=1, most=65535),
+    "max_connections": functools.partial(read_whole_number, least=1),
+    "socket_timeout": read_seconds,
+    "socket_connect_timeout": read_seconds,
+    "socket_keepalive": read_flag,
+    "ssl_ca_data": read_lines,  # certificates have several lines
+    **dict.fromkeys(("unix_socket_path", "username", "password", "client_name"), read_line),
+    **dict.fromkeys(("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_ca_path"), read_line),
+    **dict.fromkeys(("ssl_password", "ssl_ciphers", "ssl_ocsp_expected_cert"), read_line),
 }
-"""Arguments of redis.Redis of which a type says too little; before redis-py 6 it gives none."""
+"""Arguments of redis.Redis whose type does not say enough. Before redis-py 6 they have no type at all."""
 
 _READERS_BY_TYPE: Mapping[type, Callable[[str], object]] = {
-    str: _text,
-    int: _whole_number,
-    float: _seconds,  # all that redis.Redis takes as float are lengths of time
-    bool: _flag,
+    str: read_line,
+    int: read_whole_number,
+    float: read_seconds,  # all arguments of redis.Redis of type float are lengths of time
+    bool: read_flag,
 }
 
 
 def load(path: str | Path) -> Config:
     """Read the conf file at `path`.
 
-    Unknown settings in [redbike] are a warning, so that a newer conf still serves an older program; in
-    [redbike-redis] they are an error, because a connection other than the one asked for does harm.
-    Raises ConfigError, one line that names the file and the section and setting, or the line.
+    Log a warning for an unknown setting in [redbike], so that an older Redbike can read a newer conf file. In
+    [redbike-redis], an unknown setting is an error, because a connection to a wrong server does harm.
+    Raise ConfigError with one line that names the file, and the setting with its section or the line number.
     """
     sections = sections_of(path, (_OURS, _REDIS))
     if _OURS not in sections:
-        raise ConfigError(f"{path}: has no section [{_OURS}]; add that line above the settings")
+        raise ConfigError(f"{path}: has no section [{_OURS}]; write the line [{_OURS}] above the settings")
     ours = _read_ours(f"{path}, [{_OURS}]", sections[_OURS])
     return Config(**ours, redis=_read_redis(f"{path}, [{_REDIS}]", sections.get(_REDIS, {})))
 
@@ -184,10 +114,10 @@ def _read_ours(where: str, texts: Mapping[str, str]) -> dict[str, Any]:
     for key, text in texts.items():
         name = key.replace("_", "-")
         if key in SETTINGS:
-            # 0.13.1 put the value of another setting there. Taken literally, such a prefix names another set of jobs.
+            # 0.13.1 replaced %(name)s by another setting. A prefix with a literal %( would name other jobs.
             if "%(" in text:
                 raise ConfigError(
-                    f"{where} {name}: holds %(, where 0.13.1 put the value of another setting; write the value out"
+                    f"{where} {name}: holds %(, which 0.13.1 replaced by another setting; write the value out"
                 )
             values[key] = _read(f"{where} {name}", SETTINGS[key], text)
         else:
@@ -202,13 +132,16 @@ def _read_redis(where: str, texts: Mapping[str, str]) -> dict[str, object]:
 
 
 def read_argument(where: str, name: str, text: str, ours: Mapping[str, Setting] | None = None) -> object:
-    """Return the value of an argument of redis.Redis, or of one of these settings of ours, from its text."""
+    """Convert the text of an argument of redis.Redis, or of a setting in `ours`, to its value.
+
+    Raise ConfigError, which begins with `where`, if the name is unknown or the text is not a value of it.
+    """
     known = {**(ours or {}), **_redis_settings()}
     if name in known:
         return _read(where, known[name], text)
     if name in inspect.signature(redis.Redis).parameters:
         raise ConfigError(
-            f"{where}: takes an object, which a text cannot hold; remove it, or give it in a program of your own"
+            f"{where}: needs an object, which a text cannot express; remove the setting, or set it in your own program"
             " with Redbike(redis_config=...)"
         )
     raise ConfigError(f"{where}: {_unknown(name, known)}")
@@ -221,20 +154,20 @@ def _redis_settings() -> Mapping[str, Setting]:
 
 
 def _setting_of(argument: inspect.Parameter) -> Setting | None:
-    """How to read an argument of redis.Redis, by name, annotation or default. None: it takes an object."""
+    """Choose the reader of an argument of redis.Redis by name, type or default. Return None if it needs an object."""
     is_union = get_origin(argument.annotation) in (Union, UnionType)
     annotated = get_args(argument.annotation) if is_union else (argument.annotation,)
     types = [kind for kind in annotated if kind in _READERS_BY_TYPE] or [type(argument.default)]
     read = _READERS.get(argument.name) or _READERS_BY_TYPE.get(types[0])
     optional = argument.default is None or NoneType in annotated
-    return Setting(read, optional) if read else None
+    return Setting(read, optional=optional) if read else None
 
 
 def _refuse_contradictions(where: str, given: Iterable[str]) -> None:
     for key, excluded in _EXCLUDED.items():
-        both = [other for other in excluded if other in given]
-        if key in given and both:
-            raise ConfigError(f"{where} {key}: excludes {', '.join(both)}, which would name another server; keep one")
+        others = ", ".join(other for other in excluded if other in given)
+        if key in given and others:
+            raise ConfigError(f"{where} {key}: excludes {others}, which may name another server; keep one or the other")
 
 
 def _read(where: str, setting: Setting, text: str) -> object:
@@ -245,12 +178,14 @@ def _read(where: str, setting: Setting, text: str) -> object:
     try:
         return setting.read(text)
     except ValueError as error:
-        hint = " (a comment needs a line of its own)" if re.search(r"\s[#;]", text) else ""
+        hint = " (write a comment on a separate line)" if re.search(r"\s[#;]", text) else ""
         raise ConfigError(f"{where}: {error}{hint}") from None
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
+    import difflib
+
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     end = f"; did you mean {near[0]}?" if near else "."
-    return f"is unknown{end} Known are {', '.join(near + [k for k in known if k not in near])}"
+    return f"is unknown{end} Known names: {', '.join(near + [k for k in known if k not in near])}"

@@ -1,43 +1,44 @@
-"""The errors that a user can cause, each with a message that stands alone: the thing, the value, the way out.
+"""The errors that a user can cause. Each message names the thing, the value and the way out.
 
-The command line prints such a message as its one line on stderr and exits with 1; whatever else is raised is a fault.
+The command line prints the message as one line on stderr and exits with 1. Any other exception is a fault of Redbike
+or of a worker.
 """
 
 
 class RedbikeError(Exception):
-    """Base of all errors below: what a user, a file or the state of a server can cause.
+    """Base of all errors that a user, a file or the state of a server can cause.
 
     An argument of the wrong type, or a time that is not a finite number, raises TypeError or ValueError instead.
     """
 
 
 class ConfigError(RedbikeError):
-    """A configuration that is missing, malformed, or asks for what cannot be."""
+    """The configuration is missing or malformed, or it asks for something impossible."""
 
 
 class WorkerError(RedbikeError):
-    """A worker expression that cannot be read or found, or a worker object that breaks its side of the contract."""
+    """A worker expression cannot be read or found, or a worker object does not do what `Worker` asks of it."""
 
 
 class JobIdError(RedbikeError, ValueError):
-    """A job id that cannot be registered: empty, too long, with control characters, or colliding with another key."""
+    """A job id cannot be registered: empty, too long, with control characters, or in collision with another key."""
 
 
 class ScheduleFileError(RedbikeError):
-    """A CSV of schedules that cannot be read; nothing of it was set."""
+    """A CSV file of schedules cannot be read. The message says whether rows of it were set."""
 
 
 class SignalError(RedbikeError, ValueError):
-    """A control signal that nobody knows."""
+    """A control signal is unknown."""
 
 
 class TimeFileError(RedbikeError):
-    """A time file that could not be written."""
+    """The time file cannot be written."""
 
 
 class ServerError(RedbikeError):
-    """A server that is out of reach, refuses us, or cannot carry Redbike."""
+    """A server cannot be reached, denies access, or is not suitable for Redbike."""
 
 
 class OutputError(RedbikeError):
-    """Data that has nowhere to go."""
+    """The output cannot be written."""

@@ -1,7 +1,7 @@
-"""From "package.module:Name('argument', ...)" to the object which that call makes.
+"""Turn the text "package.module:Name('argument', ...)" into the object that this call returns.
 
-Owns the form of the expression, the import and the call, and tells the user's slips (WorkerError) from faults
-inside the user's code, which pass through as they are. Never evaluates the expression as code.
+This module defines the form of the expression, imports the module and makes the call. A mistake in the expression
+becomes a WorkerError. An exception inside the user's code is not changed. The expression is never run as code.
 """
 
 import ast
@@ -19,11 +19,21 @@ from typing import Any, NamedTuple
 from redbike.errors import WorkerError
 
 FORM = "package.module:Name('argument', ...)"
+LATER = (
+    *("decimal", "difflib", "json", "numbers", "shlex"),
+    *(f"redbike.engine.{name}" for name in ("calling", "dispatcher", "loading", "monitor", "outcome", "processor")),
+    *(f"redbike.engine.{name}" for name in ("recovery", "runtime", "signals", "waiting")),
+    *(f"redbike.schedule.{name}" for name in ("cron", "preview", "rrule.recurrence")),
+    *(f"redbike.server.{name}" for name in ("embedded", "sentinels", "tls", "url")),
+    *("redbike.csvfile", "redbike.store.jobid", "redbike.store.looks"),
+)
+"""The modules that Redbike imports when it first uses them."""
+
 _CANDIDATES_SHOWN = 5
 
 
 class _Call(NamedTuple):
-    """What an expression says: call `name` of `module` with these arguments."""
+    """The parts of an expression: call `name` of `module` with these arguments."""
 
     module: str
     name: str
@@ -34,9 +44,9 @@ class _Call(NamedTuple):
 def resolve(expression: str) -> object:
     """Import the module that the expression names, call the name in it, and return the result.
 
-    The current folder comes first in `sys.path` from then on, for the imports that the worker does later.
-    Raises WorkerError for an expression that cannot be read, found or called; whatever the user's module
-    raises while it is imported, or the user's class while it is called, comes through unchanged.
+    Put the current folder first in `sys.path` and leave it there, because the worker may import more modules later.
+    Raise WorkerError if the expression cannot be read, or its module or name cannot be found or called. An exception
+    of the user's module during the import, or of the user's class during the call, is not changed.
     """
     try:
         call = _read(expression)
@@ -53,7 +63,7 @@ def _read(expression: str) -> _Call:
     if not all(map(_is_name, module.split("."))) or not isinstance(node, ast.Call | ast.Name):
         raise WorkerError(f"cannot be read; write {FORM}")
     if isinstance(node, ast.Name):
-        raise WorkerError(f"lacks its parentheses; write {module}:{node.id}(), or in full {FORM}")
+        raise WorkerError(f"has no parentheses; write {module}:{node.id}(), or the full form {FORM}")
     if not isinstance(node.func, ast.Name):
         raise WorkerError(f"{_source(text, node.func)!r} is not a plain name; write {FORM}")
     args = [_literal(text, argument) for argument in node.args]
@@ -66,16 +76,16 @@ def _kwargs(text: str, keywords: list[ast.keyword]) -> dict[str, Any]:
         if argument.arg is None:
             raise _not_literal(f"**{_source(text, argument.value)}")
         if argument.arg in kwargs:
-            raise WorkerError(f"the argument {argument.arg!r} is given twice; leave out one")
+            raise WorkerError(f"the argument {argument.arg!r} is given twice; remove one of them")
         kwargs[argument.arg] = _literal(text, argument.value)
     return kwargs
 
 
 def _parse(text: str) -> ast.expr | None:
-    """The syntax tree of the part after the colon, None where it has no such tree."""
+    """Return the syntax tree of the text after the colon, or None if the text is not an expression."""
     try:
         return ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # all that a hostile text makes it raise
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # all errors that a hostile text can cause
         return None
 
 
@@ -84,7 +94,7 @@ def _is_name(part: str) -> bool:
 
 
 def _source(text: str, node: ast.expr) -> str:
-    """What the user wrote for this node."""
+    """Return the text that the user wrote for this node."""
     return ast.get_source_segment(text, node) or text
 
 
@@ -103,7 +113,7 @@ def _not_literal(source: str) -> WorkerError:
 
 
 def _find(call: _Call) -> Callable[..., object]:
-    """The callable that the expression names, its module imported."""
+    """Import the module and return the callable that the expression names."""
     module = _import(call.module)
     try:
         factory = getattr(module, call.name)
@@ -114,58 +124,69 @@ def _find(call: _Call) -> Callable[..., object]:
     if not callable(factory):
         kind = type(factory).__name__
         raise WorkerError(
-            f"{call.name!r} in the module {call.module!r} is no class or function to call but "
+            f"{call.name!r} in the module {call.module!r} is not a class or function but "
             f"of type {kind}; {_candidates(module, call.name)}"
         )
     return factory  # type: ignore[no-any-return]
 
 
 def _import(name: str) -> ModuleType:
+    import_the_rest()
     _put_current_folder_first()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Missing is only what was asked for or a package above it. Anything else is an import inside the
-        # user's code, and its traceback is the only thing that says where.
+        # Only the module itself, or a package that contains it, counts as missing. Otherwise an import inside the
+        # user's code has failed, and only its traceback shows the place.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise WorkerError(
-            f"there is no module {error.name!r} in the current folder or where Python looks; "
-            "run redbike in the folder that holds it, or install it"
+            f"there is no module {error.name!r} in the current folder or in the other folders of sys.path; "
+            "run redbike in the folder of the module, or install the module"
         ) from error
 
 
+def import_the_rest() -> None:
+    """Import the modules that Redbike otherwise imports when it first uses them.
+
+    A module in the current folder must not take the place of a module of the standard library that they import, such
+    as `numbers`. And an update of the package must not change them under a running loop.
+    """
+    for name in LATER:
+        importlib.import_module(name)
+
+
 def _put_current_folder_first() -> None:
-    """Do what `python -m` does; an installed command has the folder of its script there instead."""
-    with suppress(FileNotFoundError):  # somebody deleted the current folder: then nothing is found in it
+    """Make `sys.path` start as with `python -m`. In an installed command, it starts with the folder of the script."""
+    with suppress(FileNotFoundError):  # the current folder was deleted: it holds no modules
         folder = os.getcwd()  # noqa: PTH109 - sys.path holds text
         if sys.path[:1] != [folder]:
             sys.path.insert(0, folder)
 
 
 def _candidates(module: ModuleType, name: str) -> str:
-    """What the user may have meant, the nearest first, as the end of a sentence."""
+    """Return the end of a sentence that names what the user may have meant, with the most similar name first."""
     public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     near = difflib.get_close_matches(name, public, n=_CANDIDATES_SHOWN)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    at_home = [key for key in public if getattr(vars(module)[key], "__module__", None) == module.__name__]
-    if at_home:
-        return f"it has {', '.join(at_home[:_CANDIDATES_SHOWN])}"
-    return "it has nothing of its own to call"
+    defined_here = [key for key in public if getattr(vars(module)[key], "__module__", None) == module.__name__]
+    if defined_here:
+        return f"it has {', '.join(defined_here[:_CANDIDATES_SHOWN])}"
+    return "it defines no class or function"
 
 
 def _check_arguments(factory: Callable[..., object], call: _Call) -> None:
-    """Refuse arguments that the signature refuses.
+    """Raise WorkerError if the arguments do not fit the signature.
 
-    Done before the call, because afterwards a TypeError could as well come from inside the user's code.
+    This check comes before the call. A TypeError of the call could also come from inside the user's code.
     """
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):
-        return  # some callables written in C have none; the call itself then says what is wrong
+        return  # some callables written in C have no signature; the call then reports the mistake
     try:
         signature.bind(*call.args, **call.kwargs)
     except TypeError as error:
-        takes = ", ".join(str(parameter) for parameter in signature.parameters.values())
-        raise WorkerError(f"{error}; write {call.name}({takes})") from error
+        parameters = ", ".join(str(parameter) for parameter in signature.parameters.values())
+        raise WorkerError(f"{error}; write {call.name}({parameters})") from error

@@ -1,4 +1,4 @@
-"""The standard streams of a command, none of which need be open: at the start, or after a job has closed them."""
+"""Use the standard streams of a command. Any of them may be closed at the start, or closed later by a job."""
 
 import errno
 import logging
@@ -9,26 +9,27 @@ from typing import TextIO
 
 from redbike.errors import OutputError
 
-_WHAT_WRITING_ENDS_IN = {
+_WRITE_ERRORS = {
     *(errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.ENXIO, errno.ESTALE),
     *(errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT),
 }
-"""Where stdout is a file, a terminal or a socket."""
+"""The errors of a write to stdout, where stdout is a file, a terminal or a socket."""
 
 
 class LogHandler(logging.StreamHandler[TextIO]):
-    """Writes to stderr. Where a job has closed that, lines are lost, and nothing else."""
+    """Write log lines to stderr. If a job has closed stderr, these lines are lost, and nothing else fails."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say what went wrong, where there is anywhere to say it."""
+        """Print the error to stderr if stderr is open."""
         with suppress(ValueError):
             super().handleError(record)
 
 
 def prepare() -> None:
-    """Make sure of the three descriptors, and that what was not UTF-8 in Redis goes out as the bytes that it was.
+    """Open each of the descriptors 0, 1 and 2 that is closed, and set the encoding of stdout.
 
-    Else the connection to Redis is given the number of a closed one, and whatever prints below Python writes there.
+    The connection to Redis would otherwise get the number of a closed descriptor, and C code that prints would write
+    into the connection. Text that is not UTF-8 in Redis is printed as the same bytes.
     """
     for descriptor in range(3):
         try:
@@ -39,39 +40,39 @@ def prepare() -> None:
             if opened != descriptor:
                 os.close(opened)
     if sys.stderr is None:
-        # A print to no stream goes to stdout.
+        # With None as its file, print() writes to stdout.
         sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def output() -> TextIO:
-    """Where data goes. Raises OutputError where that is closed."""
+    """Return the stream for data, stdout. Raise OutputError if it is closed."""
     if not _is_open(sys.stdout):
         raise OutputError("the output cannot be written: stdout is closed")
     return sys.stdout
 
 
 def flush() -> None:
-    """Write out what was printed, unless stdout is closed."""
+    """Flush stdout, unless it is closed."""
     if _is_open(sys.stdout):
         sys.stdout.flush()
 
 
 def fault(error: OSError) -> str | None:
-    """Why the output cannot be written, where that is what the error says."""
-    is_one = error.errno in _WHAT_WRITING_ENDS_IN and error.filename is None and _is_open(sys.stdout)
-    return f"the output cannot be written: {error.strerror}" if is_one else None
+    """Return the message for an error of writing to stdout. Return None for any other error."""
+    is_write_error = error.errno in _WRITE_ERRORS and error.filename is None and _is_open(sys.stdout)
+    return f"the output cannot be written: {error.strerror}" if is_write_error else None
 
 
 def drop() -> None:
-    """Let go of output that nobody can take: the interpreter would try once more as it ends."""
+    """Discard the output that cannot be written: the interpreter would try to write it again when it exits."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:
-    """Say something on stderr, where that is open."""
+    """Print a line to stderr if stderr is open."""
     if _is_open(sys.stderr):
         with suppress(OSError):
             sys.stderr.write(f"{text}\n")

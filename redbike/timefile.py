@@ -1,7 +1,7 @@
-"""The time file: up to when dispatching has got, in whole seconds of Unix time, so that a restart catches up.
+"""Read and write the time file: the time up to which jobs were dispatched, so that a restart can catch up.
 
-Owns reading that one integer and replacing it so that nobody ever sees half of it.
-Never reads a clock: what to do without a time is the caller's decision.
+The file holds one integer, in whole seconds of Unix time. A write replaces the file, so that no reader sees half of it.
+This module never reads a clock. If there is no time, the code that called it decides.
 """
 
 import contextlib
@@ -15,46 +15,50 @@ from pathlib import Path
 
 from redbike.errors import TimeFileError
 
-END_OF_TIME = 253_402_300_800  # the year 10000, where datetime ends: a larger number is garbage, not a time
+END_OF_TIME = 253_402_300_800  # the year 10000, the end of datetime: a larger number is not a time
 
 _LONGEST = 100  # bytes
-_MOST_LINKS = 40  # as Linux has it
+_MOST_LINKS = 40  # the limit of Linux
 
 
 class TimeFile:
-    """The file at `path`; relative to the folder that is current when it is read or written."""
+    """The file at `path`. A relative path starts in the folder that is current at each read or write."""
 
     def __init__(self, path: str | Path, log: logging.Logger) -> None:
+        """Remember the path, and the log for warnings. Do not touch the file."""
         self.path = Path(path)
         self._log = log
         self._last_written_s: int | None = None
 
     def read(self) -> int | None:
-        """Return the Unix time in the file, or None: without a word where there is no file,
-        with a warning where it cannot be read or holds anything but such a time."""
+        """Return the Unix time in the file, or None if there is no file.
+
+        Log a warning and return None if the file cannot be read or does not hold a Unix time in whole seconds.
+        """
         try:
             content = _content(_target_of(self.path))
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._log.warning("time file %s: cannot be read (%s); it is ignored", self.path, error.strerror)
+            self._log.warning("time file %s: cannot be read (%s); the file is ignored", self.path, error.strerror)
             return None
         with contextlib.suppress(ValueError):
             unix_time_s = int(content)
             if 0 <= unix_time_s < END_OF_TIME:
                 return unix_time_s
         self._log.warning(
-            "time file %s: %r is not a Unix time in whole seconds; it is ignored", self.path, content[:40]
+            "time file %s: %r is not a Unix time in whole seconds; the file is ignored", self.path, content[:40]
         )
         return None
 
     def write(self, unix_time_s: int) -> None:
-        """Replace the file's content in one step; do nothing where this object wrote the same value last.
+        """Replace the content of the file in one step. Do nothing if this object wrote the same value last.
 
-        The file keeps its permissions; a symlink stays, and what it points to is replaced, unless the symlink is
-        another user's: in a shared folder, it could have us replace any file of ours.
-        There is no fsync: it would hold up the dispatcher every second, and what a power cut can do to
-        the file, `read` survives. Raises TimeFileError, and then leaves the old file and nothing beside it.
+        The file keeps its permissions. A symlink stays, and its target is replaced. A symlink of another user raises
+        an error, because in a shared folder it could make us replace any of our files.
+        There is no fsync: it would delay the dispatcher every second, and `read` ignores a file that a power cut has
+        damaged. Raise TimeFileError if the file cannot be written. Then the old file stays, and the new file is
+        removed.
         """
         if unix_time_s == self._last_written_s:
             return
@@ -63,9 +67,9 @@ class TimeFile:
         self._last_written_s = unix_time_s
 
     def check_writable(self) -> None:
-        """Raise TimeFileError where `write` would: no folder, no permission, no space, not a regular file.
+        """Raise TimeFileError if `write` would: no folder, no permission, no space, not a regular file.
 
-        The next `write` is made in any case, for the file may have been removed since the last.
+        The next `write` writes even the same value, because the file may have been removed since the last `write`.
         """
         self._last_written_s = None
         with self._replacement(b"0"):
@@ -73,9 +77,10 @@ class TimeFile:
 
     @contextlib.contextmanager
     def _replacement(self, content: bytes) -> Iterator[tuple[Path, Path]]:
-        """A finished file beside the target, and the target; the new file is gone afterwards unless moved.
+        """Yield the path of a new file with this content, and the path of the target, in one folder.
 
-        Its random name keeps several dispatchers, of one machine or of several on one file system, apart.
+        Remove the new file afterwards, unless it was moved. Its random name cannot collide with that of another
+        dispatcher, on this machine or on another machine with the same file system.
         """
         try:
             target = _target_of(self.path)
@@ -85,18 +90,18 @@ class TimeFile:
                 _create(replacement, content, old)
                 yield replacement, target
             finally:
-                # It was moved, or never made; a disk that will not let go of it has failed before this.
+                # The file was moved or never created. If the disk cannot remove it, an earlier step has failed too.
                 with contextlib.suppress(OSError):
                     replacement.unlink()
         except OSError as error:
             raise TimeFileError(
                 f"time file {self.path}: cannot be written ({error.strerror}); "
-                "make its folder writable, or name another file as timefile in the conf"
+                "make its folder writable, or set timefile in the conf to another file"
             ) from error
 
 
 def _target_of(path: Path) -> Path:
-    """Where the symlinks lead that this path ends in. Raises OSError where one is another user's."""
+    """Follow the symlinks at the end of this path. Raise OSError if a symlink belongs to another user."""
     for _ in range(_MOST_LINKS):
         try:
             status = path.lstat()
@@ -113,8 +118,8 @@ def _target_of(path: Path) -> Path:
 
 
 def _content(target: Path) -> bytes:
-    """The beginning of a regular file, which is more than a time takes."""
-    # A named pipe that somebody put there would have us wait for its writer.
+    """Return the first bytes of a regular file: more than a time needs. Raise OSError for any other file."""
+    # Do not block: if the file is a named pipe, opening it would wait for its writer.
     descriptor = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -125,19 +130,19 @@ def _content(target: Path) -> bytes:
 
 
 def _status_of(target: Path) -> os.stat_result | None:
-    """The status of the file to be replaced, None where there is none yet."""
+    """Return the status of the file to replace, or None if there is no file yet."""
     try:
         status = target.lstat()
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        # Run by root, a rename onto /dev/null would succeed and take the device from the whole machine.
+        # If root runs this, a rename onto /dev/null would succeed, and the whole machine would lose the device.
         raise OSError(errno.EINVAL, "Not a regular file")
     return status
 
 
 def _create(path: Path, content: bytes, old: os.stat_result | None) -> None:
-    """Create a file with the permissions, and where we may the owner, of the old one."""
+    """Create a file with the permissions of the old file, and with its owner if we may set the owner."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
         if old is not None:

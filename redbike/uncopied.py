@@ -1,13 +1,13 @@
-"""Objects that cannot be copied, because they hold connections and loops, and that say what to do in place of it."""
+"""Forbid copies of objects that hold connections and loops. The error says what to do instead."""
 
 from typing import NoReturn, SupportsIndex
 
 
 class Uncopied:
-    """Refuses pickle, copy and deepcopy."""
+    """An object for which pickle, copy and deepcopy raise TypeError."""
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} holds connections, so it can be neither pickled nor copied: make one from the"
-            " same arguments where you need it, once in each process"
+            f"a {type(self).__name__} holds connections, so it can be neither pickled nor copied: in each process,"
+            " make a new object from the same arguments"
         )

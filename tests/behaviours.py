@@ -13,19 +13,19 @@ FOLDER = Path(__file__).parent
 
 
 class Behaviour(NamedTuple):
-    """One test, and the sentence that it proves."""
+    """A test and the sentence that it proves."""
 
     test: str
     sentence: str | None
 
 
 def modules() -> list[Path]:
-    """The files that hold tests."""
+    """Return the files that hold tests."""
     return sorted(FOLDER.glob("test_*.py"))
 
 
 def behaviours(module: Path) -> Iterator[Behaviour]:
-    """The tests of a file in the order in which they stand there."""
+    """Yield the tests of a file in their order."""
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
             yield Behaviour(node.name, ast.get_docstring(node))
@@ -36,7 +36,7 @@ def one_line(text: str) -> str:
 
 
 def main() -> None:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `… | head` has seen enough
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `… | head` ends it without a traceback
     for module in modules():
         title = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
         print(f"{module.stem}: {one_line(title)}")

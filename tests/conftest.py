@@ -4,36 +4,57 @@ Nothing of Redis is mocked. Every server listens on a unix socket in a temporary
 With REDBIKE_TEST_CLUSTER=1 the server is a Cluster of one node, and the prefixes are tagged.
 """
 
+import contextlib
 import itertools
 import logging
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 import redis
+from helpers import ROOT, Answer, Command, halt_at_once
 from nodes import answers, eventually, server_binary
 
 from redbike import Redbike, RoundRobin
+
+# The tests also use benchmarks/. Behind everything else, so that `redbike` stays the package under test.
+sys.path.append(str(ROOT))
+
+if TYPE_CHECKING:
+    from bad_inputs import Shop
+    from bench import Bench
+    from embedded_users import User
+    from processes import Site
+    from proxy import Proxy
+    from servers import Cluster
+    from threads import Loops
+
+    from benchmarks.chaos.proxy import FaultProxy
+    from redbike.server.embedded import EmbeddedServer
+
+Running = Callable[[Callable[[threading.Event], Callable[[], object]]], threading.Event]
 
 ON_A_CLUSTER = os.environ.get("REDBIKE_TEST_CLUSTER") == "1"
 
 
 class Reachable(Protocol):
-    """A server, or several."""
+    """One server or several servers."""
 
     @property
     def config(self) -> dict[str, object]:
-        """How a Redbike gets there."""
+        """Return the arguments with which a Redbike connects."""
 
 
 class Server:
-    """A real server of one's own, which can be killed and started again on the same data."""
+    """A real server, which a test can kill and start again on the same data."""
 
     def __init__(self, *options: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
@@ -53,7 +74,7 @@ class Server:
 
     @property
     def config(self) -> dict[str, object]:
-        """How a Redbike gets there."""
+        """Return the arguments with which a Redbike connects."""
         return {"unix_socket_path": self.socket}
 
     def kill(self) -> None:
@@ -71,14 +92,14 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """One server for all tests of this process that do not hurt it; every test has a prefix of its own."""
+    """One server for all tests of this process that do not harm it; every test has its own prefix."""
     server = make_cluster() if ON_A_CLUSTER else Server()
     yield server
     server.remove()
 
 
 def make_cluster() -> Server:
-    """A node that has all slots of its Cluster, and refuses commands and scripts that need more than one of them."""
+    """Start a node that has all slots of its Cluster. It refuses commands and scripts that need several slots."""
     from servers import ClusterNode
 
     return ClusterNode()
@@ -113,7 +134,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Recorder(RoundRobin):
-    """A worker that notes what it did; what a job shall do beyond that is put into `acts` by job id."""
+    """A worker that lists the jobs that it ran. `acts` holds functions that jobs call, by job id."""
 
     def __init__(self, initstring: str = "A") -> None:
         super().__init__(initstring)
@@ -129,20 +150,8 @@ class Recorder(RoundRobin):
         return self.timeouts.get(queue_name)
 
 
-def raising(error: BaseException) -> Callable[[], object]:
-    def act() -> object:
-        raise error
-
-    return act
-
-
-def dispatch_at(bike: Redbike, at: float) -> None:
-    """What `dispatch` of a halted prefix does when it is so late: one pass. No dispatcher believes a time to come."""
-    bike._make_dispatcher().run(at)
-
-
 class Fleet:
-    """Makes Redbike objects on one prefix of one server, and closes them."""
+    """Creates Redbike objects on one prefix of one server, and closes them."""
 
     def __init__(self, server: Reachable, prefix: str, folder: Path) -> None:
         self.server, self.prefix, self.folder = server, prefix, folder
@@ -186,8 +195,27 @@ def bike(fleet: Fleet, worker: Recorder) -> Redbike:
 
 
 @pytest.fixture
-def running() -> Iterator[Callable[..., threading.Event]]:
-    """Runs loops of Redbike objects in threads: `running(bike.work)`; stops and joins them at the end."""
+def halted(bike: Redbike) -> Redbike:
+    """The bike of the test on a halted prefix: each call of `work` is one turn, each call of `dispatch` is one pass."""
+    bike.control("HALT")
+    return bike
+
+
+@pytest.fixture
+def loops(fleet: Fleet) -> Iterator["Loops"]:
+    """Runs `work` and `dispatch` in threads, and ends them after the test."""
+    from threads import Loops
+
+    with Loops(fleet) as loops:
+        yield loops
+
+
+@pytest.fixture
+def running(bike: Redbike) -> Iterator[Running]:
+    """Runs methods of Redbike objects in threads: `running(lambda stop: fleet(stop_event=stop).work)`.
+
+    Stops and joins the threads after the test.
+    """
     threads: list[tuple[threading.Thread, threading.Event]] = []
 
     def run(make: Callable[[threading.Event], Callable[[], object]]) -> threading.Event:
@@ -198,8 +226,167 @@ def running() -> Iterator[Callable[..., threading.Event]]:
         return stop
 
     yield run
+    halt_at_once(bike)
     for _, stop in threads:
         stop.set()
     for thread, _ in threads:
         thread.join(10)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def site(server: Server, prefix: str, tmp_path: Path) -> Iterator["Site"]:
+    """A folder with a conf and a worker module, where the command `redbike` is called."""
+    from processes import Site
+
+    with Site(tmp_path, server, prefix) as site:
+        yield site
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator["Proxy"]:
+    """A proxy before the server of the tests, which loses commands or replies."""
+    from proxy import Proxy
+
+    with Proxy(server.socket) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def fault_proxy(server: Server) -> Iterator["FaultProxy"]:
+    """The proxy of the soak test before the server of the tests."""
+    from benchmarks.chaos.proxy import FaultProxy
+
+    with FaultProxy(server.socket) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make loops try again without the pause that they make in a real outage."""
+    monkeypatch.setattr("redbike.engine.retry._delay_s", lambda _failures: 0.001)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator["Cluster"]:
+    """A Cluster for the tests of one file."""
+    from servers import Cluster
+
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def tagged(prefix: str) -> str:
+    """An empty prefix with a hash tag, for a Cluster."""
+    return f"{{{prefix}}}"
+
+
+@pytest.fixture
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def conf(server: Server, prefix: str, in_a_folder: Path) -> Path:
+    """A conf without a worker, in the folder where the test runs."""
+    path = in_a_folder / ".redbike.conf"
+    path.write_text(f"[redbike]\nprefix: {prefix}\n[redbike-redis]\nunix_socket_path: {server.socket}\n")
+    return path
+
+
+@pytest.fixture
+def silent_root() -> Iterator[None]:
+    """Removes the log handler that a command adds to its process."""
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+
+
+@pytest.fixture
+def command(conf: Path, silent_root: None, capsys: pytest.CaptureFixture[str]) -> Command:  # noqa: ARG001
+    """Calls `redbike` with arguments, in the folder of the conf."""
+    from redbike import cli
+
+    def call(*arguments: str) -> Answer:
+        capsys.readouterr()
+        code = cli.main(list(arguments))
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def bench(server: Server, prefix: str) -> Iterator["Bench"]:
+    """The Lua scripts on an empty prefix."""
+    from bench import Bench
+
+    with server.client() as client:
+        bench = Bench(client, prefix)
+        yield bench
+        bench.clear()
+
+
+@pytest.fixture
+def shop(
+    in_a_folder: Path,
+    bike: Redbike,
+    server: Server,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator["Shop"]:
+    """A folder with a conf and some jobs, on which bad input is tried."""
+    from bad_inputs import Shop
+
+    before = list(sys.path)
+    yield Shop(in_a_folder, bike, server, capsys, caplog)
+    sys.path[:] = before
+    for name in ("workers", "broken", "torn", "needy"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for an embedded server, with a short path."""
+    from embedded_users import is_served
+
+    from redbike.server.process import PID_NAME
+
+    folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
+    yield folder
+    if is_served(folder):  # left behind by a test that failed
+        os.kill(int((folder / PID_NAME).read_text()), signal.SIGKILL)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start_user(folder: Path) -> Iterator[Callable[[], "User"]]:
+    """Starts processes that use the embedded server of the folder."""
+    from embedded_users import User
+
+    started: list[User] = []
+
+    def start() -> User:
+        started.append(User(folder))
+        return started[-1]
+
+    yield start
+    for user in started:
+        user.kill()
+
+
+@pytest.fixture
+def embedded_server(folder: Path) -> Iterator["EmbeddedServer"]:
+    """This process as a user of the embedded server of the folder."""
+    from redbike.errors import RedbikeError
+    from redbike.server.embedded import EmbeddedServer
+
+    server = EmbeddedServer(folder)
+    yield server
+    with contextlib.suppress(RedbikeError):
+        server.leave()

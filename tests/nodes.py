@@ -25,11 +25,11 @@ SERVICE = "redbike-test"
 
 
 def server_binary() -> str:
-    """The server under test: the one that REDBIKE_TEST_SERVER names, else the Valkey of the `embedded` extra."""
+    """Return the path of the server under test: REDBIKE_TEST_SERVER, or else the Valkey of the extra `embedded`."""
     named = os.environ.get("REDBIKE_TEST_SERVER")
     if named:
         return named
-    from redbike.server_process import server_binary
+    from redbike.server.process import server_binary
 
     return server_binary()
 
@@ -42,7 +42,7 @@ def answers(client: redis.Redis) -> bool:
 
 
 def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
-    """Wait until the condition holds; fail when it does not within the time."""
+    """Wait until the condition holds. Fail if it does not hold within the time."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"not so within {within_s} s"
@@ -50,11 +50,11 @@ def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
 
 
 class CannotStart(Exception):
-    """The program ends as soon as it is started with such settings."""
+    """The server ends at its start with these settings."""
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses, out of the range from which the system takes those of outgoing connections."""
+    """Return a free loopback port outside the range of ports for outgoing connections."""
     while True:
         port = random.randrange(15_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
@@ -63,7 +63,7 @@ def free_port() -> int:
 
 
 class Node:
-    """A server process on a port of its own, which can be killed and started again on the same data."""
+    """A server process on its own port, which a test can kill and start again on the same data."""
 
     def __init__(self, settings: str = "", binary: str | None = None, **connection: Any) -> None:
         """`settings`: lines of its conf, in which `{port}` and `{bus}` stand for free ports."""
@@ -80,7 +80,7 @@ class Node:
         self.start()
 
     def start(self) -> None:
-        """Start it, without waiting until it answers."""
+        """Start the server, without waiting until it answers."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self._binary, str(self.folder / "conf"), *self._mode],
@@ -91,7 +91,7 @@ class Node:
             )
 
     def ready(self) -> Self:
-        """The node, once it answers."""
+        """Wait until the node answers, and return it."""
         with self.client() as client:
             eventually(lambda: answers(client) or self._is_over(), 20)
         if self._is_over():
@@ -102,13 +102,13 @@ class Node:
         return redis.Redis(**(self._connection | kwargs))
 
     def ask(self, *command: object) -> Any:
-        """The reply to one command."""
+        """Return the reply to one command."""
         with self.client(decode_responses=True) as client:
             return client.execute_command(*command)
 
     @property
     def config(self) -> dict[str, object]:
-        """How a Redbike gets there."""
+        """Return the arguments with which a Redbike connects."""
         return {"host": "127.0.0.1", "port": self.port}
 
     def kill(self) -> None:
@@ -117,12 +117,12 @@ class Node:
         self.process.wait()
 
     def freeze(self) -> None:
-        """Have it stand still, with all its connections."""
+        """Stop the process with SIGSTOP; its connections stay open."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
     def revive(self) -> Self:
-        """Have it answer, whatever was done to it: one that was killed has forgotten everything."""
+        """Start or continue the server, and wait until it answers. A killed server has lost its data."""
         if self._is_over():
             self.start()
         else:
@@ -139,7 +139,7 @@ class Node:
 
 
 class Group:
-    """Nodes that belong together; ends them all."""
+    """Nodes that belong together, and end together."""
 
     def __init__(self, binary: str | None = None) -> None:
         self.nodes: list[Node] = []
@@ -151,7 +151,7 @@ class Group:
             raise
 
     def _start(self) -> None:
-        """Start the nodes, and wait until they know of each other."""
+        """Start the nodes, and wait until they know each other."""
         raise NotImplementedError
 
     def add(self, settings: str = "") -> Node:
@@ -171,7 +171,7 @@ class Group:
 
 
 class Watched(Group):
-    """A primary and a replica, watched by one Sentinel whose word is enough."""
+    """A primary and a replica, watched by one Sentinel, which decides alone."""
 
     def __init__(self, binary: str | None = None, down_after_ms: int = 1000, failover_timeout_ms: int = 2000) -> None:
         self._down_after_ms, self._failover_timeout_ms = down_after_ms, failover_timeout_ms
@@ -191,30 +191,30 @@ class Watched(Group):
 
     @property
     def config(self) -> dict[str, object]:
-        """How a Redbike gets there."""
+        """Return the arguments with which a Redbike connects."""
         return {"sentinels": f"127.0.0.1:{self.sentinel.port}", "service_name": SERVICE}
 
     def hold_up(self) -> None:
-        """Have the primary hold up every write from now on, and return when the replica has all that came before."""
+        """Delay every write on the primary from now on. Return when the replica has all earlier writes."""
         self.primary.ask("CLIENT", "PAUSE", 60_000, "WRITE")
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Return when the replica has all that the primary has been told by now."""
-        # Not WAIT, which is held up as well, and tells of the writes of its own connection only.
+        """Return when the replica has all writes that the primary has now."""
+        # WAIT does not help: it is delayed as well, and counts only the writes of its own connection.
         written = self._replication(self.primary)["master_repl_offset"]
         eventually(lambda: self._replication(self.replica)["slave_repl_offset"] >= written)
 
     def has_failed_over(self) -> bool:
-        """Whether the Sentinel tells clients to go to the replica."""
+        """Return True if the Sentinel sends clients to the replica."""
         return bool(self._master()["port"] == self.replica.port)
 
     def change_places(self) -> None:
-        """After a failover: what was the primary comes back as the replica."""
+        """Bring the former primary back as the replica, after a failover."""
         self.primary, self.replica = self.replica, self.primary
         self.replica.revive()
         self._replicate()
-        self.replica.ask("CLIENT", "UNPAUSE")  # what was held up finds a replica
+        self.replica.ask("CLIENT", "UNPAUSE")  # delayed writes now reach a replica
         eventually(lambda: self._knows_a_sound_replica(), 20)
 
     def _replicate(self) -> None:
@@ -223,7 +223,7 @@ class Watched(Group):
         eventually(lambda: self._replication(self.primary).get("slave0", {}).get("state") == "online", 20)
 
     def _master(self) -> dict[str, Any]:
-        """What the Sentinel knows of the primary."""
+        """Return what the Sentinel knows about the primary."""
         with self.sentinel.client() as client:
             masters: Any = client.sentinel_masters()
             return dict(masters[SERVICE])

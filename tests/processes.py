@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from conftest import Server, eventually
+from conftest import Server
+from helpers import idle_loops
+from nodes import eventually
 
 import redbike
 
@@ -61,7 +63,7 @@ worker: workers:Scribe('{queues}')
 
 
 class Site:
-    """A folder where somebody uses redbike, and what was started in it."""
+    """A folder in which the command redbike is used, and the processes started there."""
 
     def __init__(self, folder: Path, server: Server, prefix: str, queues: str = "A") -> None:
         self.folder, self.prefix = folder, prefix
@@ -73,7 +75,7 @@ class Site:
         self._started: list[subprocess.Popen[str]] = []
 
     def run(self, *arguments: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
-        """A command to its end."""
+        """Run a command to its end."""
         return subprocess.run(
             [sys.executable, "-m", "redbike", *arguments],
             cwd=self.folder,
@@ -86,7 +88,7 @@ class Site:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A command that goes on; its stderr is for `stderr_of`."""
+        """Start a command and return its process. `stderr_of` returns its stderr."""
         with (self.folder / f"stderr{len(self._started)}").open("wb") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "redbike", *arguments],
@@ -102,7 +104,7 @@ class Site:
         return process
 
     def start_idle(self, *arguments: str) -> subprocess.Popen[str]:
-        """A command that goes on, once it is waiting for something to do."""
+        """Start a command, and return its process once it is idle."""
         before = self.waiting()
         process = self.start(*arguments)
         eventually(lambda: self.waiting() > before or process.poll() is not None, 20)
@@ -110,19 +112,18 @@ class Site:
         return process
 
     def waiting(self) -> int:
-        """How many dispatchers and workers of the whole server wait for something to do."""
-        clients = self.redis.client_list()
-        return sum(client["cmd"] in ("blpop", "subscribe") for client in clients)
+        """Return how many dispatchers and workers of the whole server are idle."""
+        return idle_loops(self.redis)
 
     def stderr_of(self, process: subprocess.Popen[str]) -> str:
         return (self.folder / f"stderr{self._started.index(process)}").read_text()
 
     def runs(self, what: str = "end") -> list[str]:
-        """Job ids of the runs that began or ended, in order."""
+        """Return the job ids of the runs that began or ended, in order."""
         return [jobid for kind, jobid, *_ in self.notes() if kind == what]
 
     def notes(self) -> list[list[str]]:
-        """What, job id, pid and Unix time of each line that a worker wrote."""
+        """Return kind, job id, pid and Unix time of each line that a worker wrote."""
         path = self.folder / "runs"
         return [line.split(" ") for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -132,7 +133,7 @@ class Site:
     def __exit__(self, *_: object) -> None:
         for process in self._started:
             if process.poll() is None:
-                # A suspended process would not end by anything gentler.
+                # Only SIGKILL ends a suspended process.
                 process.send_signal(signal.SIGKILL)
             process.wait()
             if process.stdout is not None:
@@ -141,7 +142,7 @@ class Site:
 
 
 def environment() -> dict[str, str]:
-    """Such that the package under test is found from any folder."""
+    """Return an environment in which the package under test is found from any folder."""
     source = str(Path(redbike.__file__).parent.parent)
     paths = [source, os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}

@@ -1,6 +1,6 @@
-"""A proxy between a client and a real server that loses what it is told to: a command, or the reply to one.
+"""A proxy between a client and a real server, which loses commands or replies on demand.
 
-It stands on a unix socket, speaks the protocol as it is (RESP), and counts the commands that come by.
+It listens on a unix socket, speaks the protocol (RESP), and counts the commands.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ from typing import BinaryIO, Self
 
 
 class Loss(Enum):
-    """What is lost when the connection is cut."""
+    """What a cut connection loses."""
 
     COMMAND = "the command never arrives"
     REPLY = "the command is carried out, and its reply never arrives"
 
 
 class Proxy:
-    """Forwards everything, until `cut` says otherwise."""
+    """Forwards everything, until `cut` is called."""
 
     def __init__(self, server_socket: str) -> None:
         self._server_socket = server_socket
@@ -38,16 +38,16 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, should_cut: Callable[[int], Loss | None], meanwhile: Callable[[], object] = lambda: None) -> None:
-        """From now on count anew, and ask for each command, by its number from 0, whether to lose it.
+        """Count from 0 again, and call `should_cut` with the number of each command to decide its loss.
 
-        `meanwhile` is called before the client gets to know of the loss.
+        `meanwhile` is called before the client notices the loss.
         """
         with self._lock:
             self.commands = []
             self._should_cut, self._meanwhile = should_cut, meanwhile
 
     def cut_once(self, number: int, loss: Loss, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Lose the command with this number, or its reply, and then nothing more."""
+        """Lose the command with this number, or its reply, and nothing else."""
         self.cut(lambda n: loss if n == number else None, meanwhile)
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class Proxy:
             with client.makefile("rb") as requests, server.makefile("rb") as replies:
                 self._relay(client, server, requests, replies)
         except (OSError, ValueError):
-            pass  # one of the two is gone, and so is the other
+            pass  # one side is gone: close the other
         finally:
             for one in (client, server):
                 one.close()
@@ -100,7 +100,7 @@ class Proxy:
                 return
             server.sendall(frame)
             if name == "SUBSCRIBE":
-                # From here on replies come unasked.
+                # From here on, replies come without a command.
                 threading.Thread(target=self._pump, args=(replies, client), daemon=True).start()
                 continue
             reply = read_frame(replies)
@@ -116,7 +116,7 @@ class Proxy:
 
 
 def read_frame(stream: BinaryIO) -> bytes:
-    """One whole value of the protocol as it came, b"" at the end of the stream."""
+    """Return one whole value of the protocol as it arrived, b"" at the end of the stream."""
     line = stream.readline()
     kind, rest = line[:1], line[1:]
     if kind in (b"*", b"~", b">", b"%"):

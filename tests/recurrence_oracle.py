@@ -12,7 +12,8 @@ from unittest import mock
 from dateutil import rrule as dateutil_rrule
 from dateutil.relativedelta import relativedelta
 
-from redbike.recurrence import BadRecurrence, Recurrence
+from redbike.schedule.rrule.errors import BadRecurrence
+from redbike.schedule.rrule.recurrence import Recurrence
 
 FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY")
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
@@ -35,14 +36,14 @@ LONG_INTERVALS = (
     604800,
     1000000,
 )
-# How many periods (for HOURLY and faster: checked steps) of a rule the oracle walks.
+# Number of periods (for HOURLY and faster: checked steps) of a rule that the oracle walks.
 WALKED_PERIODS = 80
 STEPS_USED_UP = re.compile(r"no run found within \d+ steps of search")
 _STEP = {"DAILY": 86_400, "HOURLY": 3_600, "MINUTELY": 60, "SECONDLY": 1}
 
 
 class WalkedFar(Exception):
-    """The oracle has gone through as many periods as it was given."""
+    """The oracle has gone through its limit of periods."""
 
 
 class _BoundedIterinfo(dateutil_rrule._iterinfo):
@@ -105,7 +106,7 @@ def is_set(text):
 
 
 def walk(text, periods=WALKED_PERIODS):
-    """All runs that plain python-dateutil finds from DTSTART within the bounded walk."""
+    """Return all runs that plain python-dateutil finds from DTSTART within the bounded walk."""
     runs = []
     with bounded_walk(periods) as bound:
         try:
@@ -133,7 +134,7 @@ def signed(rng, highest, most):
 
 
 def random_rule(rng, freq=None, *, ends=True):
-    """The text of one rule, without its property name."""
+    """Return the text of one rule, without its property name."""
     freq = freq or rng.choice(FREQUENCIES)
     parts = [f"FREQ={freq}"]
     if rng.random() < 0.6:
@@ -175,7 +176,7 @@ def _random_weekday(rng, freq):
 
 
 def random_start(rng):
-    """Often at an edge: the ends of months and years, leap days, midnight."""
+    """Return a start, often at an edge: the end of a month or a year, a leap day, midnight."""
     year = rng.choice((1970, 1996, 1997, 1999, 2000, 2004, 2010, 2011, 2012, 2015, 2016, 2020, 2024, 2026))
     month, day = rng.choice(((1, 1), (1, 2), (1, 31), (2, 28), (3, 1), (12, 28), (12, 31), (0, 0), (0, 0)))
     if not month:
@@ -281,7 +282,7 @@ def check(text, expected, rng, *, since=None, most=16, refusals=None):
 
 
 def check_near_start(rng, refusals=None):
-    """One generated recurrence, compared from its DTSTART on."""
+    """Compare one generated recurrence from its DTSTART on."""
     text = random_text(rng)
     return check(text, walk(text), rng, refusals=refusals)
 
@@ -308,12 +309,12 @@ def check_far_from_start(rng, refusals=None):
 
 
 def check_weeks(number, freq, wkst):
-    """Every week of 28 years (all that there are kinds of) that BYWEEKNO=number finds; the number of cases."""
+    """Compare each week that BYWEEKNO=number finds in 28 years (all kinds of years). Return the number of cases."""
     text = f"DTSTART:19971229T000000\nRRULE:FREQ={freq};WKST={wkst};BYWEEKNO={number};BYDAY=MO,TU,WE,TH,FR,SA,SU"
     expected = walk(text, periods=28 if freq == "YEARLY" else 1_461)
     return check(text, expected, Random(number), most=10_000)
 
 
 def check_one(rng: Random, refusals: list[str] | None = None) -> int:
-    """One generated recurrence at many reference times; the number of cases compared."""
+    """Compare one generated recurrence at many reference times. Return the number of cases."""
     return check_near_start(rng, refusals) if rng.random() < 0.6 else check_far_from_start(rng, refusals)

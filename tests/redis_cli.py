@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 def reply(stream: BinaryIO) -> list[str]:
-    """The lines of one reply in RESP2."""
+    """Return the lines of one reply in RESP2."""
     line = stream.readline().decode().rstrip("\r\n")
     kind, rest = line[0], line[1:]
     if kind == "$":

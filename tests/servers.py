@@ -14,7 +14,7 @@ SLOTS = 16384
 
 
 class Cluster(Group):
-    """Primaries that share the slots evenly, and keep an append-only file; and one replica of each, where wanted."""
+    """Primaries that share the slots evenly and keep an append-only file, each with one replica on request."""
 
     def __init__(self, size: int = 3, *, replicas: bool = False) -> None:
         self._size, self._has_replicas = size, replicas
@@ -46,15 +46,15 @@ class Cluster(Group):
 
     @property
     def config(self) -> dict[str, object]:
-        """How a Redbike gets there."""
+        """Return the arguments with which a Redbike connects."""
         return {"host": "127.0.0.1", "port": self.nodes[0].port, "cluster": True}
 
     def wait_until_whole(self) -> None:
-        """Until every node knows of every slot."""
+        """Wait until every node knows every slot."""
         eventually(lambda: all(self._is_whole(node) for node in self.nodes), 20)
 
     def owner(self, key: str) -> Node:
-        """The node that has the key's slot."""
+        """Return the node that has the key's slot."""
         slot = int(self.nodes[0].ask("CLUSTER KEYSLOT", key))
         return self.nodes[next(n for n in range(self._size) if slot < SLOTS * (n + 1) // self._size)]
 
@@ -65,7 +65,7 @@ class Cluster(Group):
 
 
 class ClusterNode(Server):
-    """The suite's server as a Cluster of one node: the port is for Redbike, the socket for everybody else."""
+    """The server of the tests as a Cluster of one node: Redbike uses the port, all others use the socket."""
 
     def __init__(self) -> None:
         self.port = free_port()

@@ -21,7 +21,7 @@ def state(client: redis.Redis, prefix: str) -> dict[str, Any]:
 
 
 def bring_about(client: redis.Redis, prefix: str, wanted: dict[str, Any]) -> None:
-    """Make `state` what is wanted, on a prefix that is empty."""
+    """Write this state to an empty prefix."""
     for name, held in wanted.items():
         key = prefix + name
         match held:
@@ -38,12 +38,12 @@ def bring_about(client: redis.Redis, prefix: str, wanted: dict[str, Any]) -> Non
 
 
 def memos(client: redis.Redis, prefix: str) -> list[str]:
-    """What clients left in Redis against lost replies, in no order."""
+    """Return the memos that clients left in Redis against lost replies, in no order."""
     return [held for name, held in _everything(client, prefix).items() if name.startswith(MEMO)]
 
 
 def whole_server(client: redis.Redis) -> dict[str, Any]:
-    """Every key of the database, whoever made it, and what it holds."""
+    """Return every key of the database, also of others, and its content."""
     return _held(client, list(client.scan_iter(count=1000)))
 
 
@@ -58,7 +58,7 @@ def _everything(client: redis.Redis, prefix: str) -> dict[str, Any]:
 
 
 def _held(client: redis.Redis, keys: list[bytes]) -> dict[str, Any]:
-    """What these keys hold: asked for in two round trips, for this is looked at after every step of some tests."""
+    """Return the content of these keys in two round trips, because some tests read it after every step."""
     types, values = client.pipeline(transaction=False), client.pipeline(transaction=False)
     for key in keys:
         types.type(key)

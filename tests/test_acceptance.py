@@ -8,13 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import Server, eventually
+from conftest import Server
+from nodes import eventually
 from processes import Site
 
 from redbike import Redbike
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP]
-AT_ONCE_S = 0.8  # half of it is Python taking itself down on a busy machine; a nap goes on for up to a second
+AT_ONCE_S = 0.8  # half of it is the end of Python on a busy machine; a poll comes after up to a second
 A_SECOND_S = 2.5
 
 CSV = """\
@@ -36,7 +37,7 @@ def site(server: Server, prefix: str, tmp_path: Path) -> Iterator[Site]:
 
 
 def ends(process: subprocess.Popen[str], within_s: float) -> float:
-    """How long the process takes to end from now on, seconds."""
+    """Return how many seconds the process takes to end."""
     began = time.monotonic()
     process.wait(10)
     took_s = time.monotonic() - began
@@ -98,7 +99,7 @@ def test_a_day_in_the_life(site: Site, bike: Redbike) -> None:
 def test_a_signal_stops_idle_processes_at_once_and_busy_ones_after_the_job(
     site: Site, bike: Redbike, number: signal.Signals
 ) -> None:
-    """E3: each of the five signals ends idle processes at once, and a worker once its job is done; exit code 0."""
+    """E3: each of the five signals ends idle processes at once, and a busy worker after its job; exit code 0."""
     dispatcher, idler = site.start("dispatch"), site.start("work")
     busy = site.start("work", "workers:Scribe('C')")
     eventually(lambda: site.waiting() >= 3, 20)
@@ -121,13 +122,13 @@ def test_a_signal_stops_idle_processes_at_once_and_busy_ones_after_the_job(
 
 
 def test_signals_that_come_twice_do_no_harm(site: Site, bike: Redbike) -> None:
-    """E3: an impatient second signal during the job in hand does not interrupt it."""
+    """E3: a second signal does not interrupt the running job."""
     worker = site.start_idle("work")
     bike.set("slow-1:A", "NOW")
     eventually(lambda: site.runs("begin") == ["slow-1:A"])
     for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
         worker.send_signal(number)
-        time.sleep(0.02)
+        time.sleep(0.02)  # so that the signals arrive one by one
     (site.folder / "go-on").touch()
     ends(worker, AT_ONCE_S)
     assert worker.returncode == 0
@@ -135,7 +136,7 @@ def test_signals_that_come_twice_do_no_harm(site: Site, bike: Redbike) -> None:
 
 
 def test_a_worker_that_never_rests_stops_by_signal(site: Site) -> None:
-    """E3: a signal also ends a worker that goes from job to job, and loses none."""
+    """E3: a signal also ends a worker that is never idle; no job is lost."""
     worker = site.start_idle("work")
     for n in range(3):
         site.redis.hset(f"{site.prefix}-schedules", f"j{n}:A", "CONTINUE")

@@ -2,22 +2,16 @@
 
 import itertools
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from conftest import Fleet, Recorder, Server, eventually
+from conftest import Fleet, Recorder
+from helpers import HOURLY
+from nodes import eventually
 from threads import Loops
-
-from redbike import Redbike
-from redbike.errors import ServerError
-
-# Behind everything else, so that `redbike` stays the one under test.
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.chaos.arena import Arena
 from benchmarks.chaos.faults import FAULTS, play
@@ -25,9 +19,10 @@ from benchmarks.chaos.history import History, Verdict, lost_and_doubled, touched
 from benchmarks.chaos.losses import EXPECTED, Losses
 from benchmarks.chaos.proxy import Fate, FaultProxy
 from benchmarks.chaos.sizes import SUITE
+from redbike import Redbike
+from redbike.errors import ServerError
 
 SEED = 1
-HOURLY = "RRULE:FREQ=HOURLY"
 Call = Callable[[Redbike], object]
 
 
@@ -37,15 +32,9 @@ def arena() -> Iterator[Arena]:
         yield arena
 
 
-@pytest.fixture
-def proxy(server: Server) -> Iterator[FaultProxy]:
-    with FaultProxy(server.socket) as proxy:
-        yield proxy
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fleet_outlives(arena: Arena, fault: str) -> None:
-    """C7: under each fault, every one-off runs once, what recurs goes on, and every process ends well."""
+    """C7: under each fault, every one-off runs once, recurring jobs go on, and every process ends well."""
     verdict = play(arena, fault, SEED, 0, SUITE)
     if verdict.left_out:
         pytest.skip(verdict.left_out)
@@ -63,13 +52,13 @@ def test_a_fleet_outlives(arena: Arena, fault: str) -> None:
     ids=["set", "unset", "now"],
 )
 def test_a_call_that_was_held_up_undoes_no_later_one(
-    proxy: FaultProxy, fleet: Fleet, held_up: Call, later: Call, schedule: str | None, queued: int
+    fault_proxy: FaultProxy, fleet: Fleet, held_up: Call, later: Call, schedule: str | None, queued: int
 ) -> None:
     """C7: a call that arrives behind its own repetition, and behind the next call, changes nothing."""
-    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+    bike = fleet(redis_config={"unix_socket_path": fault_proxy.socket})
     bike.set("j:A", "STOP")
     bike.unset("other:A")  # now the server knows the scripts
-    with first_command_held_up(proxy):
+    with first_command_held_up(fault_proxy):
         held_up(bike)
         later(bike)
     aside = fleet()
@@ -78,28 +67,28 @@ def test_a_call_that_was_held_up_undoes_no_later_one(
     assert aside.redis.llen(aside.queue_for("j:A")) == queued
 
 
-def test_a_turn_that_was_held_up_hands_out_no_job(proxy: FaultProxy, fleet: Fleet) -> None:
-    """C7: a turn that arrives behind later ones takes nothing, for nobody would do that job."""
-    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+def test_a_turn_that_was_held_up_hands_out_no_job(fault_proxy: FaultProxy, fleet: Fleet) -> None:
+    """C7: a turn that arrives after later turns takes no job, because no worker would run it."""
+    bike = fleet(redis_config={"unix_socket_path": fault_proxy.socket})
     for jobid in ("1:A", "2:A", "3:A", "4:A"):
         bike.set(jobid, "CONTINUE")
     assert next(bike.consumer)[0] == "1:A"
-    with first_command_held_up(proxy):
+    with first_command_held_up(fault_proxy):
         assert [next(bike.consumer)[0], next(bike.consumer)[0]] == ["2:A", "3:A"]
     assert bike.redis.lrange(bike.queue_for("4:A"), 0, -1) == [b"4:A"]
     assert next(bike.consumer)[0] == "4:A"
 
 
-def test_a_set_that_was_given_up_undoes_no_later_one(proxy: FaultProxy, fleet: Fleet) -> None:
-    """C7: where every try of a `set` was held up, and it failed, it changes nothing when its tries arrive at last."""
-    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+def test_a_set_that_was_given_up_undoes_no_later_one(fault_proxy: FaultProxy, fleet: Fleet) -> None:
+    """C7: if every try of a `set` was held up and `set` failed, the tries change nothing when they arrive."""
+    bike = fleet(redis_config={"unix_socket_path": fault_proxy.socket})
     bike.set("j:A", "STOP")
     arrived, go_on = threading.Semaphore(0), threading.Event()
-    proxy.judge = lambda _n, kind: Fate.DELAY if kind == "EVALSHA place" and not go_on.is_set() else Fate.PASS
-    proxy.hold_up, proxy.before_cut = lambda: go_on.wait(10), arrived.release
+    fault_proxy.judge = lambda _n, kind: Fate.DELAY if kind == "EVALSHA place" and not go_on.is_set() else Fate.PASS
+    fault_proxy.hold_up, fault_proxy.before_cut = lambda: go_on.wait(10), arrived.release
     with pytest.raises(ServerError):
         bike.set("j:A", HOURLY)
-    proxy.judge = lambda _n, _kind: Fate.PASS
+    fault_proxy.judge = lambda _n, _kind: Fate.PASS
     bike.set("j:A", "CONTINUE")
     go_on.set()
     for _ in range(4):
@@ -107,13 +96,13 @@ def test_a_set_that_was_given_up_undoes_no_later_one(proxy: FaultProxy, fleet: F
     assert fleet().tell("j:A")["schedule"] == "CONTINUE"
 
 
-def test_repetitions_that_were_held_up_hand_out_no_job(proxy: FaultProxy, fleet: Fleet) -> None:
-    """C7: a turn that was repeated, and whose repetition was held up too, takes nothing when at last it arrives."""
-    bike = fleet(redis_config={"unix_socket_path": proxy.socket})
+def test_repetitions_that_were_held_up_hand_out_no_job(fault_proxy: FaultProxy, fleet: Fleet) -> None:
+    """C7: a repeated turn that was held up takes no job when it arrives."""
+    bike = fleet(redis_config={"unix_socket_path": fault_proxy.socket})
     assert next(bike.consumer)[0] is None  # now the server knows the script
     arrived, go_on, sent = threading.Semaphore(0), threading.Event(), itertools.count()
-    proxy.judge = lambda _n, kind: Fate.DELAY if kind == "EVALSHA turn" and next(sent) < 2 else Fate.PASS
-    proxy.hold_up, proxy.before_cut = lambda: go_on.wait(10), arrived.release
+    fault_proxy.judge = lambda _n, kind: Fate.DELAY if kind == "EVALSHA turn" and next(sent) < 2 else Fate.PASS
+    fault_proxy.hold_up, fault_proxy.before_cut = lambda: go_on.wait(10), arrived.release
     assert next(bike.consumer)[0] is None, "the third of three calls is answered"
     aside = fleet()
     aside.set("j:A", "NOW")
@@ -125,48 +114,50 @@ def test_repetitions_that_were_held_up_hand_out_no_job(proxy: FaultProxy, fleet:
 
 
 @pytest.mark.parametrize("refusal", [b"-NOPERM no\r\n", b"-READONLY no\r\n", b"-LOADING no\r\n"])
-def test_a_stopped_worker_takes_its_job_along(proxy: FaultProxy, fleet: Fleet, refusal: bytes) -> None:
-    """C7, E3: a worker that was handed out a job, saw no reply and was refused since does that job before it stops."""
+def test_a_stopped_worker_takes_its_job_along(fault_proxy: FaultProxy, fleet: Fleet, refusal: bytes) -> None:
+    """C7, E3: a worker that lost the reply with its job, and is refused since, runs that job before it stops."""
     worker, refused = Recorder(), threading.Event()
 
     def refuse() -> None:
-        proxy.answer = refusal
+        fault_proxy.answer = refusal
         refused.set()
 
     with Loops(fleet) as loops:
-        loop = loops.work(worker, redis_config={"unix_socket_path": proxy.socket})
+        loop = loops.work(worker, redis_config={"unix_socket_path": fault_proxy.socket})
         aside = fleet()
         eventually(lambda: any(client["cmd"] == "blpop" for client in aside.redis.client_list()))
-        proxy.before_cut = refuse
-        proxy.judge = lambda _n, kind: Fate.LOSE_REPLY if kind == "EVALSHA turn" and not refused.is_set() else Fate.PASS
+        fault_proxy.before_cut = refuse
+        fault_proxy.judge = lambda _n, kind: (
+            Fate.LOSE_REPLY if kind == "EVALSHA turn" and not refused.is_set() else Fate.PASS
+        )
         aside.set("j:A", "NOW")
         assert refused.wait(10)
         eventually(lambda: aside.is_working("j:A"))
         loop.tell()
-        time.sleep(0.5)
+        time.sleep(0.5)  # it must not end, for which there is no event to wait
         assert loop.is_running(), "it knows of a job that it may have"
-        proxy.answer = None
+        fault_proxy.answer = None
         loop.join()
     assert worker.done == ["j:A"]
     assert str(aside.tell("j:A")["status"]).startswith("STP")
 
 
 @contextmanager
-def first_command_held_up(proxy: FaultProxy) -> Iterator[None]:
-    """Within, the first command is cut off; it arrives when all others have been carried out."""
+def first_command_held_up(fault_proxy: FaultProxy) -> Iterator[None]:
+    """Delay the first command of the block until all others have been carried out."""
     arrived, go_on = threading.Event(), threading.Event()
-    proxy.commands.clear()
-    proxy.judge = lambda number, _name: Fate.DELAY if number == 0 else Fate.PASS
-    proxy.hold_up, proxy.before_cut = lambda: go_on.wait(10), arrived.set
+    fault_proxy.commands.clear()
+    fault_proxy.judge = lambda number, _name: Fate.DELAY if number == 0 else Fate.PASS
+    fault_proxy.hold_up, fault_proxy.before_cut = lambda: go_on.wait(10), arrived.set
     yield
     go_on.set()
     assert arrived.wait(10)
-    assert proxy.commands[0] == "EVALSHA"
-    proxy.judge = lambda _number, _name: Fate.PASS
+    assert fault_proxy.commands[0] == "EVALSHA"
+    fault_proxy.judge = lambda _number, _name: Fate.PASS
 
 
 def test_the_judge_finds_what_was_lost_and_doubled(arena: Arena) -> None:
-    """A job without a run is lost, one with two is doubled, unless a killed process had it."""
+    """A job without a run is lost, and a job with two runs is doubled, unless a killed process had it."""
     notes = [
         "begin twice 1 7",
         "end twice 1 7",
@@ -187,7 +178,7 @@ def test_the_judge_finds_what_was_lost_and_doubled(arena: Arena) -> None:
 
 
 def test_every_kind_of_command_has_its_reply_lost() -> None:
-    """Losses strike each kind that is sent, two in a row at the most, and tell which kinds they left out."""
+    """Losses hit each kind of command, at most two in a row, and report the kinds that they left out."""
     losses = Losses(random.Random(SEED), 1 / 6)
     judge = losses.judge(rest=3)
     fates = "".join("PL"[judge(0, kind) is Fate.LOSE_REPLY] for _ in range(200) for kind in ("SET", "BLPOP", "EXISTS"))

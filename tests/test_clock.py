@@ -11,7 +11,7 @@ from redbike import Redbike
 
 
 def asked(bike: Redbike) -> int:
-    """How often the server was asked for a script, by anybody."""
+    """Return how many script calls the server has received."""
     return int(bike.redis.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
@@ -22,18 +22,18 @@ def asked(bike: Redbike) -> int:
 def test_the_time_is_asked_for_again(
     bike: Redbike, monkeypatch: pytest.MonkeyPatch, wall_s: float, monotonic_s: float, asks: bool
 ) -> None:
-    """C1: the server's time is asked for again after two seconds, and where this machine slept or its clock stepped."""
+    """C1: the server's time is read again after two seconds, and after this machine slept or its clock changed."""
     bike.now()
     before, now, wall, monotonic = asked(bike), bike.now(), time.time(), time.monotonic()
     clocks = SimpleNamespace(time=lambda: wall + wall_s, monotonic=lambda: monotonic + monotonic_s)
-    monkeypatch.setattr("redbike.scripts.time", clocks)
+    monkeypatch.setattr("redbike.store.clock.time", clocks)
     then = bike.now()
     assert (asked(bike) > before) == asks
     assert then == pytest.approx(now + (0 if asks else monotonic_s), abs=0.5)
 
 
 def test_ten_thousand_queues_are_small(fleet: Fleet) -> None:
-    """D1: what a worker keeps of its order grows with the number of its queues, not with the square of it."""
+    """D1: the memory for a worker's order grows with the number of its queues, not with its square."""
     worker = Recorder(":".join(str(number) for number in range(10_000)))
     bike = fleet(worker)
     bike.control("HALT")

@@ -9,41 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Fleet, Recorder, eventually
-from nodes import Node, free_port
+from conftest import Fleet, Recorder
+from helpers import lines
+from nodes import Node, eventually, free_port
 from servers import Cluster
 from threads import Loops
 
 from redbike import Redbike
 from redbike.cli import main
 from redbike.errors import ConfigError, ServerError
-from redbike.keys import Keys
-
-
-def lines(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
-    return [message for message in caplog.messages if part in message]
+from redbike.store.keys import Keys
 
 
 def listeners(node: Node, prefix: str) -> int:
-    """How many dispatchers of the prefix listen there for calls."""
+    """Return how many dispatchers of the prefix listen at this node."""
     with node.client() as client:
         numbers: Any = client.pubsub_numsub(Keys(prefix).wake)
         return int(numbers[0][1])
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def tagged(prefix: str) -> str:
-    return f"{{{prefix}}}"
-
-
 class Move:
-    """The slot of a prefix on its way from one node to another."""
+    """The slot of a prefix, which moves from one node to another."""
 
     def __init__(self, cluster: Cluster, prefix: str) -> None:
         self.source = cluster.owner(prefix)
@@ -52,7 +38,7 @@ class Move:
         self._slot = int(self.source.ask("CLUSTER KEYSLOT", prefix))
 
     def begin(self) -> None:
-        """Open the slot, and move one key: the rest stays."""
+        """Open the slot, and move one key: the others stay."""
         self.target.ask("CLUSTER SETSLOT", self._slot, "IMPORTING", self.source.ask("CLUSTER MYID"))
         self.source.ask("CLUSTER SETSLOT", self._slot, "MIGRATING", self.target.ask("CLUSTER MYID"))
         self._migrate(1)
@@ -111,7 +97,7 @@ def test_an_open_slot_is_waited_out(
 
 
 def test_a_dispatcher_listens_where_its_slot_is(cluster: Cluster, tagged: str, tmp_path: Path) -> None:
-    """Waiting: a dispatcher whose slot has moved listens at the new node, for the old one may leave the Cluster."""
+    """Waiting: a dispatcher whose slot has moved listens at its new node, because the old one may leave the Cluster."""
     fleet, move = Fleet(cluster, tagged, tmp_path), Move(cluster, tagged)
     with Loops(fleet) as loops:
         loops.dispatch()
@@ -138,7 +124,7 @@ def test_a_blip_does_not_refuse_a_command(cluster: Cluster, tagged: str, tmp_pat
 
 
 class Replicated:
-    """A Cluster with a replica of each primary, and what befalls it."""
+    """A Cluster with a replica of each primary, and its faults."""
 
     def __init__(self, cluster: Cluster, prefix: str) -> None:
         self.primary = cluster.owner(prefix)
@@ -159,7 +145,7 @@ def replicated() -> Iterator[Cluster]:
 def test_a_graceful_failover_is_no_outage(
     replicated: Cluster, tagged: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C7: a worker whose wait is ended by a failover (UNBLOCKED) goes on at the new primary, and says nothing."""
+    """C7: a worker whose wait is ended by a failover (UNBLOCKED) goes on at the new primary, and logs nothing."""
     caplog.set_level(logging.INFO)
     fleet, worker, pair = Fleet(replicated, tagged, tmp_path), Recorder(), Replicated(replicated, tagged)
     with Loops(fleet) as loops:
@@ -180,7 +166,7 @@ def test_a_graceful_failover_is_no_outage(
 def test_a_wait_that_a_change_of_roles_ends_is_no_outage(
     prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C7: UNBLOCKED, with which a server that becomes a replica ends all waits, counts as a connection that was cut."""
+    """C7: UNBLOCKED, with which a new replica ends all waits, counts as a cut connection."""
     caplog.set_level(logging.INFO)
     node = Node().ready()
     try:
@@ -204,13 +190,13 @@ def test_a_wait_that_a_change_of_roles_ends_is_no_outage(
 
 
 def test_a_frozen_primary_costs_one_time_limit(replicated: Cluster, tagged: str, tmp_path: Path) -> None:
-    """C7: a dispatcher leaves a primary that stands still with all its connections at once, and hears calls again."""
+    """C7: a dispatcher leaves a frozen primary with all its connections at once, and hears calls again."""
     limit_s = 4.0
     fleet, pair = Fleet(replicated, tagged, tmp_path), Replicated(replicated, tagged)
     with Loops(fleet) as loops:
         loops.dispatch(redis_config=replicated.config | {"socket_timeout": limit_s})
         eventually(lambda: listeners(pair.primary, tagged))
-        threading.Event().wait(1.5)  # until it has looked by itself, on its other connection
+        threading.Event().wait(1.5)  # until it has polled, on its other connection
         pair.primary.freeze()
         frozen_at = time.monotonic()
         eventually(pair.has_failed_over, 20)
@@ -225,7 +211,7 @@ def test_a_frozen_primary_costs_one_time_limit(replicated: Cluster, tagged: str,
 def test_several_nodes(
     cluster: Cluster, tagged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """G1: `nodes` names several nodes of a Cluster: one that is dead is passed over."""
+    """G1: `nodes` names several nodes of a Cluster, and a dead node is passed over."""
     nodes = f"127.0.0.1:{free_port()} 127.0.0.1:{cluster.nodes[0].port}"
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".redbike.conf").write_text(f"[redbike]\nprefix: {tagged}\n[redbike-redis]\nnodes: {nodes}\n")
@@ -239,20 +225,20 @@ def test_several_nodes(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cluster": True, "url": "redis://localhost/3"}, "database 3: a Cluster has one database, 0"),
-        ({"cluster": True, "db": 3}, "database 3: a Cluster has one database, 0"),
+        ({"cluster": True, "url": "redis://localhost/3"}, "database 3: a Cluster has only database 0"),
+        ({"cluster": True, "db": 3}, "database 3: a Cluster has only database 0"),
         ({"nodes": "somewhere"}, "nodes: 'somewhere' is not HOST:PORT"),
-        ({"nodes": " "}, "nodes: none is given"),
+        ({"nodes": " "}, "nodes: holds no address"),
     ],
 )
 def test_settings_of_a_cluster_that_make_no_sense(settings: dict[str, object], message: str) -> None:
-    """G1: what a Cluster does not have, or an address that is none, is an error that says so."""
+    """G1: a setting that a Cluster does not have, or a bad address, gives an error that says so."""
     with pytest.raises(ConfigError, match=message):
         Redbike(Recorder(), prefix="{p}", redis_config=settings)
 
 
 def test_database_0_of_a_cluster(cluster: Cluster, tagged: str, tmp_path: Path) -> None:
-    """G1: database 0 may be named: it is the one that a Cluster has."""
+    """G1: database 0 may be named, because it is the database of a Cluster."""
     port = cluster.nodes[0].port
     for config in ({"url": f"redis://127.0.0.1:{port}/0"}, {"host": "127.0.0.1", "port": port, "db": 0}):
         with Redbike(

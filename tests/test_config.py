@@ -12,8 +12,9 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from redbike.config import REDIS_SETTINGS, SETTINGS, Config, load
+from redbike.config import REDIS_SETTINGS, Config, load
 from redbike.errors import ConfigError
+from redbike.settings import SETTINGS
 
 EXAMPLE = Path(__file__).parent.parent / "redbike.conf.example"
 OTHERS = "prefix, worker, default-timeout, on-timeout, on-error, retries"
@@ -36,7 +37,7 @@ def redis_conf(lines: str) -> dict[str, Any]:
 
 
 def refusal(text: str | bytes) -> str:
-    """What ConfigError says of a file with this text."""
+    """Return the message of the ConfigError for a file with this text."""
     with pytest.raises(ConfigError) as error:
         conf(text)
     message = str(error.value)
@@ -44,7 +45,7 @@ def refusal(text: str | bytes) -> str:
     return message
 
 
-# What a file says
+# The content of a file
 
 
 def test_defaults() -> None:
@@ -69,7 +70,7 @@ def test_names_are_lenient() -> None:
 
 
 def test_no_cluster_excludes_nothing() -> None:
-    """G1: `cluster: no` is the default, and goes with everything."""
+    """G1: `cluster: no` is the default, and can stand beside every setting."""
     assert redis_conf("cluster: no\ndb: 1") == {"cluster": False, "db": 1}
 
 
@@ -80,14 +81,14 @@ def test_percent_is_a_character() -> None:
 
 @pytest.mark.parametrize("name", ["prefix", "worker", "timefile", "default-timeout"])
 def test_interpolation_of_0_13_1_is_refused(name: str) -> None:
-    """G1: a value of [redbike] with %(, where 0.13.1 put the value of another setting, is refused with the way out."""
+    """G1: a value of [redbike] with %( is refused with the way out, because 0.13.1 inserted another setting there."""
     assert refusal(f"[redbike]\n{name}: %(home)s-x\n[redbike-redis]\npassword: secret\n") == (
-        f"redbike.conf, [redbike] {name}: holds %(, where 0.13.1 put the value of another setting; write the value out"
+        f"redbike.conf, [redbike] {name}: holds %(, which 0.13.1 replaced by another setting; write the value out"
     )
 
 
 def test_a_percent_sign_alone_is_no_interpolation() -> None:
-    """G1: in [redbike] too, a % that no parenthesis follows is a character."""
+    """G1: also in [redbike], a % without a parenthesis behind it is a character."""
     assert conf("[redbike]\ntimefile: 100%%.time\n").timefile == "100%%.time"
 
 
@@ -107,17 +108,17 @@ def test_worker_over_several_lines() -> None:
 
 
 def test_blank_line_ends_a_value() -> None:
-    """G1: what follows a blank line is a setting of its own, even when it is indented."""
+    """G1: a line after a blank line is another setting, even if it is indented."""
     assert conf("[redbike]\nprefix: a\n\n  timefile: b\n") == Config(prefix="a", timefile="b")
 
 
 def test_utf8_with_the_mark_of_windows() -> None:
-    """G1: a file that an editor began with a byte order mark is read all the same, with its line ends."""
+    """G1: a file with a byte order mark and the line ends of Windows can be read."""
     assert conf(b"\xef\xbb\xbf[redbike]\r\nprefix: r\xc3\xa4der\r\n").prefix == "räder"
 
 
 def test_other_sections_are_ignored() -> None:
-    """G1: sections of an application are ignored, whatever their dialect, [DEFAULT] too."""
+    """G1: sections of an application are ignored, whatever their syntax, also [DEFAULT]."""
     config = conf(
         "[DEFAULT]\nprefix: no\nhost: no\n[app]\nflag\nx: %(y)s\nx: 2\n = 3\n[app]\n  [deep\n[]\n"
         "[redbike]\ntimefile: t\n[loggers]\nkeys: root\nprefix: no\n[redbike-redis]\ndb: 3\n"
@@ -188,7 +189,7 @@ def test_values_have_their_types(line: str, value: object) -> None:
 
 
 def test_every_plain_argument_is_settable() -> None:
-    """G1: with the installed redis-py, each argument whose default is plain is converted to that type."""
+    """G1: each argument of the installed redis-py whose default is plain is converted to its type."""
     samples = {bool: "yes", int: "2", str: "utf-8"}
     for name, argument in inspect.signature(redis.Redis).parameters.items():
         kind = type(argument.default)
@@ -197,7 +198,7 @@ def test_every_plain_argument_is_settable() -> None:
 
 
 def test_redis_takes_them() -> None:
-    """G1: redis.Redis takes what the conf gives."""
+    """G1: redis.Redis accepts the arguments from the conf."""
     given = redis_conf("host: h\nport: 1\ndb: 2\nusername: u\npassword: p\nsocket_timeout: 3\nssl: no")
     kwargs = redis.Redis(**given).connection_pool.connection_kwargs
     assert {name: kwargs[name] for name in ("host", "port", "db", "username", "password")} == {
@@ -220,7 +221,7 @@ def test_empty_worker_is_none() -> None:
     assert conf("[redbike]\nworker =\n").worker is None
 
 
-# What is refused
+# Refused files
 
 
 @pytest.mark.parametrize(
@@ -236,31 +237,31 @@ def test_empty_worker_is_none() -> None:
         ),
         (
             "default-timeout: 5 ; long",
-            "default-timeout: '5 ; long' is not a number of seconds (a comment needs a line of its own)",
+            "default-timeout: '5 ; long' is not a number of seconds (write a comment on a separate line)",
         ),
         ("default-timeout:", "default-timeout: is empty; write a value or remove the line"),
-        ("on-timeout: later", "on-timeout: 'later' is none of drop, reschedule and retry"),
-        ("on_error: Retry", "on-error: 'Retry' is none of drop, reschedule and retry"),
+        ("on-timeout: later", "on-timeout: 'later' is not one of drop, reschedule, retry"),
+        ("on_error: Retry", "on-error: 'Retry' is not one of drop, reschedule, retry"),
         ("on-error:", "on-error: is empty; write a value or remove the line"),
         ("retries: 0", "retries: '0' is out of range; write a whole number from 1 to 100"),
         ("retries: 101", "retries: '101' is out of range; write a whole number from 1 to 100"),
         ("retries: many", "retries: 'many' is not a whole number"),
         ("prefix =", "prefix: is empty; write a value or remove the line"),
         ("timefile =", "timefile: is empty; write a value or remove the line"),
-        ("prefix: a b", "prefix: 'a b' holds a space or an unprintable character; take it out"),
-        ("prefix: a\x00", r"prefix: 'a\x00' holds a space or an unprintable character; take it out"),
+        ("prefix: a b", "prefix: 'a b' holds a space or an unprintable character; remove it"),
+        ("prefix: a\x00", r"prefix: 'a\x00' holds a space or an unprintable character; remove it"),
         (
             "prefix: a #b",
-            "prefix: 'a #b' holds a space or an unprintable character; take it out (a comment needs a line of its own)",
+            "prefix: 'a #b' holds a space or an unprintable character; remove it (write a comment on a separate line)",
         ),
         (
             "timefile: a\n  prefix: b",
-            "timefile: runs on over an indented line; a setting starts at the left edge",
+            "timefile: continues on an indented line; a setting starts at the left edge",
         ),
     ],
 )
 def test_bad_value_in_redbike(line: str, reason: str) -> None:
-    """G4: a value of [redbike] that cannot be is refused with file, section, setting, value and way out."""
+    """G4: an impossible value of [redbike] is refused with file, section, setting, value and way out."""
     assert refusal(f"[redbike]\n{line}\n") == f"redbike.conf, [redbike] {reason}"
 
 
@@ -276,25 +277,25 @@ def test_bad_value_in_redbike(line: str, reason: str) -> None:
             "max_connections: 0",
             "max_connections: '0' is out of range; write a whole number from 1 to 2147483647",
         ),
-        ("port: 1 ;a", "port: '1 ;a' is not a whole number (a comment needs a line of its own)"),
+        ("port: 1 ;a", "port: '1 ;a' is not a whole number (write a comment on a separate line)"),
         ("ssl: maybe", "ssl: 'maybe' is neither yes nor no"),
         ("socket-timeout: long", "socket_timeout: 'long' is not a number of seconds"),
         (
             "socket_timeout: 0",
             "socket_timeout: '0' is out of range; write a number of seconds from 0.001 to 1000000000",
         ),
-        ("host: a b", "host: 'a b' holds a space or an unprintable character; take it out"),
+        ("host: a b", "host: 'a b' holds a space or an unprintable character; remove it"),
         ("host =", "host: is empty; write a value or remove the line"),
         ("embedded =", "embedded: is empty; write a value or remove the line"),
         (
             "password: secret\n  db: 1",
-            "password: runs on over an indented line; a setting starts at the left edge",
+            "password: continues on an indented line; a setting starts at the left edge",
         ),
         *(
             (
                 f"{name}: x",
-                f"{name}: takes an object, which a text cannot hold; remove it, or give it in a program "
-                "of your own with Redbike(redis_config=...)",
+                f"{name}: needs an object, which a text cannot express; remove the setting, or set it in your own "
+                "program with Redbike(redis_config=...)",
             )
             for name in (
                 "connection_pool",
@@ -308,12 +309,15 @@ def test_bad_value_in_redbike(line: str, reason: str) -> None:
         *(
             (
                 f"{name}: 1\nembedded: folder",
-                f"embedded: excludes {name}, which would name another server; keep one",
+                f"embedded: excludes {name}, which may name another server; keep one or the other",
             )
             for name in ("host", "port", "unix_socket_path")
         ),
         *(
-            (f"{one}\n{other}", f"{one.partition(':')[0]}: excludes {name}, which would name another server; keep one")
+            (
+                f"{one}\n{other}",
+                f"{one.partition(':')[0]}: excludes {name}, which may name another server; keep one or the other",
+            )
             for one, other, name in (
                 ("url: redis://a", "host: b", "host"),
                 ("url: redis://a", "port: 1", "port"),
@@ -333,32 +337,32 @@ def test_bad_value_in_redbike(line: str, reason: str) -> None:
         ),
         ("cluster: perhaps", "cluster: 'perhaps' is neither yes nor no"),
         ("sentinels =", "sentinels: is empty; write a value or remove the line"),
-        ("service-name: a b", "service_name: 'a b' holds a space or an unprintable character; take it out"),
+        ("service-name: a b", "service_name: 'a b' holds a space or an unprintable character; remove it"),
     ],
 )
 def test_bad_value_in_redis(line: str, reason: str) -> None:
-    """G4: an argument of redis.Redis that cannot be is refused with file, section, name and reason."""
+    """G4: an impossible argument of redis.Redis is refused with file, section, name and reason."""
     assert refusal(f"[redbike]\n[redbike-redis]\n{line}\n") == f"redbike.conf, [redbike-redis] {reason}"
 
 
 def test_unknown_setting_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     """An unknown setting of [redbike] is ignored, with a warning that shows the known ones."""
     assert conf("[redbike]\nprefix: a\ntime-file: b\n") == Config(prefix="a")
-    expected = f"redbike.conf, [redbike] time-file: is unknown; did you mean timefile? Known are timefile, {OTHERS}"
+    expected = f"redbike.conf, [redbike] time-file: is unknown; did you mean timefile? Known names: timefile, {OTHERS}"
     assert caplog.record_tuples == [("redbike", logging.WARNING, expected)]
 
 
 def test_unknown_setting_like_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    """Where no known setting is near, none is suggested."""
+    """If no known setting is similar, none is suggested."""
     conf("[redbike]\nxyz: b\n")
-    expected = f"redbike.conf, [redbike] xyz: is unknown. Known are {KNOWN}"
+    expected = f"redbike.conf, [redbike] xyz: is unknown. Known names: {KNOWN}"
     assert caplog.record_tuples == [("redbike", logging.WARNING, expected)]
 
 
 def test_unknown_argument_is_an_error() -> None:
-    """G4: a name that redis.Redis does not know is an error, with the known ones, the nearest first."""
+    """G4: a name that redis.Redis does not know is an error that lists the known names, the nearest first."""
     message = refusal("[redbike]\n[redbike-redis]\nhots: a\n")
-    opening = "redbike.conf, [redbike-redis] hots: is unknown; did you mean host? Known are host, "
+    opening = "redbike.conf, [redbike-redis] hots: is unknown; did you mean host? Known names: host, "
     assert message.startswith(opening)
     known = message.removeprefix(opening).split(", ")
     assert {"embedded", "port", "password", "ssl"} < set(known)
@@ -368,8 +372,8 @@ def test_unknown_argument_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("text", "where_and_why"),
     [
-        ("", ": has no section [redbike]; add that line above the settings"),
-        ("[bike]\nprefix: a\n", ": has no section [redbike]; add that line above the settings"),
+        ("", ": has no section [redbike]; write the line [redbike] above the settings"),
+        ("[bike]\nprefix: a\n", ": has no section [redbike]; write the line [redbike] above the settings"),
         *(
             (
                 f"[redbike]\n[{wrong}]\nport: 1\n",
@@ -385,19 +389,19 @@ def test_unknown_argument_is_an_error() -> None:
                 ("readbike", "redbike"),
             )
         ),
-        ("[redbike-redis]\n", ": has no section [redbike]; add that line above the settings"),
-        ("# a\nprefix: a\n", ", line 2: stands above the first [section]; move it under one"),
-        ("[redbike\nprefix: a\n", ", line 1: stands above the first [section]; move it under one"),
-        ("[redbike]\nprefix\n", ", line 2: is no setting; write name: value"),
-        ("[redbike]\n: secret\n", ", line 2: is no setting; write name: value"),
-        ("[redbike]\n[a]\n[redbike]\n", ", line 3: the section [redbike] is there twice; make them one"),
+        ("[redbike-redis]\n", ": has no section [redbike]; write the line [redbike] above the settings"),
+        ("# a\nprefix: a\n", ", line 2: the line stands above the first [section]; move it into a section"),
+        ("[redbike\nprefix: a\n", ", line 1: the line stands above the first [section]; move it into a section"),
+        ("[redbike]\nprefix\n", ", line 2: not a setting; write name: value"),
+        ("[redbike]\n: secret\n", ", line 2: not a setting; write name: value"),
+        ("[redbike]\n[a]\n[redbike]\n", ", line 3: there is a second section [redbike]; merge the two"),
         (
             "[redbike]\ndefault-timeout: 1\n\ndefault_timeout: 2\n",
-            ", line 4: default_timeout is there twice in [redbike]; remove one",
+            ", line 4: [redbike] sets default_timeout twice; remove one of them",
         ),
-        (b"[redbike]\nprefix: r\xe4der\n", ", line 2: is not text in UTF-8; save the file as UTF-8"),
-        (b"\x89PNG\r\n\x1a\n", ", line 1: is not text in UTF-8; save the file as UTF-8"),
-        (b"SQLite\x00", ", line 1: stands above the first [section]; move it under one"),
+        (b"[redbike]\nprefix: r\xe4der\n", ", line 2: the text is not UTF-8; save the file as UTF-8"),
+        (b"\x89PNG\r\n\x1a\n", ", line 1: the text is not UTF-8; save the file as UTF-8"),
+        (b"SQLite\x00", ", line 1: the line stands above the first [section]; move it into a section"),
     ],
 )
 def test_not_a_conf(text: str | bytes, where_and_why: str) -> None:
@@ -406,11 +410,12 @@ def test_not_a_conf(text: str | bytes, where_and_why: str) -> None:
 
 
 def test_missing_file() -> None:
-    """G4: a conf that is not there is named, with the two ways out."""
+    """G4: a missing conf is named, with the two ways out."""
     with pytest.raises(ConfigError) as error:
         load("nowhere/.redbike.conf")
     assert str(error.value) == (
-        "nowhere/.redbike.conf: there is no such file; make it from redbike.conf.example, or name another with --config"
+        "nowhere/.redbike.conf: there is no such file; create it from redbike.conf.example, "
+        "or name another file with --config"
     )
 
 
@@ -429,7 +434,7 @@ LINES = st.sampled_from(
 @given(st.binary(max_size=60) | st.lists(LINES | st.text(max_size=8)).map("\n".join))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 def test_any_content_is_a_config_or_one_line(text: str | bytes) -> None:
-    """G4: whatever a file holds, it is a Config or a ConfigError of one line that begins with the file."""
+    """G4: any content of a file gives a Config, or a ConfigError of one line that begins with the file."""
     content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     try:
         assert isinstance(conf(content), Config)
@@ -449,7 +454,7 @@ def test_example_can_be_used_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_example_has_every_setting() -> None:
-    """Every setting that is our own stands in the example."""
+    """The example has every setting of Redbike."""
     shown = {name.replace("-", "_") for name, _ in COMMENTED_OUT.findall(EXAMPLE.read_text())} | {"worker"}
     assert set(SETTINGS) | set(REDIS_SETTINGS) <= shown
 
@@ -461,7 +466,7 @@ def test_example_shows_the_defaults() -> None:
 
 
 def test_each_line_of_the_example_works(caplog: pytest.LogCaptureFixture) -> None:
-    """Each commented setting of the example loads when the # is taken away."""
+    """Each commented setting of the example loads without its #."""
     example = EXAMPLE.read_text()
     matches = list(COMMENTED_OUT.finditer(example))
     assert len(matches) > 15
@@ -471,5 +476,5 @@ def test_each_line_of_the_example_works(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_settings_are_the_fields() -> None:
-    """Each setting of [redbike] is a field of Config, and each field but `redis` a setting."""
+    """Each setting of [redbike] is a field of Config, and each field except `redis` is a setting."""
     assert [*SETTINGS, "redis"] == [field.name for field in fields(Config)]

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Recorder, Server, eventually
-from nodes import Node, Watched
+from conftest import Recorder, Server
+from nodes import Node, Watched, eventually
 from servers import Certificates, Cluster
 from tls_front import TlsFront
 
-from redbike import Redbike, arguments
+from redbike import Redbike
 from redbike.errors import ConfigError, RedbikeError, ServerError
+from redbike.server import arguments
 
-FEW_S = 10.0  # far less than for ever, and enough for a machine that is busy
+FEW_S = 10.0  # far less than forever, and enough for a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def node() -> Iterator[Node]:
 
 
 def opened(bike: Redbike) -> Any:
-    """A connection of this object that has been used."""
+    """Return a used connection of this object."""
     bike.redis.ping()
     client: Any = bike.redis
     of_one_node = client.nodes_manager.default_node.redis_connection if hasattr(client, "nodes_manager") else client
@@ -44,7 +45,7 @@ WAYS = ("arguments", "url", "unix_socket", "sentinels", "cluster", "pool", "embe
 
 @pytest.fixture
 def config(request: pytest.FixtureRequest, node: Node, tmp_path: Path) -> Iterator[dict[str, object]]:
-    """A `redis_config` that leads to a server in the way that the test names, without a word on time limits."""
+    """A `redis_config` for the kind of server that the test names, without time limits."""
     way = request.param
     if way == "arguments":
         yield node.config
@@ -65,7 +66,7 @@ def config(request: pytest.FixtureRequest, node: Node, tmp_path: Path) -> Iterat
 
 @pytest.mark.parametrize("config", WAYS, indirect=True)
 def test_a_reply_has_to_come_in_time(config: dict[str, object], tmp_path: Path) -> None:
-    """Without a word on it, a reply is waited for five seconds, with every redis-py and on every way to a server."""
+    """The default time limit for a reply is five seconds, with every redis-py and for every kind of server."""
     with Redbike(Recorder(), "{p}", config, tmp_path / "t") as bike:
         connection = opened(bike)
         assert connection._sock.gettimeout() == arguments.SOCKET_TIMEOUT_S
@@ -73,11 +74,11 @@ def test_a_reply_has_to_come_in_time(config: dict[str, object], tmp_path: Path) 
             assert connection.socket_connect_timeout == arguments.SOCKET_TIMEOUT_S
             assert connection._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
-        assert bike._link.socket_timeout_s == arguments.SOCKET_TIMEOUT_S
+        assert bike._parts.client.socket_timeout_s == arguments.SOCKET_TIMEOUT_S
 
 
 def test_sentinels_have_to_answer_in_time_too(tmp_path: Path) -> None:
-    """The time limit holds for the Sentinels, of which one may be frozen."""
+    """The time limit also holds for Sentinels, because a Sentinel may be frozen."""
     with Redbike(Recorder(), "p", {"sentinels": "127.0.0.1:1", "service_name": "x"}, tmp_path / "t") as bike:
         pool: Any = bike.redis.connection_pool
         [sentinel] = pool.sentinel_manager.sentinels
@@ -96,26 +97,26 @@ def test_sentinels_have_to_answer_in_time_too(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_asked_for_is_what_holds(given: dict[str, object], reply_s: float | None, connect_s: float) -> None:
-    """G1: a time limit that is given holds, None among them."""
+    """G1: a time limit of the user holds, also None."""
     known = Redbike(Recorder(), redis_config=given).redis.get_connection_kwargs()
     assert (known["socket_timeout"], known["socket_connect_timeout"]) == (reply_s, connect_s)
 
 
 def test_no_keepalive_where_that_is_asked_for() -> None:
-    """G1: `socket_keepalive: no` is heeded."""
+    """G1: `socket_keepalive: no` turns keepalive off."""
     known = Redbike(Recorder(), redis_config={"socket_keepalive": False}).redis.get_connection_kwargs()
     assert not known["socket_keepalive"]
 
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time limit that holds without a word on it is half a second here."""
+    """Make half a second the default time limit."""
     monkeypatch.setattr(arguments, "SOCKET_TIMEOUT_S", 0.5)
 
 
 @pytest.mark.usefixtures("hurried")
 def test_a_frozen_server_is_given_up(prefix: str, tmp_path: Path) -> None:
-    """G4: a server that stands still, without a word on time limits, ends a command with one line."""
+    """G4: a command ends with one line if the server is frozen, also without a configured time limit."""
     node = Node().ready()
     try:
         with Redbike(Recorder(), prefix, node.config, tmp_path / "t") as bike:
@@ -133,7 +134,7 @@ def test_a_frozen_server_is_given_up(prefix: str, tmp_path: Path) -> None:
 def test_idle_loops_get_along_with_the_time_limit(
     node: Node, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Waiting for a bell or for a wake-up call is no late reply: idle loops lose no connection, and log nothing."""
+    """A wait for a bell or a wake-up call is not a late reply: idle loops lose no connection and log nothing."""
     caplog.set_level(logging.INFO)
     stop, worker = threading.Event(), Recorder()
     bikes = [Redbike(worker, prefix, node.config, tmp_path / "t", stop_event=stop) for _ in range(2)]
@@ -178,7 +179,7 @@ def test_idle_loops_get_along_with_the_time_limit(
     ],
 )
 def test_a_url(url: str, known: dict[str, object]) -> None:
-    """G1: a URL names the server, the user, the database and options, with %XX for what would end a part of it."""
+    """G1: a URL names the server, the user, the database and options; %XX stands for other characters."""
     found = Redbike(Recorder(), redis_config={"url": url}).redis.get_connection_kwargs()
     assert {name: found.get(name) for name in known} == known
 
@@ -192,28 +193,28 @@ FORM = re.escape("the form is redis://USER:PASSWORD@HOST:PORT/DB")
         ("redis://h/abc", "is not the number of a database, such as /0$"),
         ("redis://h/1/2", "is not the number of a database"),
         ("redis://h/-1", "is not the number of a database"),
-        ("redis://h?foo=bar", r"option foo: is unknown\. Known are "),
+        ("redis://h?foo=bar", r"option foo: is unknown\. Known names: "),
         ("redis://h?socket_timout=5", "option socket_timout: is unknown; did you mean socket_timeout"),
         ("redis://h?socket_timeout=soon", "option socket_timeout: 'soon' is not a number of seconds"),
         ("redis://h?db=x", "option db: 'x' is not a whole number"),
-        ("redis://h?db=1&db=2", "option db is there twice"),
-        ("redis://h?retry=3", "option retry: takes an object"),
-        ("redis://h?db", "an option is NAME=VALUE"),
-        ("redis://h:x", "what follows the host is not a port; " + FORM),
-        ("redis://h:99999", "what follows the host is not a port; " + FORM),
+        ("redis://h?db=1&db=2", "option db is given twice"),
+        ("redis://h?retry=3", "option retry: needs an object"),
+        ("redis://h?db", "write an option as NAME=VALUE"),
+        ("redis://h:x", "the text after the host is not a port; " + FORM),
+        ("redis://h:99999", "the text after the host is not a port; " + FORM),
         ("redis://[h", FORM),
         ("http://h", "does not begin with redis://, rediss:// or unix://; " + FORM),
         ("redis://:se/cret@h", "write %2F for /"),
         ("redis://:se?cret@h", "write %2F for /, %3F for"),
         ("redis://h#x", "%23 for #"),
         ("redis://:se\ncret@h", "holds a line break or another control character; in a user"),
-        ("unix://run/redis.sock", r"with its slash: unix:///run/redis\.sock"),
-        ("unix://", "is followed by the path of a socket"),
+        ("unix://run/redis.sock", r"with its first slash: unix:///run/redis\.sock"),
+        ("unix://", "write the path of a socket after unix://"),
         (5, "url: a text is needed, not int"),
     ],
 )
 def test_a_url_that_makes_no_sense(url: object, said: str) -> None:
-    """G4: a URL that cannot be read, or has an option that nobody knows, is one line, whatever is wrong with it."""
+    """G4: any mistake in a URL, also an unknown option, gives one line."""
     with pytest.raises(ConfigError, match=said) as error:
         Redbike(Recorder(), redis_config={"url": url})
     assert "\n" not in str(error.value)
@@ -226,26 +227,26 @@ def test_a_url_that_makes_no_sense(url: object, said: str) -> None:
         ("redis://h", "a dict of arguments of redis.Redis is needed, not str"),
         ([("port", 1)], "a dict of arguments of redis.Redis is needed, not list"),
         ({"connection_pool": "x"}, "connection_pool: a redis.ConnectionPool is needed, not str"),
-        ({"host": "redis://h"}, "host: holds @ or /; a URL goes into url"),
+        ({"host": "redis://h"}, "host: holds @ or /; write a URL into url"),
         ({"sentinels": "u:p@h:1", "service_name": "x"}, "sentinels: write HOST:PORT; a user and a password"),
-        ({"ssl": True, "ssl_cert_reqs": "perhaps"}, "ssl_cert_reqs: 'perhaps' is none of"),
+        ({"ssl": True, "ssl_cert_reqs": "perhaps"}, "ssl_cert_reqs: 'perhaps' is not one of"),
     ],
 )
 def test_a_redis_config_of_another_kind(settings: Any, said: str) -> None:
-    """H: a `redis_config` that is no dict of arguments is refused; it does not lead to another server."""
+    """H: a `redis_config` that is not a dict of arguments is refused, and leads to no other server."""
     with pytest.raises(ConfigError, match=re.escape(said)):
         Redbike(Recorder(), redis_config=settings).set("a:A", "STOP")
 
 
 def test_a_cluster_has_one_database(tmp_path: Path) -> None:
-    """G4: a database that a Cluster cannot have is one line that says so, and no outage."""
-    with pytest.raises(ConfigError, match="has one database, 0; take the number out"):
+    """G4: a database that a Cluster cannot have gives one line, and is not treated as an outage."""
+    with pytest.raises(ConfigError, match="has only database 0; remove the number"):
         Redbike(Recorder(), "{p}", {"url": "redis://127.0.0.1:1/3", "cluster": True}, tmp_path / "t")
 
 
 @pytest.mark.skipif(os.environ.get("HOME") is None, reason="needs a home to do without")
 def test_an_embedded_server_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """G4: `embedded: ~/x` where nobody knows a home, as in many a container, is one line."""
+    """G4: `embedded: ~/x` without a home folder, as in many containers, gives one line."""
     monkeypatch.setattr(Path, "expanduser", _no_home)
     with pytest.raises(ConfigError, match=r"embedded server: the folder ~/x: .*name the folder without ~"):
         Redbike(Recorder(), redis_config={"embedded": "~/x"})
@@ -255,12 +256,12 @@ def _no_home(_: Path) -> Path:
     raise RuntimeError("Could not determine home directory.")
 
 
-# A pool of the user's own
+# The user's pool
 
 
 @pytest.mark.parametrize("text", [True, False])
 def test_the_users_pool_is_left_to_its_users(node: Node, prefix: str, tmp_path: Path, text: bool) -> None:
-    """H: with `connection_pool`, `close()` closes no connection of others, and text or bytes make no difference."""
+    """H: with `connection_pool`, `close()` closes no connection of others, and the pool may decode replies or not."""
     pool = redis.ConnectionPool(host="127.0.0.1", port=node.port, decode_responses=text)
     theirs, waited = redis.Redis(connection_pool=pool), []
     waiter = threading.Thread(target=lambda: waited.append(theirs.blpop([f"{prefix}-theirs"], timeout=5)))
@@ -280,7 +281,7 @@ def test_the_users_pool_is_left_to_its_users(node: Node, prefix: str, tmp_path: 
 
 
 def test_the_users_pool_on_a_dead_port(tmp_path: Path) -> None:
-    """G4: messages name the pool's server, and its retries are not ours: a dead port is told of within seconds."""
+    """G4: messages name the pool's server, and its retries are not used: a dead port is reported within seconds."""
     pool = redis.ConnectionPool(host="127.0.0.1", port=1)
     before = time.monotonic()
     with pytest.raises(ServerError, match=r"Redis at 127\.0\.0\.1:1 is out of reach"):
@@ -289,11 +290,11 @@ def test_the_users_pool_on_a_dead_port(tmp_path: Path) -> None:
 
 
 class OwnConnection(redis.Connection):
-    """A connection of the user's own making."""
+    """A class of connections of the user."""
 
 
 def test_the_users_pool_keeps_its_settings(server: Server, node: Node, prefix: str, tmp_path: Path) -> None:
-    """H: the pool's database, user and class of connections are ours as well, by TCP and by a unix socket."""
+    """H: we use the pool's database, user and class of connections, by TCP and by a unix socket."""
     pool = redis.ConnectionPool(OwnConnection, host="127.0.0.1", port=node.port, db=2, client_name="theirs")
     with Redbike(Recorder(), prefix, {"connection_pool": pool}, tmp_path / "t") as bike:
         assert isinstance(opened(bike), OwnConnection)
@@ -315,7 +316,7 @@ def test_the_users_pool_keeps_its_settings(server: Server, node: Node, prefix: s
 
 @pytest.fixture(scope="module")
 def front(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TlsFront, Certificates]]:
-    """The suite's server by TLS, with a certificate for 127.0.0.1."""
+    """The server of the tests by TLS, with a certificate for 127.0.0.1."""
     try:
         certificates = Certificates(tmp_path_factory.mktemp("certificates"))
     except FileNotFoundError:
@@ -330,7 +331,7 @@ def front(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_the_name_in_the_certificate_is_compared(
     front: tuple[TlsFront, Certificates], prefix: str, tmp_path: Path, host: str, fits: bool, way: str
 ) -> None:
-    """By TLS, a server whose certificate is for another name is refused, whatever the version of redis-py."""
+    """A server whose TLS certificate has another name is refused by every version of redis-py."""
     port, ca = front[0].port, str(front[1].ca)
     at: dict[str, object] = (
         {"host": host, "port": port, "ssl": True} if way == "arguments" else {"url": f"rediss://{host}:{port}"}
@@ -352,7 +353,7 @@ def test_the_name_in_the_certificate_is_compared(
 
 @pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path"])
 def test_a_missing_certificate_is_named(name: str, tmp_path: Path) -> None:
-    """G4: a file for TLS that is not there, or holds something else, is named, before anything is connected."""
+    """G4: a missing or wrong file for TLS is named before any connection is opened."""
     with pytest.raises(ConfigError, match=rf"{name}: {tmp_path}/none\.pem cannot be read \(No such file"):
         Redbike(Recorder(), redis_config={"ssl": True, name: str(tmp_path / "none.pem")})
     if name in ("ssl_ca_certs", "ssl_certfile"):
@@ -363,7 +364,7 @@ def test_a_missing_certificate_is_named(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["url", "sentinels", "cluster"])
 def test_tls_to_a_port_without(node: Node, tmp_path: Path, way: str) -> None:
-    """G4: TLS to a port that has none is said in as many words, within seconds."""
+    """G4: TLS to a port without TLS gives an error that says so, within seconds."""
     config: dict[str, object] = {
         "url": {"url": f"rediss://127.0.0.1:{node.port}"},
         "sentinels": {"sentinels": f"127.0.0.1:{node.port}", "service_name": "x", "ssl": True},
@@ -377,10 +378,10 @@ def test_tls_to_a_port_without(node: Node, tmp_path: Path, way: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({}, "asks for a password: set sentinel_password"), ({"sentinel_password": "x"}, "takes neither sentinel_user")],
+    [({}, "needs a password: set sentinel_password"), ({"sentinel_password": "x"}, "does not accept sentinel_user")],
 )
 def test_a_sentinel_that_asks_for_a_password(tmp_path: Path, given: dict[str, object], said: str) -> None:
-    """G4: a Sentinel that wants a password, or another one, says so in one short line."""
+    """G4: a Sentinel that needs a password, or another password, gives one short line."""
     node = Node("requirepass right\nsentinel monitor x 127.0.0.1 9 1", password="right").ready()
     try:
         config = {"sentinels": f"127.0.0.1:{node.port}", "service_name": "x", **given}

@@ -3,22 +3,16 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from conftest import Fleet, Recorder, eventually
+from conftest import Fleet, Recorder
+from nodes import eventually
 from threads import Loops
 
 from redbike import Redbike
 from redbike.errors import RedbikeError, ServerError
 
-WITHIN_A_SECOND_S = 2.0  # with what a busy machine needs on top
-
-
-@pytest.fixture
-def loops(fleet: Fleet) -> Iterator[Loops]:
-    with Loops(fleet) as loops:
-        yield loops
+WITHIN_A_SECOND_S = 2.0  # plus the delay of a busy machine
 
 
 def ends_within(loops: list[threading.Thread], seconds: float) -> bool:
@@ -51,7 +45,7 @@ def test_any_other_signal_is_an_error_that_names_the_known_ones(bike: Redbike, s
 
 
 def test_an_unknown_signal_leaves_a_halt_alone(bike: Redbike) -> None:
-    """E1: an unknown signal does not take back a `HALT` that is set."""
+    """E1: an unknown signal does not remove a `HALT`."""
     bike.control("HALT")
     with pytest.raises(RedbikeError):
         bike.control("GO")
@@ -59,7 +53,7 @@ def test_an_unknown_signal_leaves_a_halt_alone(bike: Redbike) -> None:
 
 
 def test_clear_control_takes_the_halt_back(bike: Redbike) -> None:
-    """E1: after `clear_control()` the key is gone and nothing is halted; doing it twice does no harm."""
+    """E1: after `clear_control()` the key is gone and nothing is halted; a second call does no harm."""
     bike.control("HALT")
     bike.clear_control()
     bike.clear_control()
@@ -68,7 +62,7 @@ def test_clear_control_takes_the_halt_back(bike: Redbike) -> None:
 
 
 def test_is_halted_reads_what_others_wrote(fleet: Fleet) -> None:
-    """E1: `is_halted()` of one object sees the `HALT` of another, or of a program that writes the key by hand."""
+    """E1: `is_halted()` of one object sees the `HALT` of another object or of another program."""
     one, other = fleet(), fleet()
     one.control("halt")
     assert other.is_halted()
@@ -79,7 +73,7 @@ def test_is_halted_reads_what_others_wrote(fleet: Fleet) -> None:
 
 
 def test_is_halted_reads_the_stop_event(fleet: Fleet) -> None:
-    """E1: `is_halted()` is true once the stop event is set, and then asks Redis for nothing."""
+    """E1: `is_halted()` is true once the stop event is set, and then sends nothing to Redis."""
     stop = threading.Event()
     bike = fleet(stop_event=stop)
     assert bike.is_halted() is False
@@ -89,7 +83,7 @@ def test_is_halted_reads_the_stop_event(fleet: Fleet) -> None:
 
 
 def test_prefixes_are_halted_one_by_one(fleet: Fleet) -> None:
-    """E1: the `HALT` of one prefix is nothing to another whose name begins alike."""
+    """E1: the `HALT` of one prefix does not halt another prefix that begins like it."""
     bike = fleet()
     neighbour = fleet(prefix=f"{bike.prefix}-x")
     neighbour.control("HALT")
@@ -98,7 +92,7 @@ def test_prefixes_are_halted_one_by_one(fleet: Fleet) -> None:
 
 
 def test_halt_stops_idle_loops_within_a_second(fleet: Fleet) -> None:
-    """E1: idle dispatchers and workers of the prefix, any number of them, end within a second of `HALT`."""
+    """E1: any number of idle dispatchers and workers of the prefix end within a second of `HALT`."""
     loops = [fleet().work, fleet().work, fleet().dispatch, fleet().dispatch]
     threads = [threading.Thread(target=loop, daemon=True) for loop in loops]
     for thread in threads:
@@ -108,7 +102,7 @@ def test_halt_stops_idle_loops_within_a_second(fleet: Fleet) -> None:
     assert ends_within(threads, WITHIN_A_SECOND_S)
 
 
-def test_a_halt_written_by_hand_stops_as_well(fleet: Fleet) -> None:
+def test_a_halt_of_another_program_stops_as_well(fleet: Fleet) -> None:
     """E1: a program in another language halts by writing the key."""
     threads = [threading.Thread(target=loop, daemon=True) for loop in (fleet().work, fleet().dispatch)]
     for thread in threads:
@@ -119,7 +113,7 @@ def test_a_halt_written_by_hand_stops_as_well(fleet: Fleet) -> None:
 
 
 def test_workers_stop_after_the_job_in_hand(fleet: Fleet, loops: Loops) -> None:
-    """E1: a worker that is halted during a job finishes it, carries out what its schedule says, and takes no other."""
+    """E1: a worker that is halted during a job finishes it, reschedules it, and takes no other job."""
     worker, begun, go_on = Recorder(), threading.Event(), threading.Event()
 
     def act() -> None:
@@ -141,7 +135,7 @@ def test_workers_stop_after_the_job_in_hand(fleet: Fleet, loops: Loops) -> None:
 
 
 def test_a_busy_worker_heeds_the_halt(fleet: Fleet, loops: Loops) -> None:
-    """E1: a worker that is never idle ends just as quickly."""
+    """E1: a worker that is never idle ends as quickly."""
     worker = Recorder()
     bike = fleet(worker)
     bike.set("1:A", "CONTINUE")
@@ -152,7 +146,7 @@ def test_a_busy_worker_heeds_the_halt(fleet: Fleet, loops: Loops) -> None:
 
 
 def test_a_busy_dispatcher_heeds_the_halt(fleet: Fleet, loops: Loops) -> None:
-    """E1: a dispatcher with thousands of due jobs before it ends within a second, and loses none of them."""
+    """E1: a dispatcher with thousands of due jobs ends within a second, and loses none of them."""
     bike = fleet()
     jobids = [f"{n}:A" for n in range(5000)]
     loop = loops.dispatch()
@@ -167,7 +161,7 @@ def test_a_busy_dispatcher_heeds_the_halt(fleet: Fleet, loops: Loops) -> None:
 
 @pytest.mark.parametrize("kind", ["work", "dispatch"])
 def test_the_stop_event_ends_a_loop_within_a_second(fleet: Fleet, kind: str) -> None:
-    """E1: the stop event given to the constructor ends an idle loop of that object, and of that one only."""
+    """E1: the stop event of an object ends its idle loop within a second, and no other loop."""
     stop = threading.Event()
     mine, other = fleet(stop_event=stop), fleet()
     threads = [threading.Thread(target=getattr(bike, kind), daemon=True) for bike in (mine, other)]
@@ -182,7 +176,7 @@ def test_the_stop_event_ends_a_loop_within_a_second(fleet: Fleet, kind: str) -> 
 
 
 def test_a_stop_event_set_before_lets_one_turn_and_one_pass_be_made(fleet: Fleet) -> None:
-    """E1: with the stop event set from the start, `dispatch()` is one pass and `work()` one turn, as under `HALT`."""
+    """E1: if the stop event is set at the start, `dispatch()` is one pass and `work()` one turn, as under `HALT`."""
     worker, stop = Recorder(), threading.Event()
     stop.set()
     bike = fleet(worker, stop_event=stop)
@@ -225,7 +219,7 @@ def test_loops_run_outside_the_main_thread(fleet: Fleet, loops: Loops) -> None:
 @pytest.mark.parametrize("part", ["schedules", "statuses", "timeline", "control"])
 @pytest.mark.parametrize("call", ["work", "dispatch", "clear_control"])
 def test_keys_of_another_program_are_refused_at_the_start(fleet: Fleet, part: str, call: str) -> None:
-    """G4: a loop does not start where a key that all jobs share is of another type, and leaves that key alone."""
+    """G4: a loop does not start if a key that all jobs share has another type, and it does not change that key."""
     bike = fleet()
     key = f"{bike.prefix}-{part}"
     bike.redis.lpush(key, "theirs")
@@ -235,8 +229,8 @@ def test_keys_of_another_program_are_refused_at_the_start(fleet: Fleet, part: st
 
 
 def test_an_empty_initstring_is_no_secret(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
-    """D10: a worker whose initstring names an empty queue says so as it starts."""
+    """D10: a worker whose initstring names an empty queue says so at its start."""
     bike = fleet(Recorder(""))
     bike.control("HALT")
     bike.work()
-    assert "initstring names an empty queue, 'work-'" in caplog.text
+    assert "initstring has an empty name" in caplog.text

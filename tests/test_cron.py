@@ -11,12 +11,11 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
+from helpers import DAY_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redbike import cron
-
-DAY_S = 86_400
+from redbike.schedule import cron
 
 CHANGES = {
     "New York, spring": ("America/New_York", datetime(2026, 3, 8, 7)),
@@ -33,7 +32,7 @@ CHANGES = {
 """A zone, and the instant of a change of its clock, in UTC."""
 
 FIELDS = {
-    # Minutes and hours as they are written, and the numbers that they mean.
+    # Minutes and hours as text, and their numbers.
     "30 2": ({30}, {2}),
     "0,30 2": ({0, 30}, {2}),
     "0 3": ({0}, {3}),
@@ -52,12 +51,12 @@ FIELDS = {
 }
 
 
-def utc(moment: datetime) -> int:
+def unix(moment: datetime) -> int:
     return int(moment.replace(tzinfo=UTC).timestamp())
 
 
 def expected_runs(fields: str, zone: str, change: int) -> list[int]:
-    """By cron(8): what has a fixed time is made up for at the change and not repeated; wildcards go by the clock."""
+    """Return the runs of cron(8): a fixed time runs once around a change; wildcards follow the clock."""
     minutes, hours = FIELDS[fields]
     tz, runs = ZoneInfo(zone), set()
     wildcard = "*" in fields[0] + fields.split()[1][0]
@@ -76,7 +75,7 @@ def expected_runs(fields: str, zone: str, change: int) -> list[int]:
 
 
 def chain(text: str, reference: float, end: float) -> Iterator[int]:
-    """The runs up to `end`, each found from the one before."""
+    """Yield the runs up to `end`, each found from the run before it."""
     expression = cron.parse(text)
     at = expression.after(reference)
     while at is not None and at <= end:
@@ -90,7 +89,7 @@ def test_around_a_change_of_the_clock(change: str, fields: str) -> None:
     """Around a change, a job at fixed times runs once for what is skipped, as the clock is set, and not again in what
     is repeated, and a job with a wildcard for minute or hour runs whenever the clock shows its time."""
     zone, moment = CHANGES[change]
-    at = utc(moment)
+    at = unix(moment)
     expected = expected_runs(fields, zone, at)
     start, end = at - DAY_S, at + DAY_S
     text = f"{fields} * * * {zone}"
@@ -101,9 +100,9 @@ def test_around_a_change_of_the_clock(change: str, fields: str) -> None:
 
 
 def test_the_changes_are_changes() -> None:
-    """Each moment that the tests above go by is one at which the clock of that zone is set."""
+    """At each moment that the tests above use, the clock of that zone changes."""
     for zone, moment in CHANGES.values():
-        at, tz = utc(moment), ZoneInfo(zone)
+        at, tz = unix(moment), ZoneInfo(zone)
         assert datetime.fromtimestamp(at - 1, tz).utcoffset() != datetime.fromtimestamp(at, tz).utcoffset()
 
 
@@ -126,17 +125,17 @@ def test_the_changes_are_changes() -> None:
     ],
 )  # fmt: skip
 def test_known_days(text: str, around: datetime, expected: list[str]) -> None:
-    """On days when the clock is set, the runs are those that cron(8) speaks of, in UTC."""
-    start = utc(around)
+    """On days of a clock change, the runs are those of cron(8), in UTC."""
+    start = unix(around)
     runs = list(chain(text, start, start + DAY_S))
     assert [f"{datetime.fromtimestamp(run, UTC):%H:%M}" for run in runs] == expected
 
 
 def test_no_second_run_between_the_two_showings() -> None:
-    """A fixed time that has been shown once and will be shown again is over: the next run is tomorrow's."""
+    """A fixed time that the clock shows twice is over after its first showing: the next run is tomorrow's."""
     expression = cron.parse("50 1 * * * America/New_York")
-    in_the_second_showing = utc(datetime(2026, 11, 1, 6, 10))
-    assert expression.after(in_the_second_showing) == utc(datetime(2026, 11, 2, 6, 50))
+    in_the_second_showing = unix(datetime(2026, 11, 1, 6, 10))
+    assert expression.after(in_the_second_showing) == unix(datetime(2026, 11, 2, 6, 50))
 
 
 fields_of_minutes = st.one_of(
@@ -160,10 +159,9 @@ fields_of_hours = st.one_of(
     seed=st.integers(0, 2**32),
 )
 def test_a_chain_repeats_and_skips_nothing(minutes: str, hours: str, days: str, change: str, seed: int) -> None:
-    """Where each run is the reference of the next, runs only go forward, and any reference between two gives the
-    second."""
+    """If each run is the reference of the next, runs only go forward; a reference between two runs gives the second."""
     zone, moment = CHANGES[change]
-    text, at = f"{minutes} {hours} {days} {zone}", utc(moment)
+    text, at = f"{minutes} {hours} {days} {zone}", unix(moment)
     runs = list(chain(text, at - DAY_S, at + DAY_S))[:300]
     assert all(earlier < later for earlier, later in pairwise(runs))
     rng, asked_anew = Random(seed), cron.parse(text)
@@ -187,13 +185,15 @@ def test_a_chain_repeats_and_skips_nothing(minutes: str, hours: str, days: str, 
     ],
 )
 def test_fields(text: str, reference: str, run: str) -> None:
-    """Five fields are read as crontab(5) has them, in UTC without a zone, and the next run is strictly later."""
-    assert cron.parse(text).after(utc(datetime.fromisoformat(reference))) == utc(datetime.fromisoformat(run))
+    """Five fields are read as in crontab(5), in UTC without a zone, and the next run is strictly later."""
+    assert cron.parse(text).after(unix(datetime.fromisoformat(reference))) == unix(datetime.fromisoformat(run))
 
 
 @pytest.mark.parametrize("text", ["0 0 */31 2 mon#5", "0 0 */29 2 2#4"])
 def test_what_does_not_come_within_fifty_years(text: str) -> None:
-    """An expression that matches no day within fifty years has no next run, and neither has any in the last years."""
+    """An expression that matches no day within fifty years has no next run; neither does any expression in the last
+    years.
+    """
     assert cron.parse(text).after(1_790_000_000) is None
     assert cron.parse("0 0 * * *").after(253_402_300_000) is None
 
@@ -201,10 +201,7 @@ def test_what_does_not_come_within_fifty_years(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (
-            "",
-            "five fields are needed (minute, hour, day-of-month, month, day-of-week), and perhaps a zone, not 0 words",
-        ),
+        ("", "fields are needed (minute, hour, day-of-month, month, day-of-week), and optionally a zone, not 0 words"),
         ("@daily", "not 1 words"),
         ("* * * * * * Europe/Berlin", "not 7 words"),
         ("60 * * * *", "the minute field '60'"),
@@ -212,7 +209,7 @@ def test_what_does_not_come_within_fifty_years(text: str) -> None:
         ("* 24 * * *", "the hour field '24'"),
         ("* 5-3 * * *", "the hour field '5-3'"),
         ("* * 0 * *", "the day-of-month field '0'"),
-        ("* * 30 2 *", "the day-of-month field '30' cannot be read, or never comes"),
+        ("* * 30 2 *", "the day-of-month field '30' is not valid, or never matches"),
         ("* * * 13 *", "the month field '13'"),
         ("* * * foo *", "the month field 'foo'"),
         ("* * * * 8", "the day-of-week field '8'"),
@@ -222,11 +219,11 @@ def test_what_does_not_come_within_fifty_years(text: str) -> None:
         ("* * * * * 0", "'0' is not a time zone"),
         ("* * * * * ../../etc/passwd", "'../../etc/passwd' is not a time zone"),
         (f"{'9' * 5000} * * * *", "a cron expression of 5008 characters: at most 1000 are allowed"),
-        (f"{'9' * 900} * * * *", "the minute field '9999999999999999999999999999999999999999' cannot be read"),
+        (f"{'9' * 900} * * * *", "the minute field '9999999999999999999999999999999999999999' is not valid"),
     ],
 )
 def test_reasons(text: str, reason: str) -> None:
-    """What cannot be read is refused in one line that names the field, or the zone, and its value."""
+    """A bad expression is refused in one line that names the field or the zone, and its value."""
     with pytest.raises(ValueError) as caught:
         cron.parse(text)
     assert reason in str(caught.value)
@@ -234,6 +231,6 @@ def test_reasons(text: str, reason: str) -> None:
 
 
 def test_a_zone_in_any_case() -> None:
-    """The name of a zone is known in whatever case it was written, and given as IANA writes it."""
+    """The name of a zone may be written in any case, and is returned as IANA writes it."""
     assert cron.parse("0 8 * * * europe/BERLIN").zone == "Europe/Berlin"
     assert cron.parse("0 8 * * *").zone is None

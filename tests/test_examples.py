@@ -13,21 +13,21 @@ from pathlib import Path
 
 import behaviours
 import pytest
-from conftest import eventually
+from helpers import ROOT
+from nodes import eventually
 
 import redbike
 from redbike import RoundRobin, config, resolve
-from redbike.schedule import Step, read
-from redbike.schedulefile import opened
+from redbike.csvfile import opened
+from redbike.schedule.forms import Action, read
 
-ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 PACKAGE = Path(redbike.__file__).parent
 SCRIPTS = [*sorted(ROOT.glob("bin/*")), ROOT / ".ci" / "run"]
 
 
 class Demo:
-    """bin/demo without the making of its environment, in a temporary folder that can be looked at."""
+    """bin/demo in a temporary folder, without the step that creates its environment."""
 
     def __init__(self, *arguments: str) -> None:
         self.outside = Path(tempfile.mkdtemp(prefix="rb-"))
@@ -51,7 +51,7 @@ class Demo:
         return any(f"{jobid}\n" in diary.read_text() for diary in self.outside.glob("*/diary.txt"))
 
     def ends(self) -> str:
-        """What it has said. Fails where something is left behind, a process or a file."""
+        """Return its output. Fail if it left a process or a file behind."""
         pid = self.server_pid
         output, _ = self.process.communicate(timeout=30)
         assert pid is None or not alive(pid)
@@ -78,7 +78,7 @@ def alive(pid: int) -> bool:
 
 
 def processes_in(folder: Path) -> list[int]:
-    """Processes whose current folder is in there (where the kernel tells)."""
+    """Return the processes whose current folder is inside (if the kernel tells)."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -129,7 +129,7 @@ def test_demo_outlives_its_server(demo: Callable[..., Demo]) -> None:
 
 
 def test_demo_ends_on_a_signal(demo: Callable[..., Demo]) -> None:
-    """Ctrl-C ends a demo with all its processes, while another one goes on; so does a SIGTERM."""
+    """Ctrl-C or SIGTERM ends a demo with all its processes, while another demo goes on."""
     first, second = demo(), demo()
     for one, number in ((first, signal.SIGINT), (second, signal.SIGTERM)):
         eventually(lambda one=one: one.has_run("greet:once:fast"))  # type: ignore[misc]
@@ -156,9 +156,9 @@ def test_schedules_of_the_demo_are_of_every_kind() -> None:
     with opened(EXAMPLES / "schedules.csv") as file:
         rows = list(file.rows())
     assert len(rows) >= 12
-    steps = [read(row.schedule).first(1_790_000_000).step for row in rows]
-    assert set(steps) == set(Step)
-    assert steps.count(Step.BAD) == 1
+    steps = [read(row.schedule).first(1_790_000_000).action for row in rows]
+    assert set(steps) == {Action.QUEUE, Action.AT, Action.STOP, Action.BAD}
+    assert steps.count(Action.BAD) == 1
     assert {row.schedule.partition(":")[0] for row in rows} >= {"NOW", "AT", "CONTINUE", "STOP", "RRULE", "DTSTART"}
 
 
@@ -189,7 +189,7 @@ def test_worker_of_the_example_conf_can_be_found(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 @pytest.mark.parametrize("unit", ["redbike-dispatcher.service", "redbike-worker@.service"])
 def test_systemd_units_are_valid(unit: str, tmp_path: Path) -> None:
-    """`systemd-analyze verify` has nothing to say about the units, but that their program is not there."""
+    """`systemd-analyze verify` only reports that the program of the units is not there."""
     text = (EXAMPLES / "systemd" / unit).read_text("utf-8")
     copy = tmp_path / unit.replace("@", "@1")
     copy.write_text(text.replace("/srv/application/venv/bin/redbike", "/bin/true"))
@@ -217,7 +217,7 @@ def test_scripts_open_with_what_they_do(script: Path) -> None:
 
 
 def path_with(tmp_path: Path, python: str) -> dict[str, str]:
-    """An environment in which every Python is this script."""
+    """Return an environment in which every Python is this script."""
     for name in ("python3", "python3.11", "python3.12", "python3.13", "python3.14"):
         (tmp_path / name).write_text(f"#!/bin/sh\n{python}\n")
         (tmp_path / name).chmod(0o700)
@@ -240,7 +240,7 @@ def path_with(tmp_path: Path, python: str) -> dict[str, str]:
 )
 @pytest.mark.parametrize("script", ["redbike", "demo", "test"])
 def test_scripts_say_what_to_install(script: str, python: str, advice: str, tmp_path: Path) -> None:
-    """Without a Python that will do, each script says in one line what to install, and exits with 1."""
+    """Without a suitable Python, each script says in one line what to install, and exits with 1."""
     ended = subprocess.run(
         [str(ROOT / "bin" / script)], env=path_with(tmp_path, python), capture_output=True, encoding="utf-8"
     )

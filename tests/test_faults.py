@@ -1,62 +1,28 @@
-"""What goes wrong: lost replies, killed servers and processes. No job is lost, and none done twice."""
+"""Lost replies, and servers that are killed and come back: no job is lost, and none runs twice."""
 
 import logging
-import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Fleet, Recorder, Server, eventually
-from processes import Site
+from conftest import Fleet, Recorder, Server
+from helpers import HOUR_S, HOURLY, check_places, events, idle_loops, take
+from nodes import eventually
 from proxy import Loss, Proxy
-from state import state
 from threads import Loops
 
 from redbike import Redbike, StopWork
 from redbike.errors import ServerError
-from redbike.scripts import Scripts
+from redbike.store.store import Store
 
-HOUR_S = 3600
-HOURLY = "DTSTART:20200101T000000\nRRULE:FREQ=HOURLY"
 SECONDLY = "DTSTART:20200101T000000\nRRULE:FREQ=SECONDLY"
 
 
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    with Proxy(server.socket) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def loops(fleet: Fleet) -> Iterator[Loops]:
-    with Loops(fleet) as loops:
-        yield loops
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries again without the pause that a real outage is given."""
-    monkeypatch.setattr("redbike.patience._delay_s", lambda _failures: 0.001)
-
-
-def events(bike: Redbike) -> dict[str, str]:
-    return {jobid: event for jobid, event, _ in bike.get_statuses(before=9e9)}
-
-
-def check_places(bike: Redbike) -> None:
-    """Each job is in its queue at most once, in the member set exactly if it is there, and not on the timeline too."""
-    found = state(bike.redis, bike.prefix)
-    queued, members = found.get("-work-A", []), found.get("-work-A-members", set())
-    assert max(Counter(queued).values(), default=1) == 1
-    assert set(queued) == members
-    assert not members & set(found.get("-timeline", {}))
-
-
-# A reply, or a command, that is lost
+# Lost replies and commands
 
 
 class Scene(NamedTuple):
@@ -106,7 +72,7 @@ def quit_work() -> None:
 
 
 def check_all(scene: Scene, steps: int) -> None:
-    """What must hold after the first so many steps, whatever was lost."""
+    """Check the state after so many steps, whatever was lost."""
     aside, done = scene.aside, Counter(scene.worker.done)
     check_places(aside)
     expected = {
@@ -137,7 +103,7 @@ STEPS = [set_all, dispatch, work]
 @pytest.mark.parametrize("loss", list(Loss), ids=lambda loss: loss.name.lower())
 @pytest.mark.parametrize("upto", [1, 2, 3], ids=["set", "dispatch", "work"])
 def test_a_loss_at_any_command_changes_nothing(proxy: Proxy, fleet: Fleet, prefix: str, upto: int, loss: Loss) -> None:
-    """C7: whichever command of a verb, a pass or a turn is lost, or its reply, each job runs once and ends up right."""
+    """C7: any command of a method, a pass or a turn may be lost, or its reply: each job runs once and ends up right."""
     number, total = 0, 1
     while number < total:
         names = f"{prefix}.{number}"
@@ -184,7 +150,7 @@ def test_a_one_off_that_ran_before_set_knew_is_not_run_again(proxy: Proxy, fleet
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_run_by_hand_is_not_doubled_by_a_lost_reply(proxy: Proxy, fleet: Fleet) -> None:
+def test_an_enqueued_run_is_not_doubled_by_a_lost_reply(proxy: Proxy, fleet: Fleet) -> None:
     """C7: the same holds for `enqueue`."""
     worker = Recorder()
     other = fleet(worker)
@@ -199,7 +165,7 @@ def test_a_run_by_hand_is_not_doubled_by_a_lost_reply(proxy: Proxy, fleet: Fleet
 
 @pytest.mark.usefixtures("impatient")
 def test_a_job_whose_handing_out_was_lost_is_handed_out_again(proxy: Proxy, fleet: Fleet) -> None:
-    """D2: a worker that did not see the reply gets the same job again, not another one, whatever others take."""
+    """D2: a worker that did not see the reply gets the same job again, whatever other workers take."""
     bike = fleet(redis_config={"unix_socket_path": proxy.socket})
     other = fleet()
     for jobid in ("1:A", "2:A", "3:A"):
@@ -211,10 +177,6 @@ def test_a_job_whose_handing_out_was_lost_is_handed_out_again(proxy: Proxy, flee
     jobid, tag = next(proxy_worker)
     assert (jobid, seen) == ("2:A", ["3:A"])
     assert other.redis.get(f"{other.prefix}-work-A-2:A") == tag.encode()
-
-
-def take(bike: Redbike) -> str | None:
-    return next(bike.consumer)[0]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -229,7 +191,6 @@ def test_loops_live_with_a_line_that_breaks_all_the_time(
         loops.work(worker, redis_config=config)
     loops.dispatch(redis_config=config)
     bike = fleet()
-    # A loop that has not reached the server yet ends with an error, as it should.
     eventually(lambda: {"blpop", "subscribe"} <= {client["cmd"] for client in bike.redis.client_list()})
     proxy.cut(lambda n: (Loss.REPLY if n % 2 else Loss.COMMAND) if n % 9 == 8 else None)
     once = [f"once{n}:A" for n in range(60)]
@@ -253,17 +214,17 @@ def test_loops_live_with_a_line_that_breaks_all_the_time(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-# Connections and scripts that are gone
+# Lost connections and scripts
 
 
 def circulating(worker: Recorder, jobids: list[str]) -> Callable[[], bool]:
-    """A condition: each of these jobs has run again since now."""
+    """Return a condition: each of these jobs has run again."""
     before = Counter(worker.done)
     return lambda: all(Counter(worker.done)[jobid] > before[jobid] for jobid in jobids)
 
 
 def test_scripts_are_loaded_again_after_a_flush(fleet: Fleet, loops: Loops, tmp_path: Path) -> None:
-    """C7: `SCRIPT FLUSH` under a running fleet goes unnoticed, by loops as by verbs."""
+    """C7: neither loops nor methods of a running fleet notice `SCRIPT FLUSH`."""
     worker = Recorder()
     jobids = ["1:A", "2:A"]
     worker.acts |= dict.fromkeys(jobids, lambda: 0.01)
@@ -288,7 +249,7 @@ def test_scripts_are_loaded_again_after_a_flush(fleet: Fleet, loops: Loops, tmp_
 
 
 def test_a_server_that_goes_while_a_file_is_loaded(proxy: Proxy, fleet: Fleet, tmp_path: Path) -> None:
-    """C3, G4: rows that are set one by one, because of a spoiled queue, are given up once the server is gone."""
+    """C3, G4: rows that are set one by one, because a queue has a wrong type, are given up once the server is gone."""
     bike = fleet(redis_config={"unix_socket_path": proxy.socket})
     bike.redis.set(f"{bike.prefix}-work-B", "of a wrong type")
     path = tmp_path / "rows.csv"
@@ -304,26 +265,26 @@ def test_a_server_that_goes_while_a_file_is_loaded(proxy: Proxy, fleet: Fleet, t
 
 
 def test_a_set_within_a_set(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C7: a signal handler that sets a job while another is being set takes nothing away from that one."""
-    bike, place, inner = fleet(), Scripts.place, iter(["inner:A"])
+    """C7: a signal handler that sets a job during another `set` does not disturb that `set`."""
+    bike, place, inner = fleet(), Store.place, iter(["inner:A"])
 
     def interrupted(*args: Any, **kwargs: Any) -> bool:
         for jobid in inner:
             bike.set(jobid, "NOW")
         return place(*args, **kwargs)
 
-    monkeypatch.setattr(Scripts, "place", interrupted)
+    monkeypatch.setattr(Store, "place", interrupted)
     bike.set("outer:A", "NOW")
     assert bike.redis.lrange(f"{bike.prefix}-work-A", 0, -1) == [b"outer:A", b"inner:A"]
 
 
 def test_the_call_after_one_that_was_broken_off_is_noted(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C7: after a `set` that was broken off, and may still arrive, the next one leaves its name against it."""
+    """C7: an interrupted `set` may still arrive, so the next `set` leaves its request id in the memo."""
     bike = fleet()
     bike.set("j:A", "STOP")
     assert not list(bike.redis.scan_iter(f"{bike.prefix}:memo:*", count=1000))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Scripts, "place", interrupt)
+        patch.setattr(Store, "place", interrupt)
         bike.set("j:A", "CONTINUE")
     bike.set("j:A", "STOP")
     [memo] = bike.redis.scan_iter(f"{bike.prefix}:memo:*", count=1000)
@@ -337,7 +298,7 @@ def interrupt(*_: object, **__: object) -> bool:
 
 
 def test_threads_that_come_and_go_leave_one_memo(fleet: Fleet) -> None:
-    """Idle cost: what is noted against lost replies does not grow with the number of threads that ever were."""
+    """Idle cost: the number of memos does not grow with the number of threads that have ended."""
     bike = fleet()
     for n in range(50):
         thread = threading.Thread(target=bike.set, args=(f"{n}:A", "NOW"))
@@ -347,10 +308,8 @@ def test_threads_that_come_and_go_leave_one_memo(fleet: Fleet) -> None:
     assert bike.redis.llen(f"{bike.prefix}-work-A") == 50
 
 
-def test_connections_that_are_killed_are_made_anew(
-    fleet: Fleet, loops: Loops, caplog: pytest.LogCaptureFixture
-) -> None:
-    """C7: with every connection closed, loops go on without a word: the server was there all the time."""
+def test_killed_connections_are_made_again(fleet: Fleet, loops: Loops, caplog: pytest.LogCaptureFixture) -> None:
+    """C7: if every connection is closed, loops go on without a log line, because the server was always there."""
     worker = Recorder()
     jobids = ["1:A", "2:A", "3:A"]
     worker.acts |= dict.fromkeys(jobids, lambda: 0.01)
@@ -375,7 +334,7 @@ def test_connections_that_are_killed_are_made_anew(
 def test_a_server_that_is_killed_and_comes_back(
     own_server: Server, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C7: a dispatcher and two workers outlive a server killed with SIGKILL; each job runs as often as it should."""
+    """C7: a dispatcher and two workers survive a server killed with SIGKILL; each job runs as often as it should."""
     fleet = Fleet(own_server, prefix, tmp_path)
     workers = [Recorder(), Recorder()]
     often = ["often1:A", "often2:A"]
@@ -412,7 +371,7 @@ def test_a_server_that_is_killed_and_comes_back(
         with pytest.raises(ServerError, match="out of reach"):
             bike.set("lost:A", "NOW")
         go_on.set()
-        eventually(lambda: len(messages("out of reach")) == 3)  # the end of the held job finds nobody
+        eventually(lambda: len(messages("out of reach")) == 3)  # no server hears the end of the held job
         own_server.start()
 
         eventually(lambda: len(messages("is back after")) == 3, 20)
@@ -431,10 +390,10 @@ def test_a_server_that_is_killed_and_comes_back(
     fleet.close()
 
 
-def test_loops_can_be_told_to_stop_while_the_server_is_away(
+def test_loops_can_be_stopped_while_the_server_is_away(
     own_server: Server, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """E1: an idle dispatcher or worker that waits for its server ends at once when it is told to stop."""
+    """E1: an idle dispatcher or worker that waits for its server ends at once when it is stopped."""
     fleet = Fleet(own_server, prefix, tmp_path)
     stop = threading.Event()
     threads = [
@@ -442,7 +401,8 @@ def test_loops_can_be_told_to_stop_while_the_server_is_away(
     ]
     for thread in threads:
         thread.start()
-    eventually(lambda: idle(own_server) == 2)
+    with own_server.client() as client:
+        eventually(lambda: idle_loops(client) == 2)
     own_server.kill()
     eventually(lambda: sum("out of reach" in message for message in caplog.messages) == 2)
     stop.set()
@@ -453,85 +413,3 @@ def test_loops_can_be_told_to_stop_while_the_server_is_away(
     assert time.monotonic() - began < 3
     own_server.start()
     fleet.close()
-
-
-def idle(server: Server) -> int:
-    with server.client() as client:
-        return sum(one["cmd"] in ("blpop", "subscribe") for one in client.client_list())
-
-
-# Processes that are killed
-
-
-@pytest.fixture
-def site(server: Server, prefix: str, tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, server, prefix) as site:
-        yield site
-
-
-def test_a_worker_killed_between_jobs_loses_nothing(site: Site, bike: Redbike) -> None:
-    """C7: what is queued when an idle worker is killed, and after it, is done by the next one."""
-    site.start_idle("work").kill()
-    for jobid in ("1:A", "2:A"):
-        bike.set(jobid, "NOW")
-    eventually(lambda: bike.redis.llen(bike.queue_for("1:A")) == 2)
-    site.start("work")
-    eventually(lambda: site.runs() == ["1:A", "2:A"], 20)
-
-
-def test_a_worker_killed_in_a_job(site: Site, bike: Redbike) -> None:
-    """D6: a job whose worker was killed is at work until its timeout, and does no harm to the others meanwhile."""
-    worker = site.start_idle("work")
-    bike.set("slow-1:A", "CONTINUE")
-    eventually(lambda: site.runs("begin") == ["slow-1:A"])
-    worker.send_signal(signal.SIGKILL)
-    worker.wait(10)
-    site.start_idle("work")
-    bike.set("quick-1:A", "NOW")
-    eventually(lambda: "quick-1:A" in site.runs())
-    told = bike.tell("slow-1:A")
-    assert (told["working"], (told["status"] or "")[:3]) == (True, "WRK")
-    bike.redis.pexpire(f"{bike.prefix}-work-A-slow-1:A", 1)
-    eventually(lambda: not bike.is_working("slow-1:A"))
-    (site.folder / "go-on").touch()
-    bike.set("slow-1:A", "NOW")
-    eventually(lambda: "slow-1:A" in site.runs())
-
-
-def test_a_dispatcher_killed_in_a_pass_loses_nothing(site: Site, bike: Redbike) -> None:
-    """C7: wherever in a pass over thousands of due jobs a dispatcher is killed, each is in one place."""
-    jobids = {f"{n}:A" for n in range(30_000)}
-    dispatcher = site.start_idle("dispatch")
-    for start in range(0, 30_000, 10_000):
-        bike.redis.zadd(bike.timeline_key, {f"{n}:A": 1 for n in range(start, start + 10_000)})
-    queue_key = bike.queue_for("1:A")
-    eventually(lambda: bike.redis.llen(queue_key) > 1000)
-    dispatcher.kill()
-    dispatcher.wait(10)
-    queued = [jobid.decode() for jobid in bike.redis.lrange(queue_key, 0, -1)]
-    left = {jobid.decode() for jobid in bike.redis.zrange(bike.timeline_key, 0, -1)}
-    assert len(queued) == len(set(queued))
-    assert set(queued) | left == jobids
-    assert not set(queued) & left
-    bike.control("HALT")
-    bike.dispatch()
-    assert bike.redis.llen(queue_key) == 30_000
-    assert bike.redis.zcard(bike.timeline_key) == 0
-
-
-@pytest.mark.parametrize("news", ["a foreign writer", "HALT"])
-def test_a_killed_dispatcher_leaves_no_worker_asleep(site: Site, bike: Redbike, news: str) -> None:
-    """E1, A1: right after a dispatcher was killed, workers still notice foreign writers and `HALT` within a second."""
-    dispatcher, worker = site.start("dispatch"), site.start("work")
-    eventually(lambda: site.waiting() >= 2, 20)
-    time.sleep(1.5)  # for whatever workers and dispatchers agree on between them
-    dispatcher.kill()
-    dispatcher.wait(10)
-    began = time.monotonic()
-    if news == "HALT":
-        bike.control("HALT")
-        worker.wait(10)
-    else:
-        bike.redis.lpush(bike.queue_for("by-hand:A"), "by-hand:A")
-        eventually(lambda: "by-hand:A" in site.runs())
-    assert time.monotonic() - began < 1.7

@@ -8,39 +8,44 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Fleet, Recorder, Server, eventually
+from conftest import Fleet, Recorder, Server
+from nodes import eventually
 from processes import Site, environment
 
 from redbike import cli
-from redbike.plainlog import PlainFormatter, plain, printable
+from redbike.logs import PlainFormatter, plain, printable
 
 HOSTILE = "x\x1b[2J\r\x07\x9b31m\u202e\u2028\nfake line:A"
 
 
 def test_what_is_printable_stays() -> None:
-    """Text in any language is shown as it is, and what does something else than print as an escape."""
+    """Text in any language is shown unchanged; all other characters are shown as escapes."""
     for text in ("plain", "žluťoučký kůň — 馬", "", "a 'quoted' \\ one"):
         assert printable(text) == text
     assert printable("a\x1bb\r\nc\x9b\u202e\ud800") == r"a\x1bb\r\nc\x9b\u202e\ud800"
     assert printable("a\n\tb\x1b", keep="\n\t") == "a\n\tb\\x1b"
 
 
-def test_a_line_of_ours_is_one_line_whoever_formats_it(caplog: pytest.LogCaptureFixture) -> None:
-    """A program's own log format is given lines without control characters, and plain ones untouched."""
+def test_our_log_lines_stay_one_line_in_any_format(caplog: pytest.LogCaptureFixture) -> None:
+    """A program's log format receives lines without control characters, and plain lines unchanged."""
     log = plain(logging.getLogger("redbike.foreign"))
     caplog.set_level(logging.INFO)
     log.warning("job %s: %d", "a:A", 1, extra={"bad_schedule": True})
     log.error("job %s", HOSTILE)
     log.debug("job %s: %d", "not shown, so not formatted")
     first, second = caplog.records
-    assert (first.msg, first.args, first.funcName) == ("job %s: %d", ("a:A", 1), "test_a_line_" + first.funcName[12:])
+    assert (first.msg, first.args, first.funcName) == (
+        "job %s: %d",
+        ("a:A", 1),
+        "test_our_log_lines_stay_one_line_in_any_format",
+    )
     assert first.bad_schedule  # type: ignore[attr-defined]
     assert second.getMessage().isprintable()
     assert second.filename == "test_foreign_names.py"
 
 
 def test_a_traceback_is_made_of_printable_lines() -> None:
-    """The command's own format shows a traceback in lines, without what a foreign job id has in it."""
+    """The log format of the command shows a traceback in lines, without the control characters of a foreign job id."""
     try:
         raise ValueError(HOSTILE)
     except ValueError:
@@ -53,7 +58,7 @@ def test_a_traceback_is_made_of_printable_lines() -> None:
 
 
 def test_foreign_keys_and_ids_in_the_log(fleet: Fleet, worker: Recorder, caplog: pytest.LogCaptureFixture) -> None:
-    """Ids and keys with control characters, as other programs may write them, reach a log as printable text only."""
+    """Ids and keys of other programs with control characters reach a log as printable text only."""
     bike = fleet(worker)
     queue = bike.queue_for(HOSTILE.replace("\n", ""))
     hostile = HOSTILE.replace("\n", "")
@@ -76,7 +81,7 @@ def test_foreign_keys_and_ids_in_the_log(fleet: Fleet, worker: Recorder, caplog:
 
 
 def test_foreign_ids_on_a_terminal(server: Server, prefix: str, tmp_path: Path) -> None:
-    """The command `redbike work`, with a job that dies, writes printable lines to stderr, its traceback among them."""
+    """`redbike work` with a job that dies writes printable lines to stderr, also in the traceback."""
     with Site(tmp_path, server, prefix) as site:
         worker = site.start_idle("work")
         site.redis.hset(f"{prefix}-schedules", "dies-\x1b[2J\r:A", "CONTINUE")
@@ -96,11 +101,11 @@ def test_foreign_ids_on_a_terminal(server: Server, prefix: str, tmp_path: Path) 
 def test_tell_is_json_whatever_the_timeline_says(
     fleet: Fleet, score: str, caplog: pytest.LogCaptureFixture, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F1: a time that is none, which another program wrote, is no next run, and a line in the log names the job."""
+    """F1: an invalid time that another program wrote is no next run, and a line in the log names the job."""
     bike = fleet()
     bike.redis.zadd(bike.timeline_key, {"j:A": score})
     assert bike.tell("j:A")["next_run"] is None
-    assert f"job 'j:A': stands on the timeline at {score}, which is no Unix time" in caplog.text
+    assert f"job 'j:A': is on the timeline at {score}, which is not a Unix time" in caplog.text
     monkeypatch.setattr(cli, "_bike", lambda _: bike)
     cli.do_tell({"<JOBID>": "j:A"})
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["next_run"] is None
@@ -108,7 +113,7 @@ def test_tell_is_json_whatever_the_timeline_says(
 
 @pytest.mark.parametrize("command", [["--help"], ["set", "a:A", "NOW"], ["tell", "a:A"], ["no", "command"], []])
 def test_without_docstrings(server: Server, prefix: str, tmp_path: Path, command: list[str]) -> None:
-    """G4: with PYTHONOPTIMIZE=2, which takes away docstrings and assertions, the commands do what they do without."""
+    """G4: with PYTHONOPTIMIZE=2, which removes docstrings and assertions, the commands work the same."""
     with Site(tmp_path, server, prefix) as site:
         plainly = site.run(*command)
         optimized = subprocess.run(

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redbike import Redbike
-from redbike.recurrence import Recurrence
-from redbike.schedule import MAX_TEXT_LENGTH, Step, read
-from redbike.schedule import _remembered as remembered  # its bound is a promise
+from redbike.schedule.forms import MAX_TEXT_LENGTH, Action, read
+from redbike.schedule.forms import _remembered as remembered  # its bound is a promise
+from redbike.schedule.rrule.recurrence import Recurrence
 
 JOB = "job:A"
 MOMENT = datetime(2026, 11, 22, 3, 14, 15, tzinfo=UTC)
@@ -35,10 +35,11 @@ NOW = MOMENT.timestamp()
     ],
 )
 def test_every_is_a_recurrence_from_when_it_is_set(text: str, interval_s: int) -> None:
-    """EVERY is registered as an RRULE whose DTSTART is the second in which it is set, from which python-dateutil reads
-    the same runs."""
+    """EVERY is registered as an RRULE whose DTSTART is the second of the `set`; python-dateutil reads the same runs
+    from it.
+    """
     plan = read(text).first(NOW + 0.75)
-    assert (plan.step, plan.due_at) == (Step.AT, NOW + interval_s)
+    assert (plan.action, plan.due_at) == (Action.AT, NOW + interval_s)
     assert plan.registered.startswith("DTSTART:20261122T031415\nRRULE:FREQ=")
     theirs = rrulestr(plan.registered)[:4]
     assert [run.replace(tzinfo=UTC).timestamp() for run in theirs] == [NOW + n * interval_s for n in range(4)]
@@ -47,7 +48,9 @@ def test_every_is_a_recurrence_from_when_it_is_set(text: str, interval_s: int) -
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 10**6), st.floats(0, 10**5), st.floats(0, 0.999))
 def test_every_does_not_drift(interval_s: int, late_s: float, fraction: float) -> None:
-    """However late a run ends, the next one is a whole number of intervals after the setting, and the first to come."""
+    """However late a run ends, the next run is the first future time that is a whole number of intervals after the
+    `set`.
+    """
     plan = read(f"EVERY:{interval_s}").first(NOW + fraction)
     assert plan.due_at is not None
     ended_at = plan.due_at + late_s
@@ -58,7 +61,7 @@ def test_every_does_not_drift(interval_s: int, late_s: float, fraction: float) -
 
 
 def test_every_is_set_as_a_recurrence(bike: Redbike) -> None:
-    """B5: what the registry holds of a job on EVERY is the recurrence, which any other reader understands."""
+    """B5: the registered schedule of a job on EVERY is the recurrence, which any other reader understands."""
     bike.set(JOB, "EVERY:2h", after=NOW)
     assert bike.tell(JOB) == {
         "status": bike.tell(JOB)["status"],
@@ -88,14 +91,14 @@ def test_cron_is_set_as_it_is(bike: Redbike, worker: Recorder) -> None:
 
 @pytest.mark.parametrize("text", ["CRON:0 8 * * *", "CRON: 0 8 * * *", "CRON:  0   8 * *\t* "])
 def test_cron_with_spaces(text: str) -> None:
-    """The fields of a cron expression may be any white space apart, and white space may follow the colon."""
+    """Any white space may separate the fields of a cron expression, and follow the colon."""
     assert read(text).first(NOW).due_at == datetime(2026, 11, 22, 8, tzinfo=UTC).timestamp()
 
 
 def test_cron_without_a_run() -> None:
     """A cron expression that matches no day within fifty years stops the job, and the plan says why."""
     plan = read("CRON:0 0 */31 2 mon#5").first(NOW)
-    assert (plan.step, plan.reason) == (Step.STOP, "the cron expression has no run within fifty years")
+    assert (plan.action, plan.reason) == (Action.STOP, "the cron expression has no run within fifty years")
 
 
 # AT
@@ -113,11 +116,11 @@ def test_cron_without_a_run() -> None:
         ("AT:1790000000", 1_790_000_000),
         ("AT:1790000000.5", 1_790_000_000.5),
         ("AT:-5", -5),
-        ("AT:20261224", 20_261_224),  # digits alone are Unix seconds, as ever
+        ("AT:20261224", 20_261_224),  # digits alone are Unix seconds
     ],
 )
 def test_at(bike: Redbike, text: str, due_at: float) -> None:
-    """B2: AT takes Unix seconds or a time of ISO 8601, naive ones in UTC, and the timeline holds Unix time."""
+    """B2: AT takes Unix seconds or a time of ISO 8601, in UTC without a zone, and the timeline holds Unix time."""
     bike.set(JOB, text)
     assert bike.tell(JOB)["next_run"] == due_at
     assert bike.tell(JOB)["schedule"] == "STOP"
@@ -136,7 +139,7 @@ REASONS = {
     "at:1790000000": "write AT in capitals",
     "every:5m": "write EVERY in capitals",
     "Cron:* * * * *": "write CRON in capitals",
-    "EVERY:": "'' is not an interval: a whole number of seconds from 1 upwards is needed",
+    "EVERY:": "'' is not an interval: write a whole number of seconds, at least 1",
     "EVERY:0": "'0' is not an interval",
     "EVERY:-5": "'-5' is not an interval",
     "EVERY:1.5h": "'1.5h' is not an interval",
@@ -144,17 +147,17 @@ REASONS = {
     "EVERY:٣": "is not an interval",
     "EVERY:9999999999": "'9999999999' is not an interval",
     "CRON:": "five fields are needed",
-    "CRON:* 25 * * *": "the hour field '25' cannot be read",
+    "CRON:* 25 * * *": "the hour field '25' is not valid",
     "CRON:* * * * mon Mars/Olympus": "'Mars/Olympus' is not a time zone of the IANA database",
     "DTSTART;TZID=Mars/Olympus:20260101T000000\nFREQ=DAILY": "TZID='Mars/Olympus' is not a time zone of the IANA",
-    "AT:": "'' is neither a Unix time in seconds, such as AT:1790000000, nor a time of ISO 8601",
+    "AT:": "'' is neither a Unix time in seconds, such as AT:1790000000, nor an ISO 8601 time",
     "AT:tomorrow": "'tomorrow' is neither",
     "AT:2026-13-01": "'2026-13-01' is neither",
     "AT:2026-12-24T18:00:00 Europe/Berlin": "is neither",
-    "AT:1790000000000": "1790000000000 lies after the year 9999; is it in milliseconds?",
-    "AT:-99999999999": "-99999999999 lies before the year 1",
-    "AT:0001-01-01T00:00:00+14:00": "lies before the year 1",
-    "AT:9999-12-31T23:59:59-14:00": "lies after the year 9999",
+    "AT:1790000000000": "1790000000000 is after the year 9999; is it in milliseconds?",
+    "AT:-99999999999": "-99999999999 is before the year 1",
+    "AT:0001-01-01T00:00:00+14:00": "is before the year 1",
+    "AT:9999-12-31T23:59:59-14:00": "is after the year 9999",
     "RRULE:FREQ=SOMETIMES": "FREQ='SOMETIMES' is not known",
     "x" * (MAX_TEXT_LENGTH + 1): "schedule of 65537 characters: at most 65536 are allowed",
 }
@@ -162,9 +165,9 @@ REASONS = {
 
 @pytest.mark.parametrize("text", REASONS, ids=lambda text: ascii(text[:40]))
 def test_reason(text: str) -> None:
-    """B6: the plan of a schedule that cannot be read is BAD with the reason in one short line, whenever it is asked."""
+    """B6: the plan of a schedule that cannot be read is BAD with the reason in one short line, each time it is made."""
     for plan in (read(text).first(NOW), read(text).again(NOW)):
-        assert (plan.step, plan.registered) == (Step.BAD, text)
+        assert (plan.action, plan.registered) == (Action.BAD, text)
         assert plan.reason is not None
         assert re.search(REASONS[text], plan.reason)
         assert "\n" not in plan.reason
@@ -172,7 +175,7 @@ def test_reason(text: str) -> None:
 
 
 def test_reason_is_told_and_logged(bike: Redbike, caplog: pytest.LogCaptureFixture) -> None:
-    """B6: `set` returns the plan with the reason, and the log has the same."""
+    """B6: `set` returns the plan with the reason, and logs the same reason."""
     plan = bike.set(JOB, "CRON:* 25 * * *")
     assert plan is not None
     assert plan.reason is not None
@@ -187,19 +190,20 @@ def test_reason_is_told_and_logged(bike: Redbike, caplog: pytest.LogCaptureFixtu
     st.floats(-(10**11), 10**12),
 )
 def test_nothing_makes_it_fail(form: str, rest: str, reference: float) -> None:
-    """B6: whatever text is read, and for whatever time, there is a plan and no exception."""
+    """B6: any text at any time gives a plan and no exception."""
     schedule = read(form + rest)
     for plan in (schedule.first(reference), schedule.again(reference)):
-        assert plan.step in Step
-        assert (plan.due_at is not None) == (plan.step is Step.AT)
+        assert plan.action in Action
+        assert (plan.due_at is not None) == (plan.action is Action.AT)
 
 
 # What is remembered
 
 
 def test_read_texts_are_remembered() -> None:
-    """The same text gives the same object, so that a steady state parses nothing; long texts are not kept, and of the
-    others only so many."""
+    """The same text gives the same object, so that repeated runs parse nothing. Long texts are not kept, and the number
+    of the others is limited.
+    """
     assert read("FREQ=DAILY;INTERVAL=17") is read("FREQ=DAILY;INTERVAL=17")
     long = "FREQ=DAILY;BYHOUR=" + ",".join(["1"] * 600)
     assert read(long) is not read(long)
@@ -220,7 +224,7 @@ def test_read_texts_are_remembered() -> None:
 @settings(max_examples=30, deadline=None)
 @given(offsets=st.lists(st.floats(-300_000, 300_000), min_size=2, max_size=12))
 def test_the_last_answer_is_never_a_wrong_one(text: str, offsets: list[float]) -> None:
-    """Asked for many times in any order, a schedule answers as one that was never asked before."""
+    """A schedule that was asked many times in any order answers like a new schedule."""
     for offset in offsets:
         answer = read(text).again(NOW + offset)
         remembered.cache_clear()
@@ -245,10 +249,10 @@ STARTLESS = [
 @pytest.mark.parametrize("text", STARTLESS)
 @settings(max_examples=25, deadline=None)
 @given(reference=st.integers(0, 2_500_000_000))
-def test_a_rule_that_says_it_all_needs_no_start(text: str, reference: int) -> None:
-    """Where a rule without DTSTART leaves nothing to its start, the answer is that of a start at the reference time."""
+def test_a_rule_that_takes_nothing_from_its_start_needs_none(text: str, reference: int) -> None:
+    """A rule without DTSTART that takes nothing from its start gives the runs of a start at the reference time."""
     recurrence = Recurrence(text)
-    assert not recurrence.begins_anew
+    assert not recurrence.restarts
     start = datetime.fromtimestamp(reference, UTC)
     assert recurrence.after(reference) == Recurrence(f"DTSTART:{start:%Y%m%dT%H%M%S}\n{text}").after(reference)
 
@@ -265,7 +269,7 @@ def test_a_rule_that_says_it_all_needs_no_start(text: str, reference: int) -> No
         "FREQ=SECONDLY\nEXRULE:FREQ=HOURLY",
     ],
 )
-def test_a_rule_that_leaves_something_to_its_start_begins_anew(text: str) -> None:
-    """Where a rule without DTSTART leaves something to its start, the schedule says that each run begins it anew."""
-    assert read(text).begins_anew
-    assert not read(f"DTSTART:20260101T000000\n{text}").begins_anew
+def test_a_rule_that_leaves_something_to_its_start_restarts(text: str) -> None:
+    """A rule without DTSTART that takes something from its start says that each run begins it again."""
+    assert read(text).restarts
+    assert not read(f"DTSTART:20260101T000000\n{text}").restarts

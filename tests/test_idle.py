@@ -6,19 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Fleet, Recorder, Server, eventually
+from conftest import Fleet, Recorder, Server
+from helpers import idle_loops, server_now
+from nodes import eventually
 from threads import Loops
 
 from redbike import Redbike
-from redbike.keys import Keys
+from redbike.store.keys import Keys
 
 WATCHED_S = 2.0
-PROMPT_S = 0.5  # a few milliseconds on a machine that has nothing else to do; a nap goes on for up to a second
+PROMPT_S = 0.5  # a few milliseconds on an idle machine; a poll comes after up to a second
 
 
 @pytest.fixture
 def quiet(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A fleet on a server that nobody else asks for anything."""
+    """A fleet on a server that receives no other commands."""
     server = Server()
     fleet = Fleet(server, prefix, tmp_path_factory.mktemp("fleet"))
     yield fleet
@@ -26,24 +28,13 @@ def quiet(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fle
     server.remove()
 
 
-@pytest.fixture
-def loops(fleet: Fleet) -> Iterator[Loops]:
-    with Loops(fleet) as loops:
-        yield loops
-
-
 def calls(bike: Redbike) -> Counter[str]:
     stats = bike.redis.info("commandstats")
     return Counter({name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()})
 
 
-def idle(bike: Redbike) -> int:
-    """How many dispatchers and workers wait for something to do."""
-    return sum(client["cmd"] in ("blpop", "subscribe") for client in bike.redis.client_list())
-
-
 def spent(bike: Redbike, seconds: float = WATCHED_S) -> Counter[str]:
-    """The commands that the server carries out in so many seconds, ours aside."""
+    """Return the commands that the server carries out in so many seconds, without ours."""
     before = calls(bike)
     threading.Event().wait(seconds)
     after = calls(bike)
@@ -57,14 +48,14 @@ def spent(bike: Redbike, seconds: float = WATCHED_S) -> Counter[str]:
     ("kinds", "number"), [(["dispatch"], 1), (["work"], 1), (["dispatch", "work", "work", "work"], 4)]
 )
 def test_an_idle_fleet_sends_three_commands_a_second_each(quiet: Fleet, kinds: list[str], number: int) -> None:
-    """Idle cost: a dispatcher or worker with nothing to do sends at most three commands a second."""
+    """Idle cost: an idle dispatcher or worker sends at most three commands per second."""
     with Loops(quiet) as loops:
         for kind in kinds:
             getattr(loops, kind)(Recorder("A:B:C"))
         bike = quiet()
         bike.now()  # loads the script by which a dispatcher asks for the time
         bike.set("far:A", "AT:4000000000")
-        eventually(lambda: idle(bike) == number)
+        eventually(lambda: idle_loops(bike.redis) == number)
         time.sleep(0.1)  # the wake-up call of the job that was just set
         sent = spent(bike)
     assert sent.total() <= 3 * number * (WATCHED_S + 0.5), sent
@@ -75,27 +66,27 @@ def test_an_idle_worker_of_many_queues_costs_no_more(quiet: Fleet) -> None:
     with Loops(quiet) as loops:
         loops.work(Recorder(":".join(f"Q{n}" for n in range(50))))
         bike = quiet()
-        eventually(lambda: idle(bike) == 1)
+        eventually(lambda: idle_loops(bike.redis) == 1)
         sent = spent(bike, 1.0)
     assert sent.total() <= 3 * 1.5, sent
 
 
 def test_a_running_job_that_is_due_again_does_not_keep_the_dispatcher_busy(quiet: Fleet) -> None:
-    """Idle cost: a due job that still runs is looked at once a second, not over and over."""
+    """Idle cost: a due job that still runs is checked once per second."""
     bike = quiet()
     bike.set("j:A", "CONTINUE")
     next(bike.consumer)
     bike.set("j:A", "NOW")
     with Loops(quiet) as loops:
         loops.dispatch()
-        eventually(lambda: idle(bike) == 1)
+        eventually(lambda: idle_loops(bike.redis) == 1)
         sent = spent(bike)
         assert bike.redis.zscore(bike.timeline_key, "j:A") is not None
     assert sent["evalsha"] <= 3 * (WATCHED_S + 1), sent
 
 
 def test_one_job_wakes_one_worker(quiet: Fleet) -> None:
-    """Idle cost: of several idle workers, one job that is queued wakes one; the others sleep on."""
+    """Idle cost: one queued job wakes one of several idle workers; the others stay idle."""
     workers = [Recorder() for _ in range(5)]
     with Loops(quiet) as loops:
         for worker in workers:
@@ -103,20 +94,20 @@ def test_one_job_wakes_one_worker(quiet: Fleet) -> None:
         bike = quiet()
         bike.set("warm-up:A", "NOW")
         eventually(lambda: sum(len(worker.done) for worker in workers) == 1)
-        eventually(lambda: idle(bike) == 5)
+        eventually(lambda: idle_loops(bike.redis) == 5)
         woken = 0
         for n in range(5):
             before = calls(bike)["evalsha"]
             bike.set(f"{n}:A", "NOW")
             eventually(lambda n=n: sum(len(worker.done) for worker in workers) == n + 2)
-            eventually(lambda: idle(bike) == 5)
-            # One call to set the job, one to take it, one to end it; a nap that ends just now may be one more.
+            eventually(lambda: idle_loops(bike.redis) == 5)
+            # One call to set the job, one to take it, one to end it; a poll at this moment may be one more.
             woken += calls(bike)["evalsha"] - before - 3
     assert woken <= 5
 
 
 def test_a_job_starts_at_once(fleet: Fleet, loops: Loops) -> None:
-    """Waiting: an idle worker starts a job that is queued long before its nap would have ended."""
+    """Waiting: an idle worker starts a queued job long before its wait would have ended."""
     worker, started = Recorder(), threading.Event()
     worker.acts["j:A"] = started.set
     loops.work(worker)
@@ -127,7 +118,7 @@ def test_a_job_starts_at_once(fleet: Fleet, loops: Loops) -> None:
 
 
 def latency(started: threading.Event, cause: Callable[[], object]) -> float:
-    """Seconds from the call to the start of the job."""
+    """Return the seconds from the call to the start of the job."""
     started.clear()
     began = time.monotonic()
     cause()
@@ -136,7 +127,7 @@ def latency(started: threading.Event, cause: Callable[[], object]) -> float:
 
 
 def test_a_due_job_starts_on_time(fleet: Fleet, loops: Loops) -> None:
-    """Waiting: a job on the timeline starts when it is due, not before, and not when the dispatcher looks by itself."""
+    """Waiting: a job on the timeline starts when it is due, not before, and not only when the dispatcher polls."""
     worker, started = Recorder(), threading.Event()
     began: list[float] = []
 
@@ -159,26 +150,21 @@ def test_a_due_job_starts_on_time(fleet: Fleet, loops: Loops) -> None:
     assert max(late) < PROMPT_S, late
 
 
-def server_now(bike: Redbike) -> float:
-    seconds, microseconds = bike.redis.time()
-    return float(seconds + microseconds / 1e6)
-
-
 def test_an_earlier_job_wakes_the_dispatcher(fleet: Fleet, loops: Loops) -> None:
-    """Waiting: a dispatcher that sleeps towards a later job is woken for one that is due sooner."""
+    """Waiting: a dispatcher that waits for a later job is woken for a job that is due sooner."""
     worker, started = Recorder(), threading.Event()
     worker.acts["soon:A"] = started.set
     bike = fleet()
     bike.set("later:A", f"AT:{server_now(bike) + 0.9}")
     loops.work(worker)
     loops.dispatch()
-    eventually(lambda: idle(bike) >= 2)
+    eventually(lambda: idle_loops(bike.redis) >= 2)
     assert latency(started, lambda: bike.set("soon:A", "AT:1")) < PROMPT_S
     assert worker.done == ["soon:A"]
 
 
 def test_many_jobs_wake_many_workers(fleet: Fleet, loops: Loops) -> None:
-    """Waiting: jobs that are queued together are worked by all idle workers at the same time, each waking the next."""
+    """Waiting: jobs that are queued together are run by all idle workers at the same time; each wakes the next."""
     together = threading.Barrier(4)
     workers = [Recorder() for _ in range(4)]
     jobids = [f"{n}:A" for n in range(4)]
@@ -186,7 +172,7 @@ def test_many_jobs_wake_many_workers(fleet: Fleet, loops: Loops) -> None:
         worker.acts |= dict.fromkeys(jobids, lambda: together.wait(10))
         loops.work(worker)
     bike = fleet()
-    eventually(lambda: idle(bike) >= 4)
+    eventually(lambda: idle_loops(bike.redis) >= 4)
     for jobid in jobids:
         bike.set(jobid, "NOW")
     eventually(lambda: sum(len(worker.done) for worker in workers) == 4 and not together.broken)
@@ -201,7 +187,7 @@ def test_what_others_write_is_noticed_within_a_second(fleet: Fleet, loops: Loops
     loops.work(worker)
     loops.dispatch()
     bike = fleet()
-    eventually(lambda: idle(bike) >= 2)
+    eventually(lambda: idle_loops(bike.redis) >= 2)
 
     def write() -> None:
         bike.redis.hset(bike.schedules_key, "j:A", "STOP")
@@ -216,8 +202,10 @@ def test_what_others_write_is_noticed_within_a_second(fleet: Fleet, loops: Loops
 
 @pytest.mark.parametrize("whose", ["foreign", "own"])
 def test_only_idle_workers_of_the_prefix_are_counted(quiet: Fleet, monkeypatch: pytest.MonkeyPatch, whose: str) -> None:
-    """Idle cost: workers rely on a dispatcher's watch where many of their prefix are idle, whatever else is blocked."""
-    monkeypatch.setattr("redbike.watch._FIRST_OFFER_AFTER_S", 1.5)
+    """Idle cost: workers rely on a dispatcher's queue monitor if many workers of their prefix are idle, whatever else
+    is blocked.
+    """
+    monkeypatch.setattr("redbike.engine.monitor._FIRST_OFFER_AFTER_S", 1.5)
     bike = quiet()
     foreign = [quiet.server.client() for _ in range(20 if whose == "foreign" else 0)]  # type: ignore[attr-defined]
     blocked = [threading.Thread(target=one.blpop, args=(["elsewhere"],)) for one in foreign]
@@ -227,14 +215,14 @@ def test_only_idle_workers_of_the_prefix_are_counted(quiet: Fleet, monkeypatch: 
     with Loops(quiet) as loops:
         for _ in range(2 if whose == "foreign" else 17):
             loops.work()
-        eventually(lambda: idle(bike) == (22 if whose == "foreign" else 17))
+        eventually(lambda: idle_loops(bike.redis) == (22 if whose == "foreign" else 17))
         eventually(lambda: bike.redis.scard(Keys(quiet.prefix).idle) == (2 if whose == "foreign" else 17))
         loops.dispatch()
         eventually(lambda: bike.redis.scard(Keys(quiet.prefix).idle) == 0)  # they were counted
         if whose == "own":
             eventually(lambda: bike.redis.exists(watch_key))
         else:
-            threading.Event().wait(0.3)
+            threading.Event().wait(0.3)  # the key must not come, for which there is no condition
             assert not bike.redis.exists(watch_key)
     for _ in foreign:
         bike.redis.lpush("elsewhere", "x")

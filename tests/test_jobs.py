@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Fleet, Recorder, Server, eventually, raising
+from conftest import Fleet, Recorder, Server
+from helpers import event, raising
+from nodes import eventually
 from processes import Site
 from threads import Loops
 
 from redbike import Redbike, RoundRobin
+from redbike.engine.waiting import WakeChannel
 from redbike.errors import WorkerError
-from redbike.trouble import Troubles
-from redbike.waiting import WakeCalls
+from redbike.logs import RateLimitedLog
 
 MISCHIEF = """
 import asyncio
@@ -67,23 +69,11 @@ class Mischief(Scribe):
 
 
 @pytest.fixture
-def halted(bike: Redbike) -> Redbike:
-    """The bike of the test, under HALT: each `work()` is one turn."""
-    bike.control("HALT")
-    return bike
-
-
-@pytest.fixture
 def site(server: Server, prefix: str, tmp_path: Path, fleet: Fleet) -> Iterator[Site]:
     del fleet  # it removes the keys of the prefix
     (tmp_path / "mischief.py").write_text(MISCHIEF)
     with Site(tmp_path, server, prefix) as site:
         yield site
-
-
-def event(bike: Redbike, jobid: str) -> str | None:
-    status = bike.tell(jobid)["status"]
-    return None if status is None else status.partition(":")[0]
 
 
 # forks
@@ -103,7 +93,7 @@ def event(bike: Redbike, jobid: str) -> str | None:
 def test_a_child_that_a_job_forks_is_no_worker(
     halted: Redbike, worker: Recorder, ends: Callable[[], object], code: int
 ) -> None:
-    """D5: however a child ends that a job forked, it tells Redis nothing and does no other job."""
+    """D5: a child that a job forked writes nothing to Redis and runs no other job, however it ends."""
     children = []
 
     def act() -> None:
@@ -122,7 +112,7 @@ def test_a_child_that_a_job_forks_is_no_worker(
 
 
 def test_no_second_worker_is_left(site: Site, fleet: Fleet) -> None:
-    """D5: a worker whose jobs fork ends at TERM, and nothing of it is left."""
+    """D5: a worker whose jobs fork ends at TERM, and leaves no process behind."""
     bike = fleet()
     worker = site.start_idle("work", "mischief:Mischief('A')")
     bike.set("forks:A", "NOW")
@@ -136,7 +126,7 @@ def test_no_second_worker_is_left(site: Site, fleet: Fleet) -> None:
 
 
 def test_a_redbike_is_usable_in_a_child_of_the_user(fleet: Fleet) -> None:
-    """H: a process that the user forks may work, for only what is forked within a job is none of ours."""
+    """H: a process that the user forks may work, because only children of a job are ended."""
     worker = Recorder()
     bike = fleet(worker)
     bike.control("HALT")
@@ -184,7 +174,7 @@ class AsyncNames(RoundRobin):
 def test_methods_that_a_call_does_not_run_are_refused(
     fleet: Fleet, kind: type[RoundRobin], said: str, loop: str
 ) -> None:
-    """D10: a worker whose methods would have to be awaited or iterated is an error at the start, and no job is lost."""
+    """D10: a worker whose methods are coroutines or generators is an error at the start, and no job is lost."""
     with (
         Redbike(kind("A"), redis_config=fleet.server.config, timefile=fleet.folder / "t") as bike,
         pytest.raises(WorkerError, match=said),
@@ -216,7 +206,7 @@ def test_a_result_that_would_have_to_be_run_is_die(
     assert "which nobody runs" in caplog.text
 
 
-# exceptions that are no Exception
+# exceptions that are not an Exception
 
 
 @pytest.mark.parametrize(
@@ -225,7 +215,7 @@ def test_a_result_that_would_have_to_be_run_is_die(
 def test_no_exception_of_a_job_ends_the_worker(
     halted: Redbike, worker: Recorder, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D5: whatever a job raises is `DIE` with its traceback, and the next job is done."""
+    """D5: any exception of a job makes it `DIE` with its traceback, and the next job runs."""
     worker.acts["bad:A"] = raising(error)
     halted.set("bad:A", "CONTINUE")
     halted.set("good:A", "NOW")
@@ -239,7 +229,7 @@ def test_no_exception_of_a_job_ends_the_worker(
 def test_an_interruption_leaves_its_traceback(
     halted: Redbike, worker: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D5: also an interruption that a signal sent leaves its traceback, and the handler of before is there again."""
+    """D5: an interruption by a signal also leaves its traceback, and the previous handler is restored."""
     before = signal.getsignal(signal.SIGINT)
     worker.acts["j:A"] = lambda: signal.raise_signal(signal.SIGINT)
     halted.set("j:A", "NOW")
@@ -284,7 +274,7 @@ def test_the_handlers_of_an_application_outlive_jobs(halted: Redbike, worker: Re
 
 
 def test_a_job_may_close_the_streams(site: Site, fleet: Fleet) -> None:
-    """G4: a worker whose job closed stdout or stderr does the next jobs, and ends with 0 and without a traceback."""
+    """G4: a worker whose job closed stdout or stderr runs the next jobs, and ends with 0 and without a traceback."""
     bike = fleet()
     worker = site.start_idle("work", "mischief:Mischief('A')")
     for jobid in ("closes:A", "breaks:A", "breaks:again:A", "good:A"):
@@ -298,18 +288,12 @@ def test_a_job_may_close_the_streams(site: Site, fleet: Fleet) -> None:
 # loops and threads
 
 
-@pytest.fixture
-def loops(fleet: Fleet) -> Iterator[Loops]:
-    with Loops(fleet) as loops:
-        yield loops
-
-
 @pytest.mark.parametrize("kind", ["work", "dispatch"])
 @pytest.mark.parametrize("schedule", ["STOP", "CONTINUE"])
 def test_close_ends_the_loops_of_other_threads(
     loops: Loops, kind: str, schedule: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """H: `close()` during `work()` or `dispatch()` in another thread ends these after the job in hand."""
+    """H: `close()` during `work()` or `dispatch()` in another thread ends these after the running job."""
     worker = Recorder()
     worker.acts["j:A"] = lambda: time.sleep(0.05)
     loop = getattr(loops, kind)(worker)
@@ -322,16 +306,16 @@ def test_close_ends_the_loops_of_other_threads(
     assert not loop.bike.is_working("j:A")
 
 
-def test_a_nap_of_another_thread_is_not_our_trouble(loops: Loops) -> None:
-    """H: `nap.interrupt()` is for signal handlers: in another thread than the napping one it raises nothing."""
+def test_interrupting_the_wait_of_another_thread_does_no_harm(loops: Loops) -> None:
+    """H: `interrupt()` from another thread than the waiting thread raises nothing."""
     loop = loops.work()
     eventually(lambda: any(client["cmd"] == "blpop" for client in loop.bike.redis.client_list()))
-    loop.bike.nap.interrupt()
+    loop.bike.interruptible_wait.interrupt()
     assert loop.is_running()
 
 
 def test_a_time_beyond_all_times(fleet: Fleet) -> None:
-    """C1: `dispatch(after=…)` far beyond the year 10000 makes its pass and goes on, also while a due job runs."""
+    """C1: `dispatch(after=…)` far beyond the year 10000 does its pass and goes on, also while a due job runs."""
     bike = fleet()
     bike.set("j:A", "CONTINUE")
     next(bike.consumer)
@@ -350,9 +334,9 @@ def test_a_time_beyond_all_times(fleet: Fleet) -> None:
 
 
 def test_a_flood_of_wake_up_calls_is_taken_in_pieces(bike: Redbike) -> None:
-    """H: one wait takes so many calls and no more: a program that publishes fast holds up no dispatcher."""
+    """H: one wait reads a limited number of calls: a program that publishes fast does not hold up a dispatcher."""
     channel = f"{bike.prefix}-wake"
-    calls = WakeCalls(bike.redis, channel, Troubles(bike.log))
+    calls = WakeChannel(bike.redis, channel, RateLimitedLog(bike.log))
     calls.subscribe()
     try:
         for _ in range(1000):

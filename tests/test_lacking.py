@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import Fleet, Recorder, eventually
-from nodes import Node
+from conftest import Fleet, Recorder
+from helpers import lines
+from nodes import Node, eventually
 from processes import Site
 from threads import Loops
 
 from redbike.errors import ServerError
-
-
-def lines(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
-    return [message for message in caplog.messages if part in message]
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def without(*names: str) -> str:
 def test_a_server_without_info_and_subscribe(
     node: Node, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """G1: where INFO and SUBSCRIBE do not exist, loops work as where they are forbidden; a line says what it costs."""
+    """G1: without INFO and SUBSCRIBE, loops work as if these were forbidden; a line says what that costs."""
     fleet, worker = Fleet(node, prefix, tmp_path), Recorder()
     with Loops(fleet) as loops:
         loops.work(worker)
@@ -58,7 +55,7 @@ def test_a_server_without_info_and_subscribe(
 def test_a_server_without_a_needed_command_is_refused(
     node: Node, prefix: str, tmp_path: Path, kind: str, name: str
 ) -> None:
-    """G1: a loop refuses at its start a server that lacks a command without which it can do nothing, and names it."""
+    """G1: a loop refuses at its start a server that lacks a necessary command, and names the command."""
     bike = Fleet(node, prefix, tmp_path)()
     with pytest.raises(ServerError, match=rf"localhost|127\.0\.0\.1:\d+ lacks the command {name}, .*rename-command"):
         getattr(bike, kind)()
@@ -67,7 +64,7 @@ def test_a_server_without_a_needed_command_is_refused(
 
 @pytest.mark.parametrize("node", [without("EVALSHA")], indirect=True)
 def test_a_command_on_a_server_without_scripts(node: Node, prefix: str, tmp_path: Path) -> None:
-    """G1: a single verb names the command that the server lacks, in one line."""
+    """G1: a method names the command that the server lacks, in one line."""
     bike = Fleet(node, prefix, tmp_path)()
     with pytest.raises(ServerError, match=r"lacks a command that Redbike needs: .*EVALSHA.*rename-command"):
         bike.set("j:A", "NOW")
@@ -78,7 +75,7 @@ def test_a_command_on_a_server_without_scripts(node: Node, prefix: str, tmp_path
 def test_a_loop_that_is_stopped_in_an_outage_does_not_say_that_it_is_over(
     prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    """C7: "is back" is said only where the server answered, not where the loop ended first."""
+    """C7: "is back" is only logged if the server answered, not if the loop ended first."""
     node = Node().ready()
     try:
         fleet = Fleet(node, prefix, tmp_path)
@@ -100,7 +97,7 @@ FULL = "maxmemory-policy noeviction"
 
 @pytest.mark.parametrize("node", [FULL], indirect=True)
 def test_halt_gets_through_where_memory_is_full(node: Node, prefix: str, tmp_path: Path) -> None:
-    """D1: HALT stops loops also while the server is out of memory and refuses whatever would take more."""
+    """D1: HALT stops loops also while the server is out of memory and refuses every command that needs more."""
     fleet = Fleet(node, prefix, tmp_path)
     bike = fleet()
     threads = [threading.Thread(target=getattr(fleet(), kind)) for kind in ("dispatch", "work")]
@@ -127,7 +124,7 @@ def test_halt_gets_through_where_memory_is_full(node: Node, prefix: str, tmp_pat
 
 
 class BlackHole:
-    """An address where connections are taken, and nothing is ever answered."""
+    """An address that accepts connections and never replies."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -146,7 +143,7 @@ class BlackHole:
 
 @pytest.mark.parametrize("command", ["dispatch", "work"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_start_into_a_black_hole_can_be_stopped(
+def test_a_start_without_an_answer_can_be_stopped(
     tmp_path: Path, prefix: str, command: str, number: signal.Signals
 ) -> None:
     """D2: a stop signal ends a loop that waits at its start for a server that never answers, within two seconds."""

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from conftest import Fleet, Recorder, Server, eventually
+from conftest import Fleet, Recorder, Server
+from nodes import eventually
 from processes import environment
 from threads import Loops
 
@@ -27,17 +28,11 @@ from redbike.errors import ConfigError, RedbikeError, ServerError
 EMPTY = inspect.Parameter.empty
 
 
-@pytest.fixture
-def loops(fleet: Fleet) -> Iterator[Loops]:
-    with Loops(fleet) as loops:
-        yield loops
-
-
 # names and signatures
 
 
 def parameters(callable_: Callable[..., object]) -> list[tuple[str, object]]:
-    """Name and default of each parameter that can be given by position."""
+    """Return name and default of each positional parameter."""
     found = inspect.signature(callable_).parameters.values()
     return [(one.name, one.default) for one in found if one.kind is one.POSITIONAL_OR_KEYWORD and one.name != "self"]
 
@@ -52,7 +47,7 @@ def test_the_public_names() -> None:
 
 
 def test_the_constructor() -> None:
-    """H: the constructor takes these arguments in this order with these defaults; what is new is by keyword alone."""
+    """H: the constructor takes these arguments in this order with these defaults; new arguments are by keyword only."""
     assert parameters(Redbike.__init__) == [
         ("worker", EMPTY),
         ("prefix", None),
@@ -87,12 +82,12 @@ def test_the_constructor() -> None:
     ],
 )
 def test_the_methods(name: str, expected: list[tuple[str, object]]) -> None:
-    """H: each method of the contract, with the names and defaults of its arguments."""
+    """H: each method of the contract has these names and defaults of its arguments."""
     assert parameters(getattr(Redbike, name)) == expected
 
 
 def test_load_csv_takes_the_name_of_a_file() -> None:
-    """H: `load_csv(csvfilename)`; more may be given, nothing else must be."""
+    """H: `load_csv(csvfilename)` needs no other argument."""
     first, *others = parameters(Redbike.load_csv)
     assert first == ("csvfilename", EMPTY)
     assert all(default is not EMPTY for _, default in others)
@@ -107,7 +102,7 @@ def test_the_methods_of_a_roundrobin() -> None:
 
 
 def test_the_attributes(server: Server, tmp_path: Path, prefix: str) -> None:
-    """H: what was given to the constructor, and the keys, are attributes."""
+    """H: the arguments of the constructor, and the keys, are attributes."""
     worker, log, stop = Recorder(), logging.getLogger("mine"), threading.Event()
     config = {"unix_socket_path": server.socket}
     bike = Redbike(worker, prefix, config, str(tmp_path / "t"), log, stop, 7.5)
@@ -128,7 +123,7 @@ def test_the_attributes(server: Server, tmp_path: Path, prefix: str) -> None:
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_the_defaults(nothing: str | None) -> None:
-    """H: without further words: prefix `redbike`, time file `.redbike.timefile`, ten seconds, no stop event."""
+    """H: the defaults are: prefix `redbike`, time file `.redbike.timefile`, ten seconds, no stop event."""
     bike = Redbike(RoundRobin("A"), prefix=nothing)
     assert (bike.prefix, bike.timefile, bike.stop_event) == ("redbike", ".redbike.timefile", None)
     assert bike.default_timeout == 10
@@ -138,14 +133,14 @@ def test_the_defaults(nothing: str | None) -> None:
 
 
 def test_queue_names_are_full_keys(fleet: Fleet) -> None:
-    """H: `queue_for` and `queue_names` give full keys, repetitions included, in a list."""
+    """H: `queue_for` and `queue_names` return full keys, in a list with repetitions."""
     bike = fleet(Recorder("A:A:B"))
     assert bike.queue_for("j:B") == f"{bike.prefix}-work-B"
     assert bike.queue_names() == [f"{bike.prefix}-work-{code}" for code in "AAB"]
 
 
-def test_verbs_return_nothing_of_a_surprise(bike: Redbike) -> None:
-    """H: the words of the old interface return what they did: booleans for questions, a count for `flush`."""
+def test_methods_return_what_they_did_before(bike: Redbike) -> None:
+    """H: the methods of the old interface return what they did: booleans for questions, a count for `flush`."""
     bike.set("j:A", "NOW")
     assert bike.is_working("j:A") is False
     assert bike.is_halted() is False
@@ -164,7 +159,7 @@ def test_a_default_timeout_that_makes_no_sense(timeout: object) -> None:
 
 
 def test_the_package_is_typed() -> None:
-    """H: the package is marked as typed, and every public method has its types said."""
+    """H: the package is marked as typed, and every public method has types."""
     assert resources.files("redbike").joinpath("py.typed").is_file()
     for cls in (Redbike, RoundRobin):
         for name, method in inspect.getmembers(cls, inspect.isfunction):
@@ -175,7 +170,7 @@ def test_the_package_is_typed() -> None:
 
 
 def test_a_dict_of_strings_and_numbers_is_a_redis_config(fleet: Fleet, server: Server) -> None:
-    """H: `redis_config` is a dict of arguments of redis.Redis, and is left as it was given."""
+    """H: `redis_config` is a dict of arguments of redis.Redis, and is not changed."""
     config = {"unix_socket_path": server.socket, "db": 0, "socket_timeout": 5, "decode_responses": True}
     before = dict(config)
     bike = fleet(redis_config=config)
@@ -189,13 +184,13 @@ def test_an_argument_that_redis_does_not_know(fleet: Fleet) -> None:
         fleet(redis_config={"frobnicate": 1})
 
 
-# how it behaves in an application
+# inside an application
 
 
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_the_client_answers_in_bytes(fleet: Fleet, server: Server, asked: bool, protocol: int) -> None:
-    """H: `redis` answers in bytes whatever `decode_responses` was asked for, and everything works all the same."""
+    """H: `redis` answers in bytes, whatever `decode_responses` says, and everything works."""
     config = {"unix_socket_path": server.socket, "decode_responses": asked, "protocol": protocol}
     worker = Recorder()
     bike = fleet(worker, redis_config=config)
@@ -213,7 +208,7 @@ def test_the_client_answers_in_bytes(fleet: Fleet, server: Server, asked: bool, 
 
 
 def test_constructing_connects_to_nothing() -> None:
-    """H: an object can be made while no server is there; the first verb then says so in a RedbikeError."""
+    """H: an object can be created without a server; its first call then raises a RedbikeError."""
     bike = Redbike(RoundRobin("A"), redis_config={"unix_socket_path": "/nowhere/at.all"})
     assert bike.queue_for("j:A") == "redbike-work-A"
     with pytest.raises(ServerError, match=r"/nowhere/at\.all"):
@@ -223,7 +218,7 @@ def test_constructing_connects_to_nothing() -> None:
 
 @pytest.mark.parametrize("verb", ["dispatch", "work", "clear_control", "is_halted", "flush", "get_schedules"])
 def test_every_verb_says_where_no_server_is(tmp_path: Path, verb: str) -> None:
-    """H: no verb lets an exception of the redis package out where the server is away."""
+    """H: without a server, no method raises an exception of the redis package."""
     with (
         Redbike(
             RoundRobin("A"), redis_config={"unix_socket_path": str(tmp_path / "s")}, timefile=tmp_path / "t"
@@ -234,7 +229,7 @@ def test_every_verb_says_where_no_server_is(tmp_path: Path, verb: str) -> None:
 
 
 def test_an_object_can_be_used_after_close(bike: Redbike) -> None:
-    """H: `close()` lets go of connections, twice if need be, and the object goes on if it is needed again."""
+    """H: `close()` closes connections, also if called twice, and the object can be used again."""
     bike.set("j:A", "CONTINUE")
     assert next(bike.consumer)[0] == "j:A"
     bike.close()
@@ -258,7 +253,7 @@ def test_an_object_is_a_context(server: Server, prefix: str) -> None:
 
 
 def test_threads_share_an_object_for_verbs(bike: Redbike) -> None:
-    """H: many threads may set, tell, list and unset through one object, each getting its own answers."""
+    """H: many threads may set, tell, list and unset through one object, and each gets its reply."""
 
     def one(number: int) -> bool:
         jobid = f"{number}:A"
@@ -278,7 +273,7 @@ def test_threads_share_an_object_for_verbs(bike: Redbike) -> None:
 
 
 def test_loops_and_verbs_share_a_process(fleet: Fleet, loops: Loops) -> None:
-    """H: a worker and a dispatcher in threads and verbs in the main thread get along."""
+    """H: a worker and a dispatcher in threads and methods in the main thread work together."""
     worker = Recorder()
     bike = loops.work(worker).bike
     loops.dispatch(worker)
@@ -290,7 +285,7 @@ def test_loops_and_verbs_share_a_process(fleet: Fleet, loops: Loops) -> None:
 
 @pytest.mark.parametrize("kind", ["work", "dispatch"])
 def test_a_stop_event_ends_a_loop_in_a_thread(loops: Loops, kind: str) -> None:
-    """H: `stop_event` ends a loop that runs in a thread, which returns as if it had been halted."""
+    """H: `stop_event` ends a loop in a thread, which returns as if it had been halted."""
     loop = getattr(loops, kind)()
     loop.tell()
     loop.join(2)
@@ -331,14 +326,14 @@ def test_importing_sets_up_no_logging() -> None:
 
 
 def test_log_lines_go_to_the_logger_that_was_given(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
-    """H: `log` is where a Redbike says what it has to say."""
+    """H: a Redbike logs to `log`."""
     bike = fleet(log=logging.getLogger("an.application"))
     bike.set("j:A", "nonsense")
     assert [record.name for record in caplog.records] == ["an.application"]
 
 
 def test_odd_arguments_are_errors_not_harm(bike: Redbike) -> None:
-    """H: a schedule or job id that is no text, or a time that is none, is an error, and nothing is written."""
+    """H: a schedule or job id that is not text, or an invalid time, is an error, and nothing is written."""
     for jobid, schedule, after in (("j:A", 5, None), (5, "NOW", None), ("j:A", b"NOW", None), (None, "NOW", None)):
         with pytest.raises((TypeError, ValueError, AttributeError)):
             bike.set(jobid, schedule, after)  # type: ignore[arg-type]
@@ -350,16 +345,16 @@ def test_odd_arguments_are_errors_not_harm(bike: Redbike) -> None:
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_an_object_is_not_copied(bike: Redbike, copied: Callable[[object], object]) -> None:
-    """H: pickling or copying an object says what to do in place of it, as multiprocessing's users find out."""
-    with pytest.raises(TypeError, match=r"a Redbike holds connections.*make one from the same arguments"):
+    """H: pickling or copying an object raises an error that says what to do instead, for users of multiprocessing."""
+    with pytest.raises(TypeError, match=r"a Redbike holds connections.*make a new object from the same arguments"):
         copied(bike)
 
 
 def test_a_large_file_takes_little_memory(fleet: Fleet, tmp_path: Path) -> None:
-    """C3: a file of schedules is read in pieces, however many rows it has, and so is a queue that is flushed."""
-    bike, path, rows = fleet(), tmp_path / "rows.csv", 20_000
+    """C3: a file of schedules with any number of rows is read in pieces, and so is a queue that is flushed."""
+    bike, path, rows = fleet(), tmp_path / "rows.csv", 8_000
     path.write_text("".join(f"job-{number}:A,NOW\n" for number in range(rows)))
-    bike.set("first:A", "NOW")  # what is loaded once is loaded by now
+    bike.set("first:A", "NOW")  # all modules are loaded by now
     for step, most_bytes in ((lambda: bike.load_csv(path), 1_000_000), (bike.flush, 800_000)):
         tracemalloc.start()
         step()
@@ -370,7 +365,7 @@ def test_a_large_file_takes_little_memory(fleet: Fleet, tmp_path: Path) -> None:
 
 
 def test_a_file_is_refused_whole_whatever_its_length(fleet: Fleet, tmp_path: Path) -> None:
-    """C3: where the last of many rows is malformed, none is set."""
+    """C3: if the last of many rows is malformed, no row is set."""
     bike, path = fleet(), tmp_path / "rows.csv"
     for last in ("no schedule\n", ",NOW\n", "members:A-members,NOW,x\n"):
         path.write_text("".join(f"job-{number}:A,NOW\n" for number in range(5_000)) + last)
@@ -380,7 +375,7 @@ def test_a_file_is_refused_whole_whatever_its_length(fleet: Fleet, tmp_path: Pat
 
 
 def test_a_file_that_is_read_only_once(fleet: Fleet, tmp_path: Path) -> None:
-    """C3: a named pipe, as of a shell's `<(...)`, is a file of schedules as well."""
+    """C3: a named pipe, as of a shell's `<(...)`, is accepted as a file of schedules."""
     bike, path = fleet(), tmp_path / "pipe"
     os.mkfifo(path)
     writer = threading.Thread(target=lambda: path.write_text("a:A,STOP\nb:A,STOP\n"))
@@ -391,7 +386,7 @@ def test_a_file_that_is_read_only_once(fleet: Fleet, tmp_path: Path) -> None:
 
 
 def test_a_file_that_changes_meanwhile(fleet: Fleet, tmp_path: Path) -> None:
-    """C3: a file that is written to while it is read is refused, and nothing of it is set."""
+    """C3: a file that is changed while it is read is refused, and no row is set."""
     path = tmp_path / "rows.csv"
     path.write_text("a:A,STOP\nb:A,STOP\n")
 
@@ -402,6 +397,8 @@ def test_a_file_that_changes_meanwhile(fleet: Fleet, tmp_path: Path) -> None:
             return super().queue_for(jobid)
 
     bike = fleet(Writes())
-    with pytest.raises(RedbikeError, match=r"rows\.csv: was changed while it was read; nothing of the file was set"):
+    with pytest.raises(
+        RedbikeError, match=r"rows\.csv: the file changed while it was read; nothing of the file was set"
+    ):
         bike.load_csv(path)
     assert dict(bike.get_schedules()) == {}

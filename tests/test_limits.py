@@ -5,21 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Fleet, Recorder, Server, eventually, raising
+from conftest import Fleet, Recorder, Server
+from helpers import FUTURE, raising
+from nodes import eventually
 from threads import Loops
 
 from redbike import Redbike, StopWork, UnsetJob, next_runs
 from redbike.cli import main
-from redbike.schedulefile import write_rows
-
-LATER = 4_000_000_000
-
-
-@pytest.fixture
-def halted(bike: Redbike) -> Redbike:
-    """On a halted prefix, `work` is one turn."""
-    bike.control("HALT")
-    return bike
+from redbike.csvfile import write_rows
 
 
 def run_during_which(bike: Redbike, worker: Recorder, schedule: str, end: BaseException) -> None:
@@ -60,7 +53,7 @@ def test_a_schedule_set_during_a_run_that_fails(halted: Redbike, worker: Recorde
     assert list(halted.get_lost()) == []
 
 
-@pytest.mark.parametrize("schedule", ["STOP", f"AT:{LATER}", "EVERY:1d", "FREQ=ODD"])
+@pytest.mark.parametrize("schedule", ["STOP", f"AT:{FUTURE}", "EVERY:1d", "FREQ=ODD"])
 def test_a_new_schedule_leaves_a_queued_run(halted: Redbike, worker: Recorder, schedule: str) -> None:
     """B8: a new schedule, even a bad one, does not cancel a run that is already queued (docs/commands.md)."""
     halted.set("j:A", "NOW")
@@ -71,7 +64,7 @@ def test_a_new_schedule_leaves_a_queued_run(halted: Redbike, worker: Recorder, s
 
 def test_loading_what_schedules_prints(bike: Redbike, tmp_path: Path) -> None:
     """C3: loading the output of `redbike schedules` cancels the run of an AT that still waits (docs/commands.md)."""
-    bike.set("once:A", f"AT:{LATER}")
+    bike.set("once:A", f"AT:{FUTURE}")
     rows = tmp_path / "rows.csv"
     with rows.open("w", newline="") as file:
         write_rows(file, bike.get_schedules())

@@ -4,32 +4,22 @@ import json
 import re
 import time
 import tracemalloc
-from collections.abc import Iterator
 
 import pytest
-from conftest import Fleet, Recorder, eventually
+from conftest import Fleet, Recorder
+from helpers import HOURLY, server_now
+from nodes import eventually
 from threads import Loops
 
 from redbike import Redbike
 from redbike.errors import RedbikeError
 
-HOURLY = "DTSTART:20200101T000000\nRRULE:FREQ=HOURLY"
 UNKNOWN = {"status": None, "next_run": None, "schedule": None, "working": False}
 MANY = 30_000  # jobs: thirty pages
 
 
-@pytest.fixture
-def loops(fleet: Fleet) -> Iterator[Loops]:
-    with Loops(fleet) as loops:
-        yield loops
-
-
-def now(bike: Redbike) -> int:
-    return int(bike.redis.time()[0])
-
-
 def commands(bike: Redbike) -> dict[str, int]:
-    """How often each command was called on this server."""
+    """Return the number of calls of each command on this server."""
     return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in bike.redis.info("commandstats").items()}
 
 
@@ -37,7 +27,7 @@ def commands(bike: Redbike) -> dict[str, int]:
 
 
 def test_tell_of_an_unknown_job(bike: Redbike) -> None:
-    """F1: all that is told of an unknown job is None and False, in the order of the contract."""
+    """F1: for an unknown job, `tell` returns only None and False, in the order of the contract."""
     told = bike.tell("nobody:A")
     assert told == UNKNOWN
     assert list(told) == ["status", "next_run", "schedule", "working"]
@@ -57,13 +47,15 @@ def test_tell_of_an_unknown_job(bike: Redbike) -> None:
     ],
 )
 def test_tell_of_a_job(bike: Redbike, schedule: str, event: str, next_run: float | None, registered: str) -> None:
-    """F1: status with its time, next run in Unix seconds, registered schedule, and whether it is at work."""
-    before = now(bike)
+    """F1: `tell` returns the status with its time, the next run in Unix seconds, the schedule, and whether the job
+    runs.
+    """
+    before = int(server_now(bike))
     bike.set("j:A", schedule)
     told = bike.tell("j:A")
     assert told["status"] is not None
     assert re.fullmatch(rf"{event}:\d+", told["status"])
-    assert before <= int(told["status"][4:]) <= now(bike)
+    assert before <= int(told["status"][4:]) <= int(server_now(bike))
     assert {**told, "status": ""} == {
         "status": "",
         "next_run": next_run,
@@ -73,7 +65,7 @@ def test_tell_of_a_job(bike: Redbike, schedule: str, event: str, next_run: float
 
 
 def test_next_run_is_a_whole_number_where_it_is_one(bike: Redbike) -> None:
-    """F1: whole seconds are told as an int, so that JSON shows them without a fraction."""
+    """F1: whole seconds are an int, so that JSON shows them without a fraction."""
     bike.set("j:A", "AT:4000000000")
     assert json.dumps(bike.tell("j:A")["next_run"]) == "4000000000"
 
@@ -90,7 +82,7 @@ def test_tell_of_a_running_job(bike: Redbike) -> None:
 
 
 def test_tell_reads_what_others_wrote(bike: Redbike) -> None:
-    """F1: what another program wrote by hand is told as it stands, odd bytes as lone surrogates."""
+    """F1: entries of another program are returned as they are, odd bytes as lone surrogates."""
     bike.redis.hset(bike.schedules_key, "j:A", b"caf\xe9")
     bike.redis.hset(bike.statuses_key, "j:A", "TML:12")
     bike.redis.zadd(bike.timeline_key, {"j:A": 99})
@@ -98,7 +90,7 @@ def test_tell_reads_what_others_wrote(bike: Redbike) -> None:
 
 
 def test_telling_changes_nothing(bike: Redbike) -> None:
-    """F1: telling of an unknown job, listing and asking leave no key behind."""
+    """F1: `tell`, lists and questions leave no key behind."""
     bike.tell("j:A")
     bike.is_working("j:A")
     bike.is_halted()
@@ -117,7 +109,7 @@ def test_get_statuses_yields_triples(bike: Redbike) -> None:
     bike.set("c:A", "nonsense")
     found = sorted(bike.get_statuses())
     assert [(jobid, event) for jobid, event, _ in found] == [("a:A", "ENQ"), ("c:A", "BAD"), ("ü,b:A", "STP")]
-    assert all(type(timestamp) is int and abs(timestamp - now(bike)) <= 1 for _, _, timestamp in found)
+    assert all(type(timestamp) is int and abs(timestamp - int(server_now(bike))) <= 1 for _, _, timestamp in found)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +117,7 @@ def test_get_statuses_yields_triples(bike: Redbike) -> None:
     [(99, []), (100, ["a:A"]), (100.5, ["a:A"]), (199, ["a:A"]), (200, ["a:A", "b:A"]), (5_000_000_000, None)],
 )
 def test_get_statuses_before_a_time(bike: Redbike, before: float, found: list[str] | None) -> None:
-    """F2: only statuses with a timestamp of at most `before`."""
+    """F2: `get_statuses` yields only statuses with a timestamp of at most `before`."""
     stamps = {"a:A": 100, "b:A": 200, "later:A": 4_999_999_999}
     bike.redis.hset(bike.statuses_key, mapping={jobid: f"STP:{stamp}" for jobid, stamp in stamps.items()})
     jobids = sorted(jobid for jobid, _, _ in bike.get_statuses(before=before))
@@ -134,14 +126,14 @@ def test_get_statuses_before_a_time(bike: Redbike, before: float, found: list[st
 
 
 def test_get_statuses_goes_up_to_now(bike: Redbike) -> None:
-    """F2: without `before`, what bears a time in the future is left out, and what is of this second is not."""
+    """F2: without `before`, a status with a future time is left out, and a status of the present second is not."""
     bike.set("now:A", "STOP")
-    bike.redis.hset(bike.statuses_key, "future:A", f"TML:{now(bike) + 3600}")
+    bike.redis.hset(bike.statuses_key, "future:A", f"TML:{int(server_now(bike)) + 3600}")
     assert [jobid for jobid, _, _ in bike.get_statuses()] == ["now:A"]
 
 
 def test_a_status_that_cannot_be_read_is_reported(bike: Redbike, caplog: pytest.LogCaptureFixture) -> None:
-    """F2: a status that is no `EVENT:TIMESTAMP` is reported by job, and the others are listed."""
+    """F2: a status that is not `EVENT:TIMESTAMP` is reported with its job, and the others are listed."""
     bad = {"b1:A": "TML", "b2:A": "TML:soon", "b3:A": b"\xff\xfe", "b4:A": "", "b5:A": "TML:-4"}
     bike.redis.hset(bike.statuses_key, mapping={"good:A": "STP:100", **bad})
     assert list(bike.get_statuses()) == [("good:A", "STP", 100)]
@@ -153,7 +145,7 @@ def test_a_status_that_cannot_be_read_is_reported(bike: Redbike, caplog: pytest.
 
 
 def test_get_schedules_gives_pairs(bike: Redbike) -> None:
-    """F3: job id and schedule text of every registered job, as they stand."""
+    """F3: `get_schedules` yields job id and schedule text of every registered job, unchanged."""
     texts = {"a:A": "CONTINUE", "b:A": HOURLY, "ü:A": "STOP", "d,\"':A": "no such, schedule"}
     for jobid, text in texts.items():
         bike.set(jobid, text)
@@ -164,7 +156,7 @@ def test_get_schedules_gives_pairs(bike: Redbike) -> None:
 
 
 def test_bytes_that_are_not_utf8_do_not_stop_a_listing(bike: Redbike) -> None:
-    """F3: ids and texts in odd bytes are listed as lone surrogates, from which the bytes can be had again."""
+    """F3: ids and texts in odd bytes are listed as lone surrogates, which can be turned back into the bytes."""
     bike.redis.hset(bike.schedules_key, b"caf\xe9:A", b"\xff")
     ((jobid, text),) = bike.get_schedules()
     assert jobid.encode("utf-8", "surrogateescape") == b"caf\xe9:A"
@@ -196,7 +188,7 @@ def test_listing_reads_in_pages(bike: Redbike) -> None:
 
 
 def test_listing_fills_no_memory(bike: Redbike) -> None:
-    """F4: going through a long listing never holds more than some pages of it."""
+    """F4: a long listing never holds more than some pages in memory."""
     fill(bike)
     tracemalloc.start()
     try:
@@ -209,7 +201,7 @@ def test_listing_fills_no_memory(bike: Redbike) -> None:
 
 
 def test_the_first_page_comes_at_once(bike: Redbike) -> None:
-    """F4: the first job of a long listing is given after one page."""
+    """F4: the first job of a long listing is yielded after one page."""
     fill(bike)
     before = commands(bike).get("hscan", 0)
     next(iter(bike.get_schedules()))
@@ -242,7 +234,7 @@ def test_unset_removes_every_trace(bike: Redbike, schedule: str) -> None:
 
 
 def test_unset_leaves_the_others_alone(bike: Redbike) -> None:
-    """F5: the jobs before and behind it in its queue keep their places."""
+    """F5: the jobs before and behind the unset job keep their places in the queue."""
     for jobid in ("1:A", "2:A", "3:A"):
         bike.set(jobid, "CONTINUE")
     bike.unset("2:A")
@@ -253,14 +245,14 @@ def test_unset_leaves_the_others_alone(bike: Redbike) -> None:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_unset_of_an_unknown_job_is_nothing(bike: Redbike, times: int) -> None:
-    """F5: unsetting a job that is not there, or twice, is no error."""
+    """F5: unsetting an unknown job, or a job twice, is no error."""
     bike.set("j:A", "NOW")
     for _ in range(times):
         bike.unset("nobody:A")
         assert bike.unset("j:A") is None  # type: ignore[func-returns-value]
 
 
-def test_a_run_under_way_completes_and_leaves_nothing(fleet: Fleet, worker: Recorder) -> None:
+def test_a_running_job_completes_and_leaves_nothing(fleet: Fleet, worker: Recorder) -> None:
     """F5: a run during which its job is unset keeps its tag to the end, and then nothing is left."""
     bike = fleet(worker)
     bike.control("HALT")
@@ -281,7 +273,7 @@ def test_a_run_under_way_completes_and_leaves_nothing(fleet: Fleet, worker: Reco
 
 @pytest.mark.parametrize("schedule", ["NOW", "CONTINUE", "AT:1"])
 def test_a_job_set_again_after_unset_runs_again(fleet: Fleet, loops: Loops, schedule: str) -> None:
-    """F5: a queued job that was unset and is set again runs: nothing of its old place stands in its way."""
+    """F5: a queued job that was unset and set again runs: its old place in the queue does not prevent this."""
     worker = Recorder()
     worker.acts["j:A"] = lambda: 60
     bike = fleet(worker)
@@ -324,7 +316,7 @@ def test_unset_finds_its_job_in_a_long_queue(bike: Redbike) -> None:
 
 
 def test_looking_at_a_wrong_type_is_one_clear_error(bike: Redbike) -> None:
-    """F1: where somebody put another type under a key of ours, the error is a RedbikeError of one line."""
+    """F1: if another program put a wrong type under one of our keys, the error is a RedbikeError of one line."""
     bike.redis.set(bike.schedules_key, "no hash")
     for look in (lambda: bike.tell("j:A"), lambda: list(bike.get_schedules()), lambda: bike.set("j:A", "NOW")):
         with pytest.raises(RedbikeError) as raised:
@@ -333,7 +325,7 @@ def test_looking_at_a_wrong_type_is_one_clear_error(bike: Redbike) -> None:
 
 
 def test_looking_is_quick(bike: Redbike) -> None:
-    """F1: telling of one job among very many takes no longer for their number."""
+    """F1: `tell` takes no longer if there are very many jobs."""
     fill(bike)
     bike.tell("job number 7:A")
     began = time.monotonic()

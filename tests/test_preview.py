@@ -9,16 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from helpers import utc
 from processes import environment
 
 from redbike import cli, next_runs
-from redbike.preview import MOST_RUNS
+from redbike.schedule.preview import MOST_RUNS
 
 NOW = 1_790_000_000  # 2026-09-21 14:13:20 UTC
-
-
-def utc(*moment: int) -> float:
-    return datetime(*moment, tzinfo=UTC).timestamp()  # type: ignore[misc, arg-type]
 
 
 def warnings(schedule: str, after: float = NOW, count: int = 5) -> list[str]:
@@ -31,14 +28,14 @@ def warnings(schedule: str, after: float = NOW, count: int = 5) -> list[str]:
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], list[str]]:
-    """Exit code, and the lines on stdout and stderr."""
+    """Return the exit code, and the lines on stdout and stderr."""
     code = cli.main(["next", *arguments])
     captured = capsys.readouterr()
     return code, captured.out.splitlines(), captured.err.splitlines()
 
 
 def test_the_command_needs_nothing(tmp_path: Path) -> None:
-    """`redbike next` prints the next five runs, one a line, with neither a conf nor a Redis."""
+    """`redbike next` prints the next five runs, one per line, with neither a conf nor a Redis."""
     ended = subprocess.run(
         [sys.executable, "-m", "redbike", "next", "EVERY:2h", f"--after={NOW}"],
         cwd=tmp_path,
@@ -66,7 +63,7 @@ def test_the_command_needs_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_the_command_shows_wall_time(capsys: pytest.CaptureFixture[str], schedule: str) -> None:
-    """Where the schedule names a zone, each line has the time in UTC and on the wall there, with its offset."""
+    """If the schedule names a zone, each line has the time in UTC and the local time with its offset."""
     code, out, err = said(capsys, schedule, "--after", str(utc(2026, 10, 23)), "--count", "2")
     assert (code, err) == (0, [])
     assert out == [
@@ -79,7 +76,7 @@ def test_the_command_shows_wall_time(capsys: pytest.CaptureFixture[str], schedul
     "schedule", ["garbage", "", "CRON:61 * * * *", "EVERY:x", "AT:noon", "FREQ=DAILY;BYHOUR=24", "\udcff\x00\x1b[31m"]
 )
 def test_the_command_refuses_a_bad_schedule(capsys: pytest.CaptureFixture[str], schedule: str) -> None:
-    """A schedule that cannot be read is one line on stderr, the reason, and exit 1."""
+    """A schedule that cannot be read gives one line with the reason on stderr, and exit code 1."""
     code, out, err = said(capsys, schedule)
     assert (code, out) == (1, [])
     [line] = err
@@ -106,12 +103,12 @@ def test_the_command_refuses_a_bad_schedule(capsys: pytest.CaptureFixture[str], 
 def test_the_command_refuses_what_is_no_number(
     capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
 ) -> None:
-    """A count or a time that cannot be meant is one line on stderr with the value and what is allowed, and exit 1."""
+    """A bad count or time gives one line on stderr with the value and the allowed values, and exit code 1."""
     assert said(capsys, "NOW", *arguments) == (1, [], [f"redbike: {reason}"])
 
 
 def test_the_command_warns_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """Warnings go to stderr, so that stdout holds the runs alone, and the exit code is 0."""
+    """Warnings go to stderr, so that stdout holds only the runs, and the exit code is 0."""
     code, out, err = said(capsys, "FREQ=DAILY;UNTIL=20200101T000000")
     assert (code, out, err) == (0, [], ["redbike: never runs: the recurrence has no further run"])
 
@@ -120,14 +117,14 @@ PAGE = Path(__file__).parent.parent / "docs" / "schedules.md"
 
 
 def shown() -> list[tuple[str, str]]:
-    """The commands in the page on schedules, each with what it prints."""
+    """Return the commands on the page about schedules, each with its output."""
     blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     return [tuple(part.split("\n", 1)) for block in blocks for part in block.split("$ ")[1:]]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(("typed", "printed"), shown())
 def test_the_page_on_schedules(capsys: pytest.CaptureFixture[str], typed: str, printed: str) -> None:
-    """Each command that the page on schedules shows prints what it shows there."""
+    """Each command on the page about schedules prints what the page shows."""
     command, verb, *arguments = shlex.split(typed)
     assert (command, verb) == ("redbike", "next")
     _, out, err = said(capsys, *arguments)
@@ -150,21 +147,21 @@ def test_the_page_on_schedules(capsys: pytest.CaptureFixture[str], typed: str, p
     ],
 )
 def test_runs(schedule: str, runs: list[float]) -> None:
-    """`next_runs` gives the times that a job with this schedule would run at, in UTC, each form in its way."""
+    """`next_runs` returns the times at which a job with this schedule would run, in UTC, for each form."""
     preview = next_runs(schedule, after=NOW, count=3)
     assert [run.timestamp() for run in preview.runs] == runs
     assert all(run.tzinfo is UTC for run in preview.runs)
 
 
 def test_now_is_this_machines_time() -> None:
-    """Without a reference time, the runs are those from now on."""
+    """Without a reference time, the runs are those after now."""
     before = datetime.now(UTC)
     [run] = next_runs("NOW").runs
     assert before <= run <= datetime.now(UTC)
 
 
 def test_a_bad_schedule_has_a_reason() -> None:
-    """A schedule that cannot be read has no runs, no zone and no warnings, but the reason."""
+    """A schedule that cannot be read has no runs, no zone and no warnings, but a reason."""
     preview = next_runs("CRON:61 * * * *")
     assert (preview.runs, preview.zone, preview.warnings) == ([], None, [])
     assert preview.reason is not None
@@ -187,13 +184,14 @@ def test_a_time_out_of_range(after: float) -> None:
 
 @pytest.mark.parametrize("schedule", ["EVERY:1", "CRON:* * * * * Europe/Berlin", "FREQ=SECONDLY"])
 def test_a_thousand_runs(schedule: str) -> None:
-    """As many as 1,000 runs are told."""
+    """Up to 1,000 runs can be asked for."""
     assert len(next_runs(schedule, NOW, MOST_RUNS).runs) == MOST_RUNS
 
 
 def test_a_schedule_that_is_dear_to_follow() -> None:
-    """A schedule whose every run takes long to find is told as far as was asked, and followed for no more than a second
-    beyond."""
+    """A schedule whose every run takes long to find gives all runs that were asked for; warnings cost at most a second
+    more.
+    """
     hours, minutes = (",".join(map(str, range(1, size))) for size in (24, 60))
     excluded = f"EXRULE:FREQ=MINUTELY;BYHOUR={hours}\nEXRULE:FREQ=MINUTELY;BYHOUR=0;BYMINUTE={minutes}"
     text = f"DTSTART:20260101T000000\nRRULE:FREQ=MINUTELY\n{excluded}"
@@ -208,10 +206,10 @@ def test_a_schedule_that_is_dear_to_follow() -> None:
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        ("STOP", ["never runs: STOP means just that"]),
+        ("STOP", ["never runs: the schedule is STOP"]),
         ("FREQ=DAILY;UNTIL=20200101T000000", ["never runs: the recurrence has no further run"]),
         ("CRON:0 0 */31 2 mon#5", ["never runs: the cron expression has no run within fifty years"]),
-        ("CONTINUE", ["runs again as soon as it is over, over and over: return seconds from work() for a pause"]),
+        ("CONTINUE", ["runs again as soon as a run ends: return seconds from work() for a pause"]),
         ("AT:0", ["1970-01-01 00:00:00 UTC has passed: runs at once"]),
         (
             "DTSTART:20260101T090000\nRRULE:FREQ=MONTHLY;COUNT=11",
@@ -225,19 +223,19 @@ def test_a_schedule_that_is_dear_to_follow() -> None:
             "DTSTART:20300101T000000\nRRULE:FREQ=DAILY",
             ["the first run is more than a year away, at 2030-01-01 00:00:00 UTC"],
         ),
-        ("EVERY:1", ["runs every second: a run that takes longer leaves out those that come due meanwhile"]),
+        ("EVERY:1", ["runs every second: a run that takes longer skips the runs that become due meanwhile"]),
         (
             "FREQ=DAILY",
-            ["without DTSTART, each run begins the recurrence anew: times drift, and COUNT is never used up"],
+            ["without DTSTART, the recurrence starts again after each run: times drift, and COUNT is never used up"],
         ),
         (
             "FREQ=DAILY;COUNT=3;BYHOUR=9;BYMINUTE=0;BYSECOND=0",
-            ["without DTSTART, each run begins the recurrence anew: times drift, and COUNT is never used up"],
+            ["without DTSTART, the recurrence starts again after each run: times drift, and COUNT is never used up"],
         ),
     ],
 )
 def test_warnings(schedule: str, expected: list[str]) -> None:
-    """What a person might not have meant is said: no run, an end, a start far off, a run a second, no DTSTART."""
+    """Likely mistakes give a warning: no run, an end, a start far off, a run per second, no DTSTART."""
     assert warnings(schedule) == expected
 
 
@@ -255,16 +253,16 @@ def test_warnings(schedule: str, expected: list[str]) -> None:
     ],
 )
 def test_no_warning_without_cause(schedule: str) -> None:
-    """A schedule with nothing odd about it is told without a warning."""
+    """A schedule with nothing odd gives no warning."""
     assert warnings(schedule) == []
 
 
 def test_a_schedule_that_turns_bad() -> None:
-    """Where a rule gives some runs and then matches too rarely to be searched for, the warning says so."""
+    """If a rule gives some runs and then matches too rarely to be searched, the warning says so."""
     hours, minutes = ",".join(map(str, range(12, 24))), ",".join(map(str, range(30)))
     text = f"DTSTART:20260922T120001\nRRULE:FREQ=SECONDLY;INTERVAL=86399;BYHOUR={hours};BYMINUTE={minutes}"
     [warning] = warnings(text, NOW - 1)
-    assert warning.startswith("ends after 2 more runs, the last at 2026-09-23 12:00:00 UTC, for then it is BAD: no run")
+    assert warning.startswith("ends after 2 more runs, the last at 2026-09-23 12:00:00 UTC, because then it is BAD: no")
 
 
 NEW_YORK = "America/New_York"
@@ -275,9 +273,9 @@ SPRING, AUTUMN = utc(2026, 3, 1), utc(2026, 10, 25)
     ("schedule", "after", "expected"),
     [
         (f"CRON:30 2 * * * {NEW_YORK}", SPRING, "skips 2026-03-08 02:30: runs at 2026-03-08 03:00:00-04:00 instead"),
-        (f"CRON:0 2,3 * * * {NEW_YORK}", SPRING, "skips 2026-03-08 02:00: no run of its own for it"),
-        (f"CRON:*/30 * * * * {NEW_YORK}", SPRING, "skips 2026-03-08 02:00: no run of its own for it"),
-        (f"CRON:*/30 2 * * * {NEW_YORK}", SPRING, "skips 2026-03-08 02:00: no run of its own for it"),
+        (f"CRON:0 2,3 * * * {NEW_YORK}", SPRING, "skips 2026-03-08 02:00: this run is left out"),
+        (f"CRON:*/30 * * * * {NEW_YORK}", SPRING, "skips 2026-03-08 02:00: this run is left out"),
+        (f"CRON:*/30 2 * * * {NEW_YORK}", SPRING, "skips 2026-03-08 02:00: this run is left out"),
         (
             f"CRON:30 1 * * * {NEW_YORK}",
             AUTUMN,
@@ -307,13 +305,13 @@ SPRING, AUTUMN = utc(2026, 3, 1), utc(2026, 10, 25)
     ],
 )
 def test_warnings_of_clock_changes(schedule: str, after: float, expected: str) -> None:
-    """For a schedule in a zone, the next change of its clock that touches a run is told, with what becomes of it."""
+    """For a schedule in a zone, a warning names the next clock change that affects a run, and its effect."""
     zone = next_runs(schedule, after).zone
     assert zone is not None
     assert warnings(schedule, after)[0] == f"the clock of {zone.key} {expected}"
 
 
 def test_no_clock_changes_after_the_end() -> None:
-    """A change of the clock that comes after the last run is not told."""
+    """A clock change after the last run gives no warning."""
     text = f"DTSTART;TZID={NEW_YORK}:20260921T013000\nRRULE:FREQ=DAILY;COUNT=20"
     assert [warning.split(",")[0] for warning in warnings(text)] == ["ends after 19 more runs"]

@@ -10,14 +10,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil.rrule import rrulestr
+from helpers import utc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recurrence_oracle import random_rule, stamp
 
-from redbike.recurrence import BadRecurrence, Recurrence
+from redbike.schedule.rrule.errors import BadRecurrence
+from redbike.schedule.rrule.recurrence import Recurrence
 
 HOUR, DAY = 3600, 86_400
-# Zone and the years whose every change is looked at.
+# Zone, and the years whose changes are tested.
 ZONES = {
     "America/New_York": (2025, 2026),
     "Europe/Berlin": (2025, 2026),
@@ -49,12 +51,8 @@ AT_EVERY_SHOWING = (
 )
 
 
-def utc(*moment):
-    return int(datetime(*moment, tzinfo=UTC).timestamp())
-
-
 def changes(zone, year):
-    """The instants of a year at which the zone's offset changes, and the offsets on both sides."""
+    """Yield the instants of a year at which the zone's offset changes, with both offsets."""
     tz, found = ZoneInfo(zone), []
 
     def offset(instant):
@@ -76,7 +74,7 @@ ALL_CHANGES = [
 
 
 def wall_times(rule, start, end):
-    """What python-dateutil gives on a clock without zones."""
+    """Return the times of python-dateutil on a clock without zones."""
     runs = []
     for moment in rrulestr(rule, dtstart=start):
         if moment > end:
@@ -149,7 +147,7 @@ def documented_runs():
 
 @pytest.mark.parametrize(("day", "rule", "runs"), list(documented_runs()))
 def test_the_tables_of_the_documentation_hold(day, rule, runs):
-    """Each row of the tables for a spring and an autumn day in New York is what happens."""
+    """Each row of the tables for a spring and an autumn day in New York is true."""
     recurrence = Recurrence(f"DTSTART;TZID=America/New_York:20260101T000000\nRRULE:{rule}")
     found, at = [], utc(*day, 4, 59, 59) - (HOUR if day[1] == 11 else 0)
     end = utc(*day, 12, 0, 0)

@@ -18,7 +18,7 @@ MakeModule = Callable[[str, str], None]
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeModule]:
-    """Write modules into the current folder; everything about imports is as before afterwards."""
+    """Write modules into the current folder. Afterwards, imports work as before."""
     modules_before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
@@ -38,12 +38,12 @@ RECORDER = "class Recorder:\n    def __init__(self, *args, **kwargs):\n        s
 
 
 def got(expression: str) -> Any:
-    """The arguments that the recorder of the expression was called with."""
+    """Return the arguments with which the expression called its recorder."""
     return resolve(expression).got  # type: ignore[attr-defined]
 
 
 def refusal(expression: str) -> str:
-    """What WorkerError says, without the expression that it always opens with."""
+    """Return the message of the WorkerError, without the expression at its beginning."""
     with pytest.raises(WorkerError) as error:
         resolve(expression)
     message = str(error.value)
@@ -57,7 +57,7 @@ def refusal(expression: str) -> str:
 
 
 def test_calls_the_class(module: MakeModule) -> None:
-    """G2: the result is what the name returns when it is called with the arguments."""
+    """G2: the result is the object that the name returns when it is called with the arguments."""
     module("shop.workers", RECORDER)
     assert got("shop.workers:Recorder('a:b:c')") == (("a:b:c",), {})
 
@@ -91,7 +91,7 @@ def test_spaces_and_line_breaks(module: MakeModule) -> None:
 
 
 def test_without_a_signature() -> None:
-    """A callable written in C that shows no signature is called all the same."""
+    """A callable written in C that shows no signature is called without a check."""
     assert resolve("builtins:dict(a=1)") == {"a": 1}
 
 
@@ -152,19 +152,19 @@ def test_current_folder_deleted(module: MakeModule, tmp_path: Path) -> None:
     ],
 )
 def test_malformed(expression: str) -> None:
-    """G2: whatever does not have the form is refused with the form."""
+    """G2: an expression of another form is refused with the right form."""
     assert refusal(expression) == f"cannot be read; write {FORM}"
 
 
 def test_without_parentheses() -> None:
-    """G2: a name alone is refused, with the parentheses that it lacks."""
-    expected = f"lacks its parentheses; write shop.workers:Recorder(), or in full {FORM}"
+    """G2: a name alone is refused; the error shows the parentheses."""
+    expected = f"has no parentheses; write shop.workers:Recorder(), or the full form {FORM}"
     assert refusal("shop.workers:Recorder") == expected
 
 
 @pytest.mark.parametrize("callee", ["Recorder.make", "make()", "table['x']"])
 def test_only_a_plain_name_is_called(callee: str) -> None:
-    """G2: what is called is a name in the module, nothing that has to be evaluated."""
+    """G2: only a name in the module is called; other expressions are not evaluated."""
     assert refusal(f"workers:{callee}('a')") == f"{callee!r} is not a plain name; write {FORM}"
 
 
@@ -192,7 +192,7 @@ def test_only_literals(arguments: str, culprit: str) -> None:
 
 def test_argument_given_twice() -> None:
     """G2: a named argument that is given twice is refused."""
-    assert refusal("workers:Recorder(a=1, a=2)") == "the argument 'a' is given twice; leave out one"
+    assert refusal("workers:Recorder(a=1, a=2)") == "the argument 'a' is given twice; remove one of them"
 
 
 # Refused: not there
@@ -200,60 +200,60 @@ def test_argument_given_twice() -> None:
 
 def no_module(name: str) -> str:
     return (
-        f"there is no module {name!r} in the current folder or where Python looks; "
-        "run redbike in the folder that holds it, or install it"
+        f"there is no module {name!r} in the current folder or in the other folders of sys.path; "
+        "run redbike in the folder of the module, or install the module"
     )
 
 
 def test_module_missing(module: MakeModule) -> None:
-    """G4: a module that is not there is named."""
+    """G4: the error names the module that does not exist."""
     module("workers", RECORDER)
     assert refusal("no_such_module:Recorder()") == no_module("no_such_module")
 
 
 def test_parent_package_missing(module: MakeModule) -> None:
-    """G4: where the package above is missing, it is the package that is named."""
+    """G4: if the parent package is missing, the error names the package."""
     module("workers", RECORDER)
     assert refusal("no_such_package.workers:Recorder()") == no_module("no_such_package")
 
 
 def test_module_in_package_missing(module: MakeModule) -> None:
-    """G4: where the package is there and the module in it is not, the module is named."""
+    """G4: if only the module in the package is missing, the error names the module."""
     module("shop.workers", RECORDER)
     assert refusal("shop.walkers:Recorder()") == no_module("shop.walkers")
 
 
 def test_module_is_not_a_package(module: MakeModule) -> None:
-    """G4: a module below one that is no package counts as missing."""
+    """G4: a module below a module that is not a package counts as missing."""
     module("workers", RECORDER)
     assert refusal("workers.Recorder:Recorder()") == no_module("workers.Recorder")
 
 
 def test_name_missing_with_a_near_one(module: MakeModule) -> None:
-    """G4: a name that is not in the module is refused with the one that was probably meant."""
+    """G4: a name that is not in the module is refused, and a similar name is suggested."""
     module("workers", RECORDER + "_Recoder = Recorder\n")
     expected = "the module 'workers' has no 'Recoder'; did you mean Recorder?"
     assert refusal("workers:Recoder()") == expected
 
 
 def test_name_missing_without_a_near_one(module: MakeModule) -> None:
-    """G4: where no name is near, a few of what the module itself defines are shown."""
+    """G4: if no name is similar, the error shows a few names of the module."""
     module("workers", "from os.path import join\n" + "".join(f"def {c * 3}(): pass\n" for c in "abcdefg"))
     expected = "the module 'workers' has no 'Worker'; it has aaa, bbb, ccc, ddd, eee"
     assert refusal("workers:Worker()") == expected
 
 
 def test_name_missing_in_an_empty_module(module: MakeModule) -> None:
-    """G4: a module that offers nothing is told as such."""
+    """G4: the error says if a module offers nothing."""
     module("workers", "")
-    assert refusal("workers:Worker()") == ("the module 'workers' has no 'Worker'; it has nothing of its own to call")
+    assert refusal("workers:Worker()") == ("the module 'workers' has no 'Worker'; it defines no class or function")
 
 
 def test_not_callable(module: MakeModule) -> None:
-    """G4: a name that cannot be called is refused with its type and what can."""
+    """G4: a name that cannot be called is refused with its type and the names that can be called."""
     module("workers", RECORDER + "recorder = 'a'\n")
     assert refusal("workers:recorder()") == (
-        "'recorder' in the module 'workers' is no class or function to call but of type str; did you mean Recorder?"
+        "'recorder' in the module 'workers' is not a class or function but of type str; did you mean Recorder?"
     )
 
 
@@ -297,7 +297,7 @@ def test_faults_at_import_pass_through(module: MakeModule, source: str, kind: ty
 
 
 def test_syntax_error_passes_through(module: MakeModule) -> None:
-    """A module that is not Python is told with file and line by Python itself."""
+    """For a module that is not Python, Python's error with file and line is raised."""
     module("workers", "class Worker\n")
     with pytest.raises(SyntaxError) as error:
         resolve("workers:Worker()")

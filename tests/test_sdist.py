@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parent.parent
 BUILDS_FROM = 77  # the version of setuptools that pyproject.toml asks for
 NOT_COPIED = (".git", ".venv*", ".tox", "__pycache__", "*.egg-info", "build", "dist", ".hypothesis", ".*_cache")
 SOME_TESTS = ("test_cron.py", "test_timefile.py", "test_looking.py")
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.skipif(int(version("setuptools").split(".")[0]) < BUILD
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the source distribution of this tree unpacks to."""
+    """The folder with the unpacked source distribution of this tree."""
     tree, place = tmp_path_factory.mktemp("tree") / "redbike", tmp_path_factory.mktemp("unpacked")
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*NOT_COPIED), symlinks=True)
     build = "from setuptools import build_meta; build_meta.build_sdist('dist')"
     built = subprocess.run([sys.executable, "-c", build], cwd=tree, check=True, capture_output=True, text=True)
-    assert "redbike.lua" not in built.stderr  # a warning of setuptools
+    assert "redbike.store.lua" not in built.stderr  # a warning of setuptools
     [archive] = (tree / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         tar.extractall(place, filter="data")
@@ -34,7 +34,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_holds_what_the_checkout_holds(unpacked: Path) -> None:
-    """Every file of the checkout that is kept in Git is there, scripts as such, and nothing that was made meanwhile."""
+    """It holds every file of the checkout that Git tracks, executable scripts, and no generated file."""
     held = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     assert not [name for name in held if "__pycache__" in name or name.startswith((".git/", ".venv"))]
     assert {"bin/test", "docs/failures.md", "tests/conftest.py", "redbike.conf.example", "CHANGELOG.md"} <= held
@@ -61,7 +61,7 @@ def test_it_can_be_tested(unpacked: Path) -> None:
 
 
 def test_the_description_has_no_broken_links(unpacked: Path) -> None:
-    """The metadata's description, shown where there are no other files, links to the web or into itself only."""
+    """The description in the metadata, which is shown without other files, links only to the web or into itself."""
     text = (unpacked / "PKG-INFO").read_text("utf-8")
     assert "Description-Content-Type: text/markdown" in text
     links = [part.partition(")")[0] for part in text.split("](")[1:]]

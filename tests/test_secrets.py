@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import pytest
 import redis
-from conftest import Recorder, eventually
-from nodes import Node, Watched
+from conftest import Recorder
+from nodes import Node, Watched, eventually
 from servers import Cluster
 
 from redbike import Redbike, cli
@@ -24,25 +24,25 @@ from redbike.errors import ConfigError, RedbikeError
 
 CANARY = "Qx7Zj9Wk4Vq2Hg5"
 SECOND = "Xz8Jy6Rn3Lp1Kw0"
-# With a letter in each three characters that stands in no hexadecimal number.
+# In each three characters there is a letter that no hexadecimal number holds.
 PIECES = [word[at : at + 3].lower() for word in (CANARY, SECOND) for at in range(len(word) - 2)]
 ODD = "/?#:%[]& =\\;,'\"\u2100\u00e9|<"
 
 
 def silent(text: str) -> None:
-    """Fail where a piece of a canary is in the text."""
+    """Fail if a piece of a canary is in the text."""
     found = sorted({piece for piece in PIECES if piece in text.lower()})
     assert not found, f"{found} in: {text}"
 
 
 def everything(caplog: pytest.LogCaptureFixture, settings: object, *steps: Callable[[Redbike], object]) -> str:
-    """All that somebody could see of an object with these settings: reprs, errors with their causes, and log lines."""
+    """Return everything that an object with these settings shows: reprs, errors with causes, and log lines."""
     caplog.set_level(logging.DEBUG)
     seen = []
     try:
         with Redbike(Recorder(), "{p}", settings) as bike:  # type: ignore[arg-type]
             client: Any = bike.redis
-            seen += [repr(bike), repr(client), repr(bike._link), bike._link.where]
+            seen += [repr(bike), repr(client), repr(bike._parts.client), bike._parts.client.where]
             if hasattr(client, "connection_pool"):
                 seen += [repr(client.connection_pool), str(client.connection_pool.connection_kwargs)]
                 seen += [repr(getattr(client.connection_pool, "sentinel_manager", None))]
@@ -52,7 +52,7 @@ def everything(caplog: pytest.LogCaptureFixture, settings: object, *steps: Calla
                 except RedbikeError as error:
                     seen += [str(error), repr(error), traceback.format_exc()]
     except ConfigError as error:
-        # Where it is refused, its traceback quotes our source, and what it was made from.
+        # If it is refused, its traceback quotes our source and its arguments.
         seen += [str(error), repr(error), "".join(traceback.format_exception(error))]
     except RedbikeError as error:
         seen += [str(error), repr(error), "".join(traceback.format_exception(error))]
@@ -65,12 +65,12 @@ def tell(bike: Redbike) -> object:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries again without the pause that a real outage is given."""
-    monkeypatch.setattr("redbike.patience._delay_s", lambda _failures: 0.01)
+    """Make loops try again without the pause that they make in a real outage."""
+    monkeypatch.setattr("redbike.engine.retry._delay_s", lambda _failures: 0.01)
 
 
 def urls() -> Iterator[str]:
-    """URLs with a password in them: well-formed ones, and what somebody writes who knows no %XX."""
+    """Return URLs with a password: well-formed URLs, and URLs without the necessary %XX."""
     for scheme in ("redis", "rediss"):
         yield f"{scheme}://:{CANARY}@127.0.0.1:1"
         yield f"{scheme}://{SECOND}:{quote(CANARY + '/' + CANARY, '')}@127.0.0.1:1/0"
@@ -99,7 +99,9 @@ def urls() -> Iterator[str]:
 def test_a_password_in_a_url(
     url: str, caplog: pytest.LogCaptureFixture, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A URL with a password, whatever its form and its characters, is told of in an object and in a conf without it."""
+    """A URL with a password, in any form and with any characters, is never shown with it, neither for an object nor for
+    a conf.
+    """
     monkeypatch.chdir(tmp_path)
     silent(everything(caplog, {"url": url}, tell))
     if "'" not in url:
@@ -140,12 +142,12 @@ def test_a_password_in_a_url(
     ],
 )
 def test_a_password_in_arguments(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A password among the arguments, however wrong they are, shows up nowhere."""
+    """A password among the arguments, however wrong they are, is never shown."""
     silent(everything(caplog, settings, tell))
 
 
 def test_a_password_in_the_users_pool(caplog: pytest.LogCaptureFixture) -> None:
-    """A pool of the user's own lends us its password, and we show it nowhere."""
+    """We use the password of the user's pool, and never show it."""
     for make in (redis.ConnectionPool, redis.BlockingConnectionPool):
         silent(everything(caplog, {"connection_pool": make(port=1, password=CANARY, username=SECOND)}, tell))
 
@@ -168,7 +170,7 @@ def test_a_password_in_the_users_pool(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_a_password_in_a_conf(text: str, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """A conf that is malformed is told of without what a line of it holds."""
+    """The error about a malformed conf does not quote its lines."""
     path = tmp_path / "conf"
     path.write_text(f"[redbike]\n[redbike-redis]\n{text}")
     try:
@@ -180,7 +182,7 @@ def test_a_password_in_a_conf(text: str, caplog: pytest.LogCaptureFixture, tmp_p
 
 @pytest.fixture(scope="module")
 def locked() -> Iterator[Node]:
-    """A server with a password, which is none of the canaries."""
+    """A server with a password that is not a canary."""
     node = Node("requirepass right", password="right")
     yield node.ready()
     node.remove()
@@ -188,7 +190,7 @@ def locked() -> Iterator[Node]:
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_password_that_is_wrong(locked: Node, protocol: int, caplog: pytest.LogCaptureFixture) -> None:
-    """A server, a Sentinel and a node of a Cluster that refuse a password are told of without it."""
+    """The errors of a server, a Sentinel and a node of a Cluster that refuse a password do not show it."""
     with Cluster(1) as cluster:
         cluster.nodes[0].ask("CONFIG SET", "requirepass", "right")
         for settings in (
@@ -205,7 +207,7 @@ def test_a_password_that_is_wrong(locked: Node, protocol: int, caplog: pytest.Lo
 
 @pytest.mark.parametrize("kind", ["work", "dispatch"])
 def test_passwords_during_outages(kind: str, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """The lines that a loop logs while its server and its Sentinels are away hold no password, nor a user."""
+    """The log lines of a loop hold no password and no user while its server and its Sentinels are away."""
     caplog.set_level(logging.DEBUG)
     with Watched() as watched:
         watched.sentinel.ask("ACL SETUSER", SECOND, "on", f">{CANARY}", "+@all", "~*", "&*")
@@ -220,7 +222,7 @@ def test_passwords_during_outages(kind: str, caplog: pytest.LogCaptureFixture, t
         thread = threading.Thread(target=getattr(bike, kind))
         thread.start()
         eventually(lambda: SECOND in str(watched.primary.ask("CLIENT LIST")))
-        eventually(lambda: worker.done or (tmp_path / "t").exists())  # it has begun: now it waits until they are back
+        eventually(lambda: worker.done or (tmp_path / "t").exists())  # the loop runs: now it waits until they are back
         watched.primary.kill()
         watched.sentinel.kill()
         eventually(lambda: "trying until it is back" in caplog.text)

@@ -12,7 +12,7 @@ from redbike.errors import TimeFileError
 from redbike.timefile import TimeFile
 
 LOG = logging.getLogger("redbike.test")
-WAY_OUT = "make its folder writable, or name another file as timefile in the conf"
+WAY_OUT = "make its folder writable, or set timefile in the conf to another file"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
 
 
 def test_reads_what_was_written(path: Path) -> None:
-    """C4: the time in the file is the one written last, for another process as well."""
+    """C4: the time in the file is the last one written, also for another process."""
     time_file(path).write(1_700_000_000)
     assert time_file(path).read() == 1_700_000_000
 
@@ -48,7 +48,7 @@ def test_content_is_the_bare_number(path: Path) -> None:
 
 
 def test_reads_what_an_editor_leaves(path: Path) -> None:
-    """C4: a line break behind the number, as editors and echo leave it, does not matter."""
+    """C4: a line break after the number, as from editors and echo, does not matter."""
     path.write_text("1700000000\n")
     assert time_file(path).read() == 1_700_000_000
 
@@ -75,7 +75,7 @@ def test_garbled_file_is_a_warning(path: Path, caplog: pytest.LogCaptureFixture,
     """C4: content that is not a time between 1970 and 9999 is no time, and a warning of one line shows it."""
     path.write_bytes(content)
     assert time_file(path).read() is None
-    expected = f"time file {path}: {shown} is not a Unix time in whole seconds; it is ignored"
+    expected = f"time file {path}: {shown} is not a Unix time in whole seconds; the file is ignored"
     assert messages(caplog) == [(logging.WARNING, expected)]
 
 
@@ -83,7 +83,7 @@ def test_unreadable_file_is_a_warning(path: Path, caplog: pytest.LogCaptureFixtu
     """C4: a file that cannot be read (here: a folder) is no time and a warning."""
     path.mkdir()
     assert time_file(path).read() is None
-    expected = f"time file {path}: cannot be read (Not a regular file); it is ignored"
+    expected = f"time file {path}: cannot be read (Not a regular file); the file is ignored"
     assert messages(caplog) == [(logging.WARNING, expected)]
 
 
@@ -91,7 +91,9 @@ def test_unreadable_file_is_a_warning(path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_write_replaces_the_file_in_one_step(path: Path) -> None:
-    """C2: who has the old file open keeps seeing the old content whole: it is replaced, not rewritten."""
+    """C2: a reader that has the old file open keeps seeing the whole old content, because the file is replaced and not
+    rewritten.
+    """
     time_file(path).write(1)
     with path.open() as old:
         time_file(path).write(2)
@@ -106,7 +108,7 @@ def test_write_leaves_nothing_beside_the_file(path: Path) -> None:
 
 
 def test_same_value_is_not_written_again(path: Path) -> None:
-    """A value that was written last is not written a second time; another one is."""
+    """A value that was just written is not written a second time; another value is."""
     file = time_file(path)
     file.write(1)
     before = path.stat().st_ino, path.stat().st_mtime_ns
@@ -174,7 +176,7 @@ def test_symlink_stays(path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a link of another user")
 @pytest.mark.parametrize("hops", [1, 2])
 def test_another_users_symlink_is_refused(path: Path, hops: int, caplog: pytest.LogCaptureFixture) -> None:
-    """In a shared folder, a symlink of another user leads to no file of ours: it is neither replaced nor read."""
+    """In a shared folder, another user's symlink is neither replaced nor read."""
     victim = path.with_name("victim")
     victim.write_text("a secret")
     theirs = path if hops == 1 else path.with_name("theirs")
@@ -194,7 +196,7 @@ def test_another_users_symlink_is_refused(path: Path, hops: int, caplog: pytest.
 
 
 def test_a_named_pipe_is_not_waited_for(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """C4: a named pipe in the place of the time file holds nobody up."""
+    """C4: a named pipe in the place of the time file blocks nothing."""
     os.mkfifo(path)
     assert time_file(path).read() is None
     assert "Not a regular file" in caplog.text
@@ -276,7 +278,7 @@ NO_PLACES = [
 
 @pytest.mark.parametrize(("place", "reason"), NO_PLACES)
 def test_write_to_no_place_is_an_error(tmp_path: Path, place: Callable[[Path], Path], reason: str) -> None:
-    """A time file that cannot be written is one line with path, reason and way out, and changes nothing."""
+    """A time file that cannot be written gives one line with path, reason and way out, and nothing changes."""
     path = place(tmp_path)
     before = names(tmp_path)
     with pytest.raises(TimeFileError) as error:
@@ -287,7 +289,7 @@ def test_write_to_no_place_is_an_error(tmp_path: Path, place: Callable[[Path], P
 
 @pytest.mark.parametrize(("place", "reason"), NO_PLACES)
 def test_check_says_the_same_at_once(tmp_path: Path, place: Callable[[Path], Path], reason: str) -> None:
-    """What a write would say, check_writable says before the first one, and it changes nothing either."""
+    """check_writable raises the error of a write before the first write, and changes nothing either."""
     path = place(tmp_path)
     before = names(tmp_path)
     with pytest.raises(TimeFileError) as error:
@@ -297,7 +299,7 @@ def test_check_says_the_same_at_once(tmp_path: Path, place: Callable[[Path], Pat
 
 
 def test_check_leaves_a_file_as_it_is(path: Path) -> None:
-    """check_writable does not touch the file that is there, and leaves nothing beside it."""
+    """check_writable does not touch an existing file, and leaves nothing beside it."""
     path.write_text("1")
     before = path.stat().st_ino, path.stat().st_mtime_ns
     time_file(path).check_writable()
@@ -306,13 +308,13 @@ def test_check_leaves_a_file_as_it_is(path: Path) -> None:
 
 
 def test_check_makes_no_file(path: Path) -> None:
-    """check_writable does not create the time file: its absence still means that nothing was dispatched."""
+    """check_writable does not create the time file, because its absence means that no dispatcher ran."""
     time_file(path).check_writable()
     assert names(path.parent) == []
 
 
 def test_failed_replacement_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk refuses the last step, the old content is there and no temporary file is."""
+    """If the disk refuses the last step, the old content is still there and the temporary file is gone."""
     time_file(path).write(1)
 
     def refuse(_self: Path, _target: Path) -> None:

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
 import redbike
 
-ROOT = Path(__file__).parent.parent
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 BUILDS_FROM = 77  # the version of setuptools that pyproject.toml asks for
 
@@ -30,13 +30,13 @@ def test_wheel_holds_the_whole_package(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert "redbike.lua" not in "".join(line for line in built.stderr.splitlines() if "absent" in line)
+    assert "redbike.store.lua" not in "".join(line for line in built.stderr.splitlines() if "absent" in line)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     files = {path.relative_to(ROOT) for path in (ROOT / "redbike").rglob("*") if path.is_file()}
     assert held == {str(path) for path in files if "__pycache__" not in path.parts}
-    assert {"redbike/lua/turn.lua", "redbike/py.typed"} <= held
+    assert {"redbike/store/lua/turn.lua", "redbike/py.typed"} <= held
 
 
 @pytest.mark.skipif("REDBIKE_TEST_INSTALLED" not in os.environ, reason="the tree is tested, not the wheel")

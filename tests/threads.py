@@ -1,4 +1,4 @@
-"""Runs `work` and `dispatch` of Redbike objects in threads, and ends them without waiting for their naps to end."""
+"""Runs `work` and `dispatch` of Redbike objects in threads, and ends them without waiting until they poll."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Self
 from conftest import Fleet
 
 from redbike import Redbike, RoundRobin
-from redbike.keys import Keys
+from redbike.store.keys import Keys
 
 
 class Loop:
@@ -25,11 +25,11 @@ class Loop:
         return self._thread.is_alive()
 
     def tell(self) -> None:
-        """Have the loop end when it next looks."""
+        """Tell the loop to end when it next looks."""
         self._stop_event.set()
 
     def stop(self, within_s: float = 10) -> None:
-        """Have the loop end now, and wait for that; what it raised is raised here."""
+        """End the loop now, and wait for that. Raise what it raised."""
         self.tell()
         if self.is_running():
             self._wake()
@@ -57,7 +57,7 @@ class Loop:
 
 
 class Loops:
-    """Starts loops on the objects that a fleet makes, and stops what still runs."""
+    """Starts loops on the objects of a fleet, and stops those that still run."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -74,7 +74,7 @@ class Loops:
         return self._started(Loop(bike, bike.dispatch, stop_event))
 
     def stop(self) -> None:
-        # All are told before the first is woken, so that nobody who goes on takes another's token.
+        # Tell all loops before waking the first, because a loop that goes on would take another's token.
         for loop in self._loops:
             loop.tell()
         for loop in self._loops:

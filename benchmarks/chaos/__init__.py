@@ -1,4 +1,4 @@
-"""Chaos: fleets of real processes, faults on purpose, and a judge who trusts nothing that Redbike says of itself.
+"""Chaos: fleets of real processes, faults on purpose, and a judge that trusts no statement of Redbike about itself.
 
-Every run is noted on a second server that no fault touches; what was lost or doubled is counted from these notes.
+Every run is recorded on a second server that no fault touches. Lost and doubled runs are counted from these records.
 """

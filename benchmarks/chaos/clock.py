@@ -1,7 +1,7 @@
-"""Machines whose clock is wrong, and may jump: with libfaketime where it is installed, else a clock put into Python.
+"""Machines whose clock is wrong and may jump: with libfaketime if it is installed, else with a clock set into Python.
 
-libfaketime (Debian package `libfaketime`) also fakes what C code sees; LIBFAKETIME names the library where it stands
-in no usual place. The monotonic clock stays true, as it does on a machine whose wall clock is set.
+libfaketime (Debian package `libfaketime`) also fakes the clock of C code. LIBFAKETIME names the library if it is not
+in a usual place. The monotonic clock stays right, as on a machine whose wall clock is set.
 """
 
 import os
@@ -13,20 +13,20 @@ INJECTED_VARIABLE = "REDBIKE_CHAOS_CLOCK"
 
 
 class WrongClock:
-    """A clock that is off by what stands in a file."""
+    """A clock that is wrong by the offset in a file."""
 
     def __init__(self, folder: Path, off_s: float) -> None:
         self._file = folder / f"clock{off_s:+.0f}"
         self.set(off_s)
 
     def set(self, off_s: float) -> None:
-        """From now on it is off by so many seconds."""
+        """Make the clock wrong by so many seconds from now on."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{off_s:+.0f}\n")
         new.replace(self._file)
 
     def environment(self) -> dict[str, str]:
-        """What a process that goes by this clock needs."""
+        """Return the environment of a process with this clock."""
         library = os.environ.get("LIBFAKETIME") or next(
             map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None
         )
@@ -42,7 +42,7 @@ class WrongClock:
 
 
 def inject() -> None:
-    """In a process without libfaketime that is to have a wrong clock: give it one."""
+    """Give this process a wrong clock, if it should have one and does not use libfaketime."""
     if "FAKETIME_TIMESTAMP_FILE" in os.environ:
         # libfaketime 0.9.10 takes its offset from the deadline of clock_nanosleep(2), by the true monotonic clock as
         # well, which then lies before all time: "Invalid argument". Python sleeps in no other way.

@@ -1,7 +1,8 @@
-"""A primary that goes, and a Sentinel that puts its replica in its place.
+"""A primary that fails, and a Sentinel that promotes its replica.
 
-Replication is asynchronous: what a primary has acknowledged, and its replica has not got, is lost by the server. So
-writes are held up before the end, until the replica has them all; or, at work, the last moment is not judged.
+Replication is asynchronous: the server loses writes that a primary has acknowledged and its replica has not
+received. So writes pause before the failure until the replica has them all. If they do not pause, the last moment is
+not judged.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ _MOMENT_S = 0.25
 
 
 def failover(arena: Arena, rng: random.Random, size: Size) -> Verdict:
-    """The primary is killed, or frozen, and its replica takes over: again and again, in each of three ways."""
+    """Kill or freeze the primary so that its replica takes over, repeatedly, in each of three ways."""
     with _watched() as watched:
         server = watched.config | {"socket_timeout": 0.6}  # nobody closes the connections of a server that is frozen
         game = Round(arena, "failover", timeout_s=_TIMEOUT_S, nap_s=0.004, server=server)
@@ -55,7 +56,7 @@ def failover(arena: Arena, rng: random.Random, size: Size) -> Verdict:
 
 
 def _strike(watched: Watched, way: str, moments: list[tuple[float, float]], arena: Arena) -> None:
-    """Make an end of the primary; `moments` gets the stretch of time that cannot be judged."""
+    """Kill or freeze the primary. `moments` receives the span of time that cannot be judged."""
     if way.startswith("held up"):
         watched.hold_up()
     else:

@@ -296,7 +296,7 @@ def refused(arena: Arena, rng: random.Random, size: Size) -> Verdict:
         b"-READONLY You can't write against a read only replica.\r\n",
         b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
         b"-NOAUTH Authentication required.\r\n",
-        b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+        b"-MASTERDOWN Client with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
         b"-ERR max number of clients reached\r\n",
         b"-CLUSTERDOWN The cluster is down\r\n",
     ]

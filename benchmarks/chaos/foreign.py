@@ -1,6 +1,6 @@
-"""What else may write into the same Redis: programs that know nothing of Redbike's scripts, and the loops of 0.13.1.
+"""Other programs that write into the same Redis without the scripts of Redbike, and the loops of 0.13.1.
 
-The commands are those that 0.13.1 was seen to send, in its order, with the gaps between them.
+The commands are those that 0.13.1 sends, in its order, with the same gaps between them.
 """
 
 import contextlib
@@ -13,8 +13,9 @@ from typing import Any
 
 import redis
 
-from redbike.keys import Keys
-from redbike.schedule import Step, read
+from redbike.schedule.forms import read
+from redbike.schedule.plan import Action
+from redbike.store.keys import Keys
 
 _ENQUEUE = """
 local queue, job = ARGV[1], ARGV[2]
@@ -92,9 +93,9 @@ class OldFleet:
         if text is None:
             return
         plan = read(text.decode()).again(time.time())
-        if plan.step is Step.QUEUE:
+        if plan.action is Action.QUEUE:
             self._enqueue(jobid)
-        elif plan.step is Step.AT:
+        elif plan.action is Action.AT:
             self._client.hset(self._keys.statuses, jobid, f"TML:{time.time():.0f}")
             self._client.zadd(self._keys.timeline, {jobid: plan.due_at})
         else:

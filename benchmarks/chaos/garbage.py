@@ -1,4 +1,4 @@
-"""Garbage in Redis: keys of a wrong type, and entries that make no sense, while a fleet works."""
+"""Garbage in Redis: keys of a wrong type, and entries without meaning, while a fleet works."""
 
 import random
 import time
@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.chaos.arena import Arena, Round, Unsettled
 from benchmarks.chaos.history import Verdict
 from benchmarks.chaos.sizes import Size
-from redbike.keys import ADDED_STATE, STATE
+from redbike.store.keys import ADDED_STATE, STATE
 
 _RENAME = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end"
 
@@ -24,27 +24,27 @@ GARBAGE: dict[str, tuple[str, Callable[[Any, str], object]]] = {
 
 
 def garbage(arena: Arena, rng: random.Random, size: Size) -> Verdict:
-    """Every key of the state, in turn, holds the wrong type, odd bytes, absurd numbers, a lot of text."""
+    """Put the wrong type, odd bytes, absurd numbers and long text into each key of the state in turn."""
     game = Round(arena, "garbage", timeout_s=5)
     game.fleet(1, 2)
     game.set_often(3)
     game.set_ticks(1)
     game.circulates(20)
     _entries_of_garbage(game, rng)
-    victim = "oftenvictim:A"  # its run tag is spoiled too, so it is not held to circulate
+    victim = "oftenvictim:A"  # its run tag is damaged too, so it does not have to keep running
     game.bike.set(victim, "CONTINUE")
     rows = [*STATE, *ADDED_STATE]
     for row in rng.sample(rows, min(size.keys, len(rows))):
         for kind in rng.sample(sorted(GARBAGE), size.garbage):
             _spoil(game, _key(game, row.key, victim), row.type, kind)
     verdict = game.finish(40)
-    # Runs whose end could not be told while a key was broken have outlived their timeout, and are repeated.
+    # Runs that could not report their end while a key was broken have exceeded their timeout, and are repeated.
     verdict.doubled.clear()
     return verdict
 
 
 def _key(game: Round, pattern: str, jobid: str) -> str:
-    """The key that a row of the state's description means, for this job; of a memo, one that is in use."""
+    """Return the key that a row of the state table means for this job. For a memo, return a memo in use."""
     queue = game.bike.queue_for(jobid).removeprefix(f"{game.prefix}-")
     if "CLIENT" in pattern:
         memos = sorted(game.arena.client.scan_iter(match=f"{game.prefix}:memo:*", count=1000))
@@ -53,16 +53,16 @@ def _key(game: Round, pattern: str, jobid: str) -> str:
 
 
 def _spoil(game: Round, key: str, right_type: str, kind: str) -> None:
-    """Garbage in place of a key, and the key back after a while; garbage of the right type goes beside what is there.
+    """Replace a key with garbage, and restore it after a while. Garbage of the right type is added to the content.
 
-    Everybody lives, and afterwards all goes on.
+    Every process survives, and everything works again afterwards.
     """
     client, aside = game.arena.client, f"aside-{key}"
     garbage_type, put = GARBAGE[kind]
     is_replaced = garbage_type not in right_type.replace("sorted set", "zset")
     with client.pipeline() as transaction:
         if is_replaced:
-            transaction.eval(_RENAME, 2, key, aside)  # where it is there just then
+            transaction.eval(_RENAME, 2, key, aside)  # if it exists at that moment
         put(transaction, key)
         transaction.execute()
     game.verdict.faults += 1
@@ -82,7 +82,7 @@ def _spoil(game: Round, key: str, right_type: str, kind: str) -> None:
 
 
 def _entries_of_garbage(game: Round, rng: random.Random) -> None:
-    """Single entries that make no sense, in the right keys: those jobs are reported, the others go on."""
+    """Put single entries without meaning into the right keys: these jobs are reported, the others go on."""
     client, bike = game.arena.client, game.bike
     odd = b"\xff\xfe" + bytes([rng.randrange(128, 256)]) + b":A"
     client.zadd(bike.timeline_key, {odd: 1})

@@ -1,4 +1,4 @@
-"""What really happened: the runs as the notary has them, and the count of what was lost and what was doubled.
+"""What really happened: the runs that the notary recorded, and how many were lost and doubled.
 
 Knows nothing of Redbike's state.
 """
@@ -23,7 +23,7 @@ class Run:
 
 
 class History:
-    """The notes of one round, read as they grow."""
+    """The records of one round, read while they grow."""
 
     def __init__(self, notary: redis.Redis, key: str) -> None:
         self.runs: dict[str, list[Run]] = defaultdict(list)
@@ -32,7 +32,7 @@ class History:
         self._key, self._read = key, 0
 
     def refresh(self) -> None:
-        """Read what was noted since."""
+        """Read the new records."""
         while notes := self._notary.lrange(self._key, self._read, self._read + 9_999):
             self._read += len(notes)
             for note in notes:
@@ -50,13 +50,13 @@ class History:
         return sum(map(len, self.runs.values()))
 
     def lateness_s(self, due: Mapping[str, float]) -> list[float]:
-        """How long after its due time the first run of each of these jobs began."""
+        """Return how long after its due time the first run of each of these jobs began, in seconds."""
         return [self.runs[jobid][0].began_at - at for jobid, at in due.items() if self.runs[jobid]]
 
 
 @dataclass
 class Verdict:
-    """What one round, or several, came to."""
+    """The result of one round, or of several."""
 
     fault: str
     faults: int = 0
@@ -79,7 +79,7 @@ class Verdict:
         return not (self.lost or self.doubled or self.stalled or self.complaints)
 
     def add(self, other: "Verdict") -> None:
-        """Count another round in."""
+        """Add the result of another round."""
         self.faults += other.faults
         self.occurrences += other.occurrences
         self.took_s += other.took_s
@@ -89,7 +89,7 @@ class Verdict:
             getattr(self, name).extend(getattr(other, name))
 
     def lateness_ms(self, share: float) -> float:
-        """The lateness that this share of the jobs stays within; nan where nothing was measured."""
+        """Return the lateness that this share of the jobs does not exceed; nan if nothing was measured."""
         if not self.lateness_s:
             return math.nan
         ordered = sorted(self.lateness_s)
@@ -97,7 +97,7 @@ class Verdict:
 
 
 def touched(history: History, jobid: str, since: float, until: float) -> bool:
-    """Whether a run of the job began or ended in this stretch of time, Unix seconds."""
+    """Return True if a run of the job began or ended within this time, in Unix seconds."""
     runs = history.runs.get(jobid, [])
     return any(at is not None and since <= at <= until for run in runs for at in (run.began_at, run.ended_at))
 
@@ -105,10 +105,10 @@ def touched(history: History, jobid: str, since: float, until: float) -> bool:
 def lost_and_doubled(
     history: History, once: Iterable[str], killed: Set[int], *, dropped_is_lost: bool = True
 ) -> tuple[list[str], list[str]]:
-    """Of jobs that are to run once: those that did not, and those that did more often.
+    """Return the jobs that should run once and did not, and those that ran more often.
 
-    A run that a killed process had in hand may be repeated, and does not count as one too many. With
-    `dropped_is_lost`, it has to be repeated, unless it had come to its end.
+    A run of a killed process may be repeated, and then does not count as doubled. With `dropped_is_lost` it must be
+    repeated, unless it had ended.
     """
     in_hand = {id(run) for pid, run in history.latest_of.items() if pid in killed}
     lost, doubled = [], []
@@ -123,7 +123,7 @@ def lost_and_doubled(
 
 
 def doubled_seconds(history: History, jobids: Iterable[str]) -> list[str]:
-    """Runs of jobs that come once a second which began in the same second as another."""
+    """Return the runs of jobs due once a second that began in the same second as another run."""
     found = []
     for jobid in jobids:
         seconds = [int(run.began_at) for run in history.runs.get(jobid, [])]
@@ -132,7 +132,7 @@ def doubled_seconds(history: History, jobids: Iterable[str]) -> list[str]:
 
 
 def missing_seconds(history: History, jobids: Iterable[str]) -> list[str]:
-    """Seconds between first and last run of such jobs in which none began."""
+    """Return the seconds between the first and last run of such jobs in which no run began."""
     found = []
     for jobid in jobids:
         seconds = {int(run.began_at) for run in history.runs.get(jobid, [])}

@@ -1,6 +1,6 @@
-"""Which replies a round loses, and of which kinds of commands: each kind that is sent has its turn, the rare ones too.
+"""The replies that a round loses. Every kind of command that is sent loses some, rare kinds too.
 
-Losses come in pairs at the most, as a rule: a third in a row would show no more, and is answered with a pause.
+At most two losses follow each other, as a rule: a third would only cause a pause, and show nothing more.
 """
 
 import random
@@ -20,10 +20,10 @@ _RARE, _SHARE_OF_RARE = 100, 0.5
 
 
 class Losses:
-    """Lost replies of one round, over all its proxies."""
+    """The lost replies of one round, over all its proxies."""
 
     def __init__(self, rng: random.Random, share: float) -> None:
-        """`share`: of the commands, whose reply is lost; of the first hundred of each kind, every other one's."""
+        """`share` of all commands lose their reply; of the first hundred of each kind, every second command does."""
         self._rng, self._share = rng, share
         self._lock = threading.Lock()
         self.are_on = False
@@ -31,7 +31,7 @@ class Losses:
         self.lost: Counter[str] = Counter()
 
     def judge(self, rest: int) -> Judge:
-        """For the proxy of one process. After a pair of losses at least `rest` commands pass."""
+        """Return the judge for the proxy of one process. After a pair of losses at least `rest` commands pass."""
         in_a_row, passed = 0, rest
 
         def fate(_number: int, kind: str) -> Fate:
@@ -54,11 +54,11 @@ class Losses:
         return fate
 
     def are_enough(self, count: int) -> bool:
-        """Whether so many replies are lost, and of each kind that is expected at least one."""
+        """Return True if this many replies are lost, and at least one of each expected kind."""
         return self.lost.total() >= count and not any(self.lost[kind] == 0 for kind in EXPECTED)
 
     def faults(self) -> list[str]:
-        """What makes these losses worth less than they seem."""
+        """Return the reasons why these losses prove less than they seem to."""
         left_out = [kind for kind, count in self.seen.items() if count >= OFTEN and not self.lost[kind]]
         missing = [kind for kind in EXPECTED if not self.lost[kind]]
         return [f"{kind}: seen {self.seen[kind]} times, no reply lost" for kind in sorted({*left_out, *missing})]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from redbike import Redbike, RoundRobin, StopWork, UnsetJob
-from redbike.ending import Run
+from redbike.engine.outcome import Run
 from tests.state import state
 
 JOBS = ["a:A", "b:A", "c:B"]
@@ -287,7 +287,7 @@ class Machine(RuleBasedStateMachine):
         for jobid, _ in self.bike.redis.zscan_iter(extra):
             self.bike.redis.zadd(extra, {jobid: PAST})  # the second is over for which a running job was put off
         before = {code: list(queue) for code, queue in self.model.queues.items()}
-        self.bike._make_dispatcher().run(next(self.sweeps))
+        self.bike._parts.make_dispatcher().run(next(self.sweeps))
         self.model.sweep()
         for code, queue in self.model.queues.items():
             # Among jobs that were due together, the order in which they are queued is nobody's promise.

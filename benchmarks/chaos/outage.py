@@ -1,4 +1,4 @@
-"""An outage, and what each process of a fleet has to say of it: a line when it begins, and a line when it is over."""
+"""An outage, and what each process of a fleet must log: a line when it begins, and a line when it ends."""
 
 import contextlib
 import time
@@ -20,8 +20,9 @@ def outage(
     must_speak: bool = True,
     most_pairs: int = 1,
 ) -> None:
-    """An outage; each process concerned says one line when the server goes, and one when it is back; or `most_pairs` of
-    these, where the server may be back for a moment only.
+    """Run an outage. Each affected process logs one line when the server goes, and one line when it is back.
+
+    If the server may be back only for a moment, up to `most_pairs` of such pairs are allowed.
     """
     actors = game.actors if concerned is None else concerned
     gone, back = ({a.pid: len(a.lines(part)) for a in actors} for part in (GONE, BACK))

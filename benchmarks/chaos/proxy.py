@@ -11,18 +11,18 @@ from importlib import resources
 from pathlib import PurePath
 from typing import BinaryIO
 
-from redbike.script import Script
+from redbike.store.script import sha_of, source_of
 from tests.proxy import Proxy, read_frame
 
 
 class Fate(Enum):
-    """What becomes of a command."""
+    """What happens to a command."""
 
     PASS = auto()
     LOSE_COMMAND = auto()  # the connection is cut before it arrives
-    LOSE_REPLY = auto()  # it is carried out; the connection is cut before a byte of the reply comes back
-    TEAR_REPLY = auto()  # it is carried out; the connection is cut in the middle of the reply
-    DELAY = auto()  # the connection is cut, and the command still arrives, behind what the client sends next
+    LOSE_REPLY = auto()  # it is executed; the connection is cut before a byte of the reply comes back
+    TEAR_REPLY = auto()  # it is executed; the connection is cut in the middle of the reply
+    DELAY = auto()  # the connection is cut, and the command still arrives, after the next commands of the client
 
 
 Judge = Callable[[int, str], Fate]
@@ -31,8 +31,8 @@ Judge = Callable[[int, str], Fate]
 LATE_BY_S = 0.03
 
 _SCRIPTS = {
-    Script(name).sha: name
-    for name in (PurePath(file.name).stem for file in resources.files("redbike").joinpath("lua").iterdir())
+    sha_of(source_of(name)): name
+    for name in (PurePath(file.name).stem for file in resources.files("redbike.store").joinpath("lua").iterdir())
 }
 """By what a server calls them."""
 
@@ -65,7 +65,7 @@ class FaultProxy(Proxy):
             if fate is not Fate.LOSE_COMMAND:
                 server.sendall(frame)
             if name == "SUBSCRIBE" and fate is Fate.PASS:
-                # From here on replies come unasked.
+                # From here on the server sends without a request.
                 threading.Thread(target=self._pump, args=(replies, client), daemon=True).start()
                 continue
             reply = b"" if fate is Fate.LOSE_COMMAND else read_frame(replies)

@@ -1,7 +1,7 @@
-"""The worker of the fleets under test: notes on a server of its own when a run begins and when it ends.
+"""The worker of the fleets under test: records on a separate server when a run begins and when it ends.
 
-The notes carry that server's time, so a wrong clock of this process does not matter; and the number of the thread,
-which is that of the process where there is one thread.
+The records have the time of that server, so a wrong clock of this process does not matter. They also have the number of
+the thread, which in a process with one thread is the number of the process.
 """
 
 import threading
@@ -22,7 +22,7 @@ OFTEN = "often"
 
 
 class Recorder(RoundRobin):
-    """Notes runs in a list on the notary, a server that no fault touches."""
+    """A worker that records its runs in a list on the notary, a server that no fault touches."""
 
     def __init__(self, initstring: str, notary_socket: str, notes_key: str, nap_s: float = 0.0) -> None:
         super().__init__(initstring)

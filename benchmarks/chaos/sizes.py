@@ -1,13 +1,13 @@
-"""How long and how often: the suite and the soak play the same rounds, in other sizes."""
+"""How long and how often: the suite and the soak run the same rounds in different sizes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of each fault."""
+    """The amount of each fault."""
 
-    boundaries: int  # commands of a process before and after each of which it is killed once
+    boundaries: int  # a process is killed once before and once after each of this many commands
     losses: int
     restarts: int
     down_s: float
@@ -17,7 +17,7 @@ class Size:
     clock_s: float
     occurrences: int
     foreign_s: float
-    answers: int  # with how many different errors
+    answers: int  # how many different errors
     garbage: int  # how many kinds of garbage for each key
     keys: int  # how many keys hold garbage
     steps: int  # of the model

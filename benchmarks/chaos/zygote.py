@@ -1,6 +1,6 @@
-"""Makes processes that run the command `redbike`, within milliseconds: everything is imported, a fork does the rest.
+"""Starts processes that run the command `redbike` within milliseconds: it has imported everything, and forks.
 
-Started as a program by `Zygote`. Has no threads, so forking is safe; ends its children when its input ends.
+Started as a program by `Zygote`. It has no threads, so forking is safe. It ends its children when its input ends.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import redbike
 import redbike.cli
 from benchmarks.chaos import clock
 
-_PR_SET_PDEATHSIG = 1  # prctl(2): when the parent ends, however, so does this process
+_PR_SET_PDEATHSIG = 1  # prctl(2): this process ends when the parent ends, however that happens
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -36,32 +36,32 @@ class Actor:
         self._lock = threading.Lock()
 
     def code(self) -> int | None:
-        """The exit code (negative: the signal), None while it runs."""
+        """The exit code (negative: the signal); None while the process runs."""
         with self._lock:
             if self._code is None:
                 self._code = self._zygote.ask(wait=self.pid)
             return self._code
 
     def send(self, number: int) -> None:
-        """A signal, unless the process is over."""
+        """Send a signal, unless the process has ended."""
         with self._lock:
             if self._code is None:
                 os.kill(self.pid, number)  # not reaped yet, so the pid is still its own
 
     def wait(self, within_s: float) -> int | None:
-        """The exit code as soon as there is one; None after the time."""
+        """Wait for the exit code and return it; None if the time is over first."""
         give_up_at = time.monotonic() + within_s
         while self.code() is None and time.monotonic() < give_up_at:
             time.sleep(0.005)
         return self._code
 
     def lines(self, part: str) -> list[str]:
-        """What it logged so far that has this part."""
+        """Return the log lines so far that contain this text."""
         return [line for line in self.log.read_text("utf-8", "replace").splitlines() if part in line]
 
 
 class Zygote:
-    """The mother of actors."""
+    """The parent process of all actors."""
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         paths = [str(Path(redbike.__file__).parents[1]), str(_ROOT), os.environ.get("PYTHONPATH", "")]
@@ -75,13 +75,13 @@ class Zygote:
         self._lock = threading.Lock()
 
     def start(self, folder: Path, log: Path, *argv: str) -> Actor:
-        """`redbike` with these arguments in this folder, stdout and stderr going to the log."""
+        """Start `redbike` with these arguments in this folder. stdout and stderr go to the log."""
         pid = self.ask(argv=argv, folder=str(folder), log=str(log))
         assert pid is not None
         return Actor(self, pid, log)
 
     def ask(self, **request: object) -> int | None:
-        """One question, one number or None."""
+        """Ask one question. Return the answer: a number or None."""
         assert self._process.stdin is not None and self._process.stdout is not None
         with self._lock:
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -97,7 +97,7 @@ class Zygote:
 
 
 def main(requests: TextIO, answers: TextIO) -> None:
-    """Fork or wait as it is asked to, until the input ends."""
+    """Fork or wait as requested, until the input ends."""
     alive: set[int] = set()
     for line in requests:
         request = json.loads(line)
@@ -118,7 +118,7 @@ def main(requests: TextIO, answers: TextIO) -> None:
 
 
 def _become(request: dict[str, Any]) -> None:
-    """In the child: be the command, and never return."""
+    """In the child: run the command, and never return."""
     code = 70
     try:
         with contextlib.suppress(AttributeError):  # Linux only

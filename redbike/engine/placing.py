@@ -1,0 +1,87 @@
+"""Place and forget jobs in Redis: call the script with a request id, and repeat the call until Redis has answered."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from redbike.engine.retry import RetryPolicy
+from redbike.errors import ServerError
+from redbike.server.refusals import is_wrong_type
+from redbike.store.messages import Placement
+from redbike.store.requests import RequestIds
+from redbike.store.store import Outdated, Store
+
+_BATCH = 200  # jobs per round trip: a millisecond or so of the server's time
+
+
+class Placing:
+    """Place the jobs of one prefix in Redis."""
+
+    def __init__(
+        self, store: Store, request_ids: RequestIds, check_server: Callable[[], None], policy: RetryPolicy
+    ) -> None:
+        """Use this store. Call `check_server` before each transition."""
+        self._store = store
+        self._request_ids = request_ids
+        self._check_server = check_server
+        self._policy = policy
+
+    def place(self, placement: Placement) -> None:
+        """Place a job."""
+        self._send(partial(self._store.place, [placement]), placement.once)
+
+    def place_all(self, placements: Iterable[Placement]) -> None:
+        """Place jobs in order, many per call.
+
+        If a key of a wrong type refuses some jobs, place the other jobs. Then raise ServerError, which names the first
+        job that is missing.
+        """
+        refused: ServerError | None = None
+        for batch in _batches(placements):
+            try:
+                self._send(partial(self._store.place, batch), True)
+            except ServerError as error:
+                if not is_wrong_type(error):
+                    raise
+                for placement in batch:
+                    try:
+                        self.place(placement)
+                    except ServerError as refusal:
+                        if not is_wrong_type(refusal):
+                            raise
+                        refused = refused or ServerError(f"job {placement.jobid!r} is not set: {refusal}")
+        if refused:
+            raise refused
+
+    def unset(self, jobid: str, queue_key: str) -> None:
+        """Forget a job."""
+        self._send(partial(self._store.unset, jobid, queue_key), False)
+
+    def _send(self, transition: Callable[..., bool], noted: bool) -> None:
+        """Make a call with a request id. The memo keeps the id if `noted`, or if an earlier call may still arrive."""
+        self._check_server()
+        client = self._request_ids.begin()
+        try:
+            while True:
+                request_id, noted = client.request_id(), noted or client.is_uncertain
+                client.is_uncertain = True  # until this call is answered
+                try:
+                    self._policy.retry(partial(transition, request_id, noted=noted))
+                except Outdated:
+                    client.renew()
+                    continue
+                client.is_uncertain = False
+                return
+        finally:
+            self._request_ids.end(client)
+
+
+def _batches(placements: Iterable[Placement]) -> Iterator[list[Placement]]:
+    """Return pieces of limited length, in order. No piece has a job twice."""
+    batch: dict[str, Placement] = {}
+    for placement in placements:
+        if placement.jobid in batch or len(batch) == _BATCH:
+            yield list(batch.values())
+            batch = {}
+        batch[placement.jobid] = placement
+    if batch:
+        yield list(batch.values())

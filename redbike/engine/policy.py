@@ -1,0 +1,54 @@
+"""The user's choices for runs that fail (`on-error`) or are lost (`on-timeout`). outcome.py applies them.
+
+The retry policy for calls of Redis is in retry.py.
+"""
+
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from redbike.errors import ConfigError
+from redbike.settings import MOST_RETRIES, OnFailure, default
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The choices of one installation."""
+
+    on_timeout: OnFailure = OnFailure.DROP
+    on_error: OnFailure = OnFailure.DROP
+    retries: int = default("retries")
+    """How often a run is tried again, with `RETRY`."""
+
+    @classmethod
+    def of(cls, on_timeout: str, on_error: str, retries: int) -> "Policy":
+        """Return the policy for these words and this number. Raise ConfigError."""
+        if isinstance(retries, bool) or not isinstance(retries, int) or not 1 <= retries <= MOST_RETRIES:
+            raise ConfigError(f"retries: {retries!r} is not a whole number from 1 to {MOST_RETRIES}")
+        return cls(_choice("on_timeout", on_timeout), _choice("on_error", on_error), retries)
+
+    @property
+    def keeps_an_index(self) -> bool:
+        """Whether dispatchers look for runs that exceeded their timeout, by an index of running jobs."""
+        return self.on_timeout is not OnFailure.DROP
+
+    @property
+    def forget_tries(self) -> int | None:
+        """The count of tries to store for a run that is not retried: 0, or None if tries are not counted at all."""
+        return 0 if OnFailure.RETRY in (self.on_timeout, self.on_error) else None
+
+
+def _choice(name: str, word: str) -> OnFailure:
+    try:
+        return OnFailure(word)
+    except ValueError:
+        raise ConfigError(f"{name}: {word!r} is not one of {', '.join(OnFailure)}") from None
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a real number. True and False are not."""
+    if isinstance(value, int | float):
+        return not isinstance(value, bool)
+    from decimal import Decimal
+    from numbers import Real
+
+    return isinstance(value, Real | Decimal)

@@ -1,0 +1,71 @@
+"""Make texts safe for a log or a terminal. Foreign names in them may contain escape sequences and line breaks.
+
+All log lines of Redbike go through `plain`. The command line also formats them with `PlainFormatter`.
+"""
+
+import logging
+import time
+from collections.abc import MutableMapping
+from typing import Any, cast
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return the text with unprintable characters replaced by escapes such as `\x1b`, except those in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else repr(char)[1:-1] for char in text)
+
+
+class _Adapter(logging.LoggerAdapter[logging.Logger]):
+    """Pass lines to a logger. If a line contains unprintable characters, replace them by escapes."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Change nothing: the method of the base class would remove `extra`."""
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log one line, with escapes for unprintable characters."""
+        if not self.isEnabledFor(level):
+            return
+        line = str(msg) % args if args else str(msg)
+        if not line.isprintable():
+            msg, args = "%s", (printable(line),)
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        super().log(level, msg, *args, **kwargs)
+
+
+def plain(log: logging.Logger) -> logging.Logger:
+    """Return an object to use in place of this logger. It writes each message as one printable line."""
+    return cast(logging.Logger, _Adapter(log))
+
+
+class PlainFormatter(logging.Formatter):
+    """Format log lines for a terminal: also tracebacks, which may quote foreign names, and lines of other libraries."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line with escapes for unprintable characters. Lines of other libraries keep their line breaks."""
+        ours = record.name.partition(".")[0] == "redbike"
+        return printable(super().formatMessage(record), keep="" if ours else "\n\t")
+
+    def formatException(self, ei: Any) -> str:
+        """Return the traceback with escapes for unprintable characters. It keeps its line breaks."""
+        return printable(super().formatException(ei), keep="\n\t")
+
+
+_REPORT_EVERY_S = 60.0
+
+
+class RateLimitedLog:
+    """A log of errors that last until somebody corrects them. Each subject is logged at most once per minute."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        """Write errors to this log."""
+        self._log = log
+        self._reported_at: dict[str, float] = {}  # subject -> time of its latest log line, monotonic
+
+    def report(self, subject: str, error: str) -> None:
+        """Log the error, unless an error of the same subject was logged within the last minute."""
+        now = time.monotonic()
+        if now - self._reported_at.get(subject, -_REPORT_EVERY_S) >= _REPORT_EVERY_S:
+            self._reported_at[subject] = now
+            self._log.error("%s: %s", subject, error)

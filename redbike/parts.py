@@ -1,0 +1,274 @@
+"""The parts of a `Redbike`: each is built when a command first needs it, so that a short command builds few."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from redbike.engine.interruptible import InterruptibleWait
+from redbike.engine.placing import Placing
+from redbike.engine.planning import Planner
+from redbike.engine.reference import ReferenceTimes
+from redbike.engine.retry import Attempt, RetryPolicy, never, repeats_within_s
+from redbike.errors import ServerError, WorkerError
+from redbike.logs import RateLimitedLog
+from redbike.server.checks import check_commands, check_server, check_writable, is_loading
+from redbike.server.client import Client
+from redbike.store.jobid import Collisions
+from redbike.store.keys import Keys
+from redbike.store.query import Query
+from redbike.store.requests import RequestIds
+from redbike.store.store import Store
+from redbike.timefile import TimeFile
+
+if TYPE_CHECKING:
+    from redbike.bike import Redbike
+    from redbike.engine.dispatcher import Dispatcher
+    from redbike.engine.outcome import RunEnds
+    from redbike.engine.policy import Policy
+    from redbike.engine.processor import Consumer
+    from redbike.engine.runtime import Runtime
+    from redbike.store.jobid import Guard
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class part(Generic[T]):
+    """A method of `Parts` that is called once, when its result is first read as an attribute.
+
+    Takes no lock, unlike functools.cached_property in Python 3.11: a child that is forked while another thread holds a
+    lock would wait for good. Threads that come at the same time all get the result that was kept first.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    def __get__(self, parts: Any, _owner: object) -> T:
+        if parts is None:
+            raise AttributeError(f"{self._name} is an attribute of objects")
+        result: T = parts.__dict__.setdefault(self._name, self._make(parts))
+        return result
+
+
+class Parts:
+    """The parts of one `Redbike`, and how it calls Redis."""
+
+    def __init__(self, bike: "Redbike", redis_config: Mapping[str, object] | None, policy: "Policy") -> None:
+        self._bike = bike
+        self._policy = policy
+        self._server_checked = self._keys_checked = False
+        self.is_closed = False
+        self.log: logging.Logger = bike.plain_log
+        self.wait = InterruptibleWait()
+        self.keys = Keys(bike.prefix)
+        self.client = Client(redis_config)
+        self.limited_log = RateLimitedLog(self.log)
+        self.timefile = TimeFile(bike.timefile, self.log)
+        self.retry = RetryPolicy(
+            self.client.where, self.log, self.wait, self.client.forget_idle, is_closed=lambda: self.is_closed
+        )
+
+    # What commands need
+
+    def call(self, attempt: Attempt[T], stop: Callable[[], bool] = never) -> T:
+        """Call Redis for a single command. Raise ServerError when Redis stays out of reach or refuses."""
+        self.check_server(stop)
+        return self.retry.retry(attempt, stop)
+
+    def check_server(self, stop: Callable[[], bool] = never) -> None:
+        """Check once that Redbike can use the server. Raise ServerError if it cannot."""
+        if not self._server_checked:
+            self.retry.retry(partial(check_server, self.client, self._bike.prefix, self.log), stop)
+            self._server_checked = True
+
+    def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call Redis through this function, with the retries of `call`."""
+        return self.call(lambda _: function(*args, **kwargs))
+
+    @part
+    def store(self) -> Store:
+        """The store that commands use. Each loop has a separate store."""
+        return self._make_store()
+
+    @part
+    def collisions(self) -> Collisions:
+        """The object that finds keys that two uses would share."""
+        return Collisions(self.keys)
+
+    @part
+    def planner(self) -> Planner:
+        """The object that checks and plans a `set`."""
+        return Planner(self.collisions, self._bike.worker, self._bike.queue_for, self.log)
+
+    @part
+    def placing(self) -> Placing:
+        """The object that places jobs in Redis."""
+        return Placing(self.store, RequestIds(), self.check_server, self.retry)
+
+    @part
+    def query(self) -> Query:
+        """The object that lists jobs."""
+        return Query(self.client.redis, self.keys, self.limited_log)
+
+    @part
+    def references(self) -> ReferenceTimes:
+        """The reference times of schedules."""
+        return ReferenceTimes(self.timefile, self._bike.now, self.log)
+
+    def load_csv(self, path: str | Path, reference: float) -> None:
+        """Set the rows of a CSV file."""
+        from redbike.engine.loading import load_csv
+
+        load_csv(path, reference, self.planner, self.placing)
+
+    def queue_for_any(self, jobid: str) -> str:
+        """Return the key of a job's queue. If queue_for() refuses the id, return the key of a queue that is empty."""
+        try:
+            return self._bike.queue_for(jobid)
+        except WorkerError:
+            return self.keys.queue("?")
+
+    # What loops need
+
+    @part
+    def guard(self) -> "Guard":
+        """The object that keeps jobs out of the queues that their ids would break."""
+        from redbike.store.jobid import Guard
+
+        return Guard(self.keys, self.collisions, self._bike.worker, self._bike.queue_for)
+
+    @part
+    def run_ends(self) -> "RunEnds":
+        """The object that decides the next action after a run."""
+        from redbike.engine.outcome import RunEnds
+
+        return RunEnds(self.guard.queue_key_for, self._policy, self.log)
+
+    @part
+    def runtime(self) -> "Runtime":
+        """The services that a loop needs from its process."""
+        from redbike.engine.runtime import Runtime
+        from redbike.engine.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, longest_wait_s
+
+        stop_event = self._bike.stop_event
+        may_sleep = stop_event is None or getattr(stop_event, "ends_waits", False)
+        timeout_s = self.client.socket_timeout_s
+        return Runtime(
+            stopping=lambda: self.is_closed or self.is_asked_to_stop(),
+            wait=self.wait,
+            policy=self.retry,
+            limited_log=self.limited_log,
+            log=self.log,
+            longest_wait_s=longest_wait_s(timeout_s),
+            longest_sleep_s=longest_wait_s(timeout_s, LONGEST_SLEEP_S if may_sleep else LONGEST_WAIT_S),
+        )
+
+    @part
+    def consumer(self) -> "Consumer":
+        """The consumer of the worker's queues."""
+        from redbike.engine.monitor import IdleWorkers
+        from redbike.engine.processor import Consumer
+        from redbike.engine.waiting import Bells
+        from redbike.store.looks import Looks
+
+        redis, store = self.client.redis, self._make_store_of_a_loop()
+        return Consumer(
+            store=store,
+            looks=Looks(redis, self.keys, store.clock),
+            keys=self.keys,
+            worker=self._bike.worker,
+            default_timeout_s=lambda: self._bike.default_timeout,
+            run_ends=self.run_ends,
+            bells=Bells(redis, self.limited_log),
+            idle=IdleWorkers(redis, self.keys),
+            runtime=self.runtime,
+        )
+
+    def make_dispatcher(self) -> "Dispatcher":
+        """Make a dispatcher."""
+        from redbike.engine.dispatcher import Dispatcher
+        from redbike.engine.monitor import QueueMonitor
+        from redbike.engine.recovery import Recovery
+        from redbike.engine.waiting import WakeChannel
+        from redbike.store.looks import Looks
+
+        redis, keys, store = self.client.redis, self.keys, self._make_store_of_a_loop()
+        looks, wake_channel = Looks(redis, keys, store.clock), WakeChannel(redis, keys.wake, self.limited_log)
+        self.client.keep(wake_channel)
+        recovers = self._policy.keeps_an_index
+        return Dispatcher(
+            store=store,
+            looks=looks,
+            queue_key_for=self.guard.queue_key_for,
+            wake_channel=wake_channel,
+            timefile=self.timefile,
+            recovery=Recovery(store, looks, self.run_ends, self.limited_log, self.log) if recovers else None,
+            monitor=QueueMonitor(store, redis, keys, self._bike.queue_names()),
+            runtime=self.runtime,
+        )
+
+    def _make_store_of_a_loop(self) -> Store:
+        store = self._make_store()
+        store.read_scripts()
+        return store
+
+    def _make_store(self) -> Store:
+        """Make a store. Each loop has its own store, and so its own connection."""
+        return Store(
+            self.keys,
+            self.client.script_connection(),
+            self._policy.keeps_an_index,
+            memo_s=repeats_within_s(self.client.socket_timeout_s),
+            is_cluster=self.client.is_cluster,
+        )
+
+    def is_asked_to_stop(self) -> bool:
+        """Return True if the stop event is set."""
+        stop_event = self._bike.stop_event
+        return stop_event is not None and stop_event.is_set()
+
+    def close(self) -> None:
+        """Close the connections. Loops in other threads end."""
+        self.is_closed = True
+        self.client.close()
+
+    def warn_of_no_name(self) -> None:
+        """Log a warning for an initstring that names an empty queue."""
+        from redbike.engine.calling import warn_of_no_name
+
+        warn_of_no_name(self._bike.worker, self.log)
+
+    def reach(self) -> bool:
+        """Reach the server before a loop starts, and wait while it loads its data. Return True when it is reached.
+
+        So a user who starts a loop sees an error at once. Otherwise the loop would wait, and only the log would show
+        why.
+        """
+        from redbike.engine.calling import check_plain
+
+        check_plain(self._bike.worker)
+        self.is_closed = self._server_checked = has_logged = False
+        stop = self.is_asked_to_stop
+        while True:
+            try:
+                self.call(lambda _: check_writable(self.client), stop)
+                self.call(lambda _: check_commands(self.client, self.keys.control), stop)
+                self.check_keys()
+            except ServerError as error:
+                if not is_loading(error.__cause__):
+                    raise
+                if not has_logged:
+                    self.log.warning("%s; waiting until it is done", error)
+                    has_logged = True
+            else:
+                return True
+
+    def check_keys(self, again: bool = False) -> None:
+        """Raise ServerError if another program uses keys of the prefix. Check only once per command, unless `again`."""
+        if again or not self._keys_checked:
+            self.ask(self.query.check_types)
+        self._keys_checked = again or not self._keys_checked

@@ -1,0 +1,1 @@
+"""The recurrence engine: iCalendar rules and dates, and what comes next by them."""

@@ -1,0 +1,298 @@
+"""From the text of a recurrence to checked rules and moments, line by line, or BadRecurrence with the reason.
+
+Accepts the texts that ``rrulestr`` of python-dateutil accepts: any case, lines separated by any white space.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timezone, tzinfo
+
+from dateutil.parser import parse as parse_loosely
+
+from redbike.schedule.rrule.days import DAILY, FREQUENCIES, WEEKLY
+from redbike.schedule.rrule.errors import BadRecurrence, shown
+from redbike.schedule.zones import zone_named
+
+LONGEST_TEXT_CHARS = 65_536
+MOST_RULES = 50
+# A date in another spelling takes a hundred times as long to read as a date in the form of RFC 5545.
+_MOST_LOOSE_DATES = 50
+_LONGEST_DATE_CHARS = 40
+
+_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9]{2})(Z?))?", re.ASCII)
+
+_WEEKDAYS = {name: number for number, name in enumerate(("MO", "TU", "WE", "TH", "FR", "SA", "SU"))}
+_NUMBER = re.compile(r"[+-]?[0-9]{1,10}", re.ASCII)
+_WEEKDAY = re.compile(
+    r"(?P<before>[+-]?[0-9]{1,2})?(?P<day>MO|TU|WE|TH|FR|SA|SU)(\((?P<after>[+-]?[0-9]{1,2})\))?", re.ASCII
+)
+_LARGEST = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one rule. None means that the part was not given, so the start may supply it."""
+
+    freq: int
+    interval: int = 1
+    wkst: int = 0
+    count: int | None = None
+    until: datetime | None = None
+    by_set_pos: tuple[int, ...] = ()
+    by_month: tuple[int, ...] | None = None
+    by_month_day: tuple[int, ...] | None = None
+    by_year_day: tuple[int, ...] | None = None
+    by_easter: tuple[int, ...] | None = None
+    by_week_no: tuple[int, ...] | None = None
+    by_day: tuple[tuple[int, int], ...] | None = None
+    by_hour: tuple[int, ...] | None = None
+    by_minute: tuple[int, ...] | None = None
+    by_second: tuple[int, ...] | None = None
+
+    def choose_days(self) -> bool:
+        """Return True if some part chooses days. BYMONTH does not: it only narrows the choice of others."""
+        chosen = (self.by_month_day, self.by_year_day, self.by_easter, self.by_week_no, self.by_day)
+        return any(part is not None for part in chosen)
+
+    def choose_times(self) -> bool:
+        """Return True if some part chooses hours, minutes or seconds."""
+        return any(part is not None for part in (self.by_hour, self.by_minute, self.by_second))
+
+    def depend_on_start(self) -> bool:
+        """Return True if the start supplies a part or a count begins there: another start then means other runs."""
+        chosen = (self.by_hour, self.by_minute, self.by_second)
+        # The start supplies all three to a daily rule, and only the second to a minutely rule.
+        left_to_start = chosen[max(self.freq - DAILY, 0) :]
+        in_first_week = self.freq == WEEKLY and any((self.by_set_pos, self.by_week_no, self.by_easter))
+        return (
+            self.interval > 1
+            or self.count is not None
+            or None in left_to_start
+            or (self.freq < DAILY and not self.choose_days())
+            or in_first_week
+        )
+
+
+def read_parts(value: str, read_until: Callable[[str], datetime]) -> Parts:
+    """Read a rule such as ``FREQ=DAILY;COUNT=3``, in capitals. Raise BadRecurrence if it is not valid."""
+    fields: dict[str, object] = {}
+    for part in value.split(";"):
+        name, equals, text = part.partition("=")
+        if not equals:
+            raise BadRecurrence(f"{shown(part)} is not a part of the form NAME=VALUE")
+        if name == "UNTIL":
+            fields["until"] = read_until(text)
+            continue
+        if name not in _READERS:
+            raise BadRecurrence(f"{shown(name)} is not a part of a rule; known are UNTIL, {', '.join(_READERS)}")
+        field, read = _READERS[name]
+        fields[field] = read(name, text)
+    if "freq" not in fields:
+        raise BadRecurrence(f"the rule {shown(value)} has no FREQ; give one of {', '.join(FREQUENCIES)}")
+    parts = Parts(**fields)  # type: ignore[arg-type]  # the table pairs each field with a reader of its type
+    if parts.by_set_pos and not (parts.by_month or parts.choose_days() or parts.choose_times()):
+        raise BadRecurrence("BYSETPOS selects from the results of other BY parts; add another BY part")
+    return parts
+
+
+def _read_freq(name: str, text: str) -> int:
+    if text not in FREQUENCIES:
+        raise BadRecurrence(f"{name}={shown(text)} is not known; give one of {', '.join(FREQUENCIES)}")
+    return FREQUENCIES[text]
+
+
+def _read_week_start(name: str, text: str) -> int:
+    if text not in _WEEKDAYS:
+        raise BadRecurrence(f"{name}={shown(text)} is not a weekday; give one of {', '.join(_WEEKDAYS)}")
+    return _WEEKDAYS[text]
+
+
+def _read_weekdays(name: str, text: str) -> tuple[tuple[int, int], ...]:
+    """Return pairs of weekday and ordinal; 0 means every such weekday. Both ``-1MO`` and ``MO(-1)`` are valid."""
+    found = set()
+    for item in set(text.split(",")):
+        match = _WEEKDAY.fullmatch(item)
+        ordinal = (match["before"] or match["after"] or "every") if match else "0"
+        if match is None or (match["before"] and match["after"]) or ordinal.strip("+-0") == "":
+            raise BadRecurrence(f"{name}={shown(item)} is not a weekday such as MO, 1MO or -1MO")
+        nth = 0 if ordinal == "every" else int(ordinal)
+        if abs(nth) > 53:
+            raise BadRecurrence(f"{name}={shown(item)} is out of range; ordinals go to 53 and -53")
+        found.add((_WEEKDAYS[match["day"]], nth))
+    return tuple(sorted(found))
+
+
+def _one_number(low: int, high: int) -> Callable[[str, str], int]:
+    def read(name: str, text: str) -> int:
+        number = int(text) if _NUMBER.fullmatch(text) else None
+        if number is None or not low <= number <= high:
+            raise BadRecurrence(f"{name}={shown(text)} is out of range; allowed is {low} to {high}")
+        return number
+
+    return read
+
+
+def _numbers(low: int, high: int, *, zero: bool = True) -> Callable[[str, str], tuple[int, ...]]:
+    """Return a reader of a comma-separated list: sorted, without repetitions. `zero` says if 0 is allowed."""
+    allowed = f"numbers from {low} to {high}" + ("" if zero else ", 0 excepted")
+
+    def read(name: str, text: str) -> tuple[int, ...]:
+        numbers = set()
+        for item in set(text.split(",")):
+            number = int(item) if _NUMBER.fullmatch(item) else None
+            if number is None or not low <= number <= high or (number == 0 and not zero):
+                raise BadRecurrence(f"{name}={shown(item)} is out of range; allowed are {allowed}")
+            numbers.add(number)
+        return tuple(sorted(numbers))
+
+    return read
+
+
+# BYEASTER comes from python-dateutil. Its limits are those of the table of a year there.
+_READERS: dict[str, tuple[str, Callable[[str, str], object]]] = {
+    "FREQ": ("freq", _read_freq),
+    "INTERVAL": ("interval", _one_number(1, _LARGEST)),
+    "COUNT": ("count", _one_number(1, _LARGEST)),
+    "WKST": ("wkst", _read_week_start),
+    "BYSETPOS": ("by_set_pos", _numbers(-366, 366, zero=False)),
+    "BYMONTH": ("by_month", _numbers(1, 12)),
+    "BYMONTHDAY": ("by_month_day", _numbers(-31, 31, zero=False)),
+    "BYYEARDAY": ("by_year_day", _numbers(-366, 366, zero=False)),
+    "BYWEEKNO": ("by_week_no", _numbers(-53, 53, zero=False)),
+    "BYDAY": ("by_day", _read_weekdays),
+    "BYWEEKDAY": ("by_day", _read_weekdays),
+    "BYHOUR": ("by_hour", _numbers(0, 23)),
+    "BYMINUTE": ("by_minute", _numbers(0, 59)),
+    "BYSECOND": ("by_second", _numbers(0, 59)),
+    "BYEASTER": ("by_easter", _numbers(-366, 257)),
+}
+
+
+@dataclass
+class Lines:
+    """The content of the lines of a recurrence. A date has a zone if the text gives it a zone."""
+
+    start: datetime | None = None
+    rules: list[Parts] = field(default_factory=list)
+    excluded_rules: list[Parts] = field(default_factory=list)
+    dates: list[datetime] = field(default_factory=list)
+    excluded_dates: list[datetime] = field(default_factory=list)
+    loose_dates: int = 0
+
+    def read_moment(self, text: str, name: str, zone: tzinfo | None = None) -> datetime:
+        """Read a date and time, or a date as its midnight. `zone` is the TZID of the line."""
+        match = _DATE.fullmatch(text)
+        try:
+            if match is None:
+                self.loose_dates += 1
+                moment = _read_loosely(text, self.loose_dates)
+            else:
+                year, month, day, hour, minute, second, utc = match.groups(default="0")
+                moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second))
+                if utc == "Z":
+                    moment = moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+            reason = str(error) if isinstance(error, BadRecurrence) else "write it as YYYYMMDDTHHMMSS"
+            raise BadRecurrence(f"{name}: {shown(text)} is not a date and time; {reason}") from None
+        if zone is None:
+            return moment
+        if moment.tzinfo is not None:
+            raise BadRecurrence(f"{name}: {shown(text)} gives a zone beside TZID; leave out one of them")
+        return moment.replace(tzinfo=zone)
+
+
+def _read_loosely(text: str, how_many: int) -> datetime:
+    """Read other spellings of python-dateutil, unless today's date would have to supply a part of the date."""
+    if how_many > _MOST_LOOSE_DATES:
+        raise BadRecurrence(f"beyond {_MOST_LOOSE_DATES} dates, write them as YYYYMMDDTHHMMSS")
+    if not text or len(text) > _LONGEST_DATE_CHARS or not text.isascii():
+        raise ValueError(text)
+    readings = {
+        parse_loosely(text, default=default, tzinfos=_refuse_zone_names).replace(microsecond=0)
+        for default in (datetime(1972, 2, 29), datetime(1973, 3, 28))
+    }
+    if len(readings) > 1:
+        raise BadRecurrence("year, month and day must all be given")
+    moment = readings.pop()
+    offset = moment.utcoffset()
+    return moment if offset is None else moment.replace(tzinfo=timezone(offset))
+
+
+def _refuse_zone_names(name: str | None, offset: int | None) -> int | None:
+    """Raise: an abbreviation means different zones to different people. python-dateutil would take this machine's."""
+    if name and offset is None:
+        raise BadRecurrence(f"the zone name {shown(name)} is not accepted; write the zone as TZID=Area/City")
+    return offset
+
+
+def read_lines(text: str) -> Lines:
+    """Read a whole recurrence. Raise BadRecurrence if it is not valid."""
+    if len(text) > LONGEST_TEXT_CHARS:
+        raise BadRecurrence(f"the text is {len(text)} characters long; allowed are {LONGEST_TEXT_CHARS}")
+    if not text.strip():
+        raise BadRecurrence("the text is empty; give a rule such as FREQ=DAILY")
+    lines = Lines()
+    for line in text.split():
+        _read_line(lines, line)
+    if not lines.rules and not lines.dates:
+        raise BadRecurrence("the text has no RRULE and no RDATE, so nothing recurs")
+    if len(lines.rules) + len(lines.excluded_rules) > MOST_RULES:
+        raise BadRecurrence(f"more than {MOST_RULES} rules in one text; split it")
+    return lines
+
+
+def _read_line(lines: Lines, line: str) -> None:
+    head, colon, value = line.partition(":")
+    if not colon:
+        head, value = "RRULE", line
+    name, *parameters = head.split(";")
+    name = name.upper()
+    if name == "RRULE":
+        _refuse_parameters(name, [text for text in parameters if not text.upper().startswith("X-")])
+        lines.rules.append(_rule(lines, value))
+    elif name == "EXRULE":
+        _refuse_parameters(name, parameters)
+        lines.excluded_rules.append(_rule(lines, value))
+    elif name == "RDATE":
+        lines.dates.extend(_moments(lines, name, parameters, value))
+    elif name == "EXDATE":
+        lines.excluded_dates.extend(_moments(lines, name, parameters, value))
+    elif name == "DTSTART":
+        moments = _moments(lines, name, parameters, value)
+        if len(moments) != 1:
+            raise BadRecurrence(f"DTSTART:{shown(value)} gives several starts; give one")
+        lines.start = moments[0]
+    else:
+        raise BadRecurrence(
+            f"{shown(name)} is not a property of a recurrence; known are DTSTART, RRULE, RDATE, EXRULE, EXDATE"
+        )
+
+
+def _rule(lines: Lines, value: str) -> Parts:
+    return read_parts(value.upper().removeprefix("RRULE:"), lambda text: lines.read_moment(text, "UNTIL"))
+
+
+def _refuse_parameters(name: str, parameters: list[str]) -> None:
+    if parameters:
+        raise BadRecurrence(f"{name} does not take the parameter {shown(parameters[0])}; leave it out")
+
+
+def _moments(lines: Lines, name: str, parameters: list[str], value: str) -> list[datetime]:
+    zone: tzinfo | None = None
+    for parameter in parameters:
+        key, _, text = parameter.partition("=")
+        if key.upper() == "TZID":
+            zone = _zone(text.strip('"'))
+        elif key.upper() != "VALUE" or text.upper() not in ("DATE-TIME", "DATE"):
+            raise BadRecurrence(
+                f"{name} does not take the parameter {shown(parameter)}; known are TZID and VALUE=DATE-TIME"
+            )
+    return [lines.read_moment(text.upper(), name, zone) for text in value.split(",")]
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return zone_named(name)
+    except ValueError as error:
+        raise BadRecurrence(f"TZID={error}") from None

@@ -1,0 +1,1 @@
+"""ON WHAT: find the Redis server and connect to it."""

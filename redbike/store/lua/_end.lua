@@ -1,0 +1,146 @@
+-- _end: the third part of turn: read the arguments, and define the function that ends a run. It does nothing by itself.
+--
+-- KEYS and ARGV: see turn
+
+local memo = KEYS[9]
+local indexes, heeds_halt, channel, places, cautions, given_now, request_id, repeated, queues = unpack(ARGV, 1, 9)
+local is_indexed, is_repeated = indexes == 'yes', repeated == 'yes'
+local end_keys, timeouts = 9 + 3 * queues, #ARGV - queues -- after these come the keys to end a run, and the timeouts
+
+-- The time of the call: whole Unix seconds and microseconds, both as text; and all as a number.
+local second, microsecond, now
+if given_now == '' then
+    local time = call('TIME')
+    second, microsecond = time[1], time[2]
+    now = second + microsecond / 1000000
+else
+    second, microsecond = string.format('%d', math.floor(given_now)), '0'
+    now = tonumber(given_now)
+end
+
+-- End the run. Return four values: the answer to the end ('ended', 'late' or 'changed'); the changed text; the event
+-- for the status of the job, if there is an event; the length of the queue, if the job entered it.
+local function end_run(holder)
+    local tag, queue, members = unpack(KEYS, end_keys + 1, end_keys + 3)
+    local job, mine, taken_from, known_text, plan, due, tries, factor, began = unpack(ARGV, 10, 18)
+    local overdue = began == 'overdue'
+    if holder ~= mine and not overdue then
+        -- The tag has expired. The run still counts if it ended in time (Redis was away meanwhile), and if nothing has
+        -- happened to the job since the worker took it.
+        local counts = not holder
+            and began ~= ''
+            and call('EXISTS', tag) == 0
+            and try('HGET', statuses, job) == 'WRK:' .. began
+            and not call('ZSCORE', timeline, job)
+            and not rare().has_extra(job)
+            and try('SISMEMBER', members, job) ~= 1
+        if not counts then
+            return 'late', false
+        end
+    end
+    local text = call('HGET', schedules, job)
+    if text and text ~= known_text and plan ~= 'die' and plan ~= 'quit' and plan ~= 'unset' then
+        return 'changed', text
+    end
+    -- An entry of the index of running jobs: run tag, list key and job id, a line each.
+    local entry = (overdue or is_indexed) and mine .. '\n' .. taken_from .. '\n' .. job
+    if overdue then
+        -- The run is lost if it has no end, and if the job is in no other place now.
+        local is_abandoned = call('ZREM', running, entry) == 1
+            and (holder == mine or call('EXISTS', tag) == 0)
+            and not call('ZSCORE', timeline, job)
+            and try('SISMEMBER', members, job) ~= 1
+        if not is_abandoned then
+            return 'late', false
+        end
+    elseif is_indexed then
+        try('ZREM', running, entry)
+    end
+    -- A timeline of a wrong type makes the call fail here, when a later call can still end the run.
+    if plan == 'queue' then
+        call('ZREM', timeline, job)
+    else
+        call('ZCARD', timeline)
+    end
+    -- The job gets its place first, and loses its tag after that. So it is not lost if the server refuses one of the
+    -- two.
+    if tries == '0' then
+        try('HDEL', retries, job)
+    elseif tries ~= '' and text then
+        -- Retry, unless the retries are used up, or somebody has set the job: then its schedule decides.
+        local latest, count = try('HGET', statuses, job), try('HINCRBY', retries, job, 1)
+        local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
+        if is_the_latest and type(count) == 'number' and count <= tonumber(tries) then
+            plan = 'at'
+            local LONGEST_DELAY = 300 -- seconds between two tries
+            due = string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
+            local planned = call('ZSCORE', timeline, job)
+            if planned and tonumber(planned) > now and type(try('ZADD', extra, 'LT', due, job)) == 'number' then
+                due = planned -- a later run that is already planned stays on the timeline
+            end
+        else
+            try('HDEL', retries, job)
+        end
+    end
+    local event
+    if not text or plan == 'unset' then
+        call('HDEL', schedules, job)
+        try('HDEL', statuses, job)
+        try('HDEL', retries, job)
+        try('ZREM', extra, job)
+        call('ZREM', timeline, job)
+        if try('SREM', members, job) == 1 then
+            try('LREM', queue, 0, job)
+            try('HDEL', holes, rare().hole(queue, job))
+        end
+    elseif plan == 'at' then
+        -- A sleeping dispatcher looks once per second even without a message.
+        local earliest = tonumber(due) < second + 2 and call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
+        -- The earlier of two entries stays: a run that was enqueued during this run comes first.
+        call('ZADD', timeline, 'LT', due, job)
+        if earliest and (not earliest[2] or tonumber(due) < tonumber(earliest[2])) then
+            try('PUBLISH', channel, '')
+        end
+        event = 'TML:'
+    elseif plan == 'bad' then
+        call('ZREM', timeline, job)
+        try('ZREM', extra, job)
+        event = 'BAD:'
+    elseif plan == 'die' then
+        event = 'DIE:'
+    elseif plan ~= 'queue' then -- 'stop', 'quit' or 'over'
+        if plan ~= 'stop' then
+            call('HSET', schedules, job, 'STOP')
+        end
+        if plan == 'quit' then
+            try('ZREM', extra, job)
+        end
+        -- Somebody set the job to run once more while it ran. That run is still to come.
+        local due_once = text == 'STOP' and call('ZSCORE', timeline, job)
+        if due_once and tonumber(due_once) > now then
+            event = 'TML:'
+        else
+            call('ZREM', timeline, job)
+            if due_once then
+                plan = 'queue'
+            else
+                event = 'STP:'
+            end
+        end
+    end
+    local entered
+    if plan == 'queue' and text then
+        entered = enter(job, queue, members)
+        if entered then
+            event = 'ENQ:'
+        else
+            -- A key of a wrong type accepts nothing. The dispatcher tries again, and reports the error.
+            call('ZADD', timeline, second, job)
+            event = 'TML:'
+        end
+    end
+    if holder == mine then
+        call('DEL', tag)
+    end
+    return 'ended', false, event, entered
+end

@@ -1,0 +1,141 @@
+-- place: register the schedules of one or many jobs, and carry out the next action of each.
+--
+-- KEYS  1 to 8: see _keys  9 P:memo:CLIENT
+--       then for each queue that jobs may enter: the list, its members, its bell
+--       then for each job with the number of a queue: its run tag
+-- ARGV  1 now, Unix seconds; '' for the server's time
+--       2 wake channel
+--       3 request id; '' for none. The ids of one client grow, and each client has its own memo. A call changes nothing
+--         if the memo has this id (the call was carried out), or a later id (the call was delayed)
+--       4 how long the memo keeps the id, seconds; '' if it does not keep the id
+--       5 'yes' if an earlier call with this id may have been carried out
+--       6 purpose: 'register'; 'reset': only jobs that are in no place, and have this schedule already; 'run': leave
+--         schedule and timeline unchanged (an extra run)
+--       7 number of queues
+--       then for each job, and no job twice: its id; the schedule text; the action, which is 'queue', 'at', 'stop' or
+--       'bad'; for 'at' the due time, Unix seconds; the number of its queue, '' if it enters no queue
+-- Returns the time of the call, whole Unix seconds and microseconds (0 if ARGV gives it), separated by a blank;
+--         'outdated' if nothing was changed, because the memo has a later call of this client, or has this call,
+--         although ARGV 5 is not 'yes'; false if 'reset' found no job that is in no place.
+
+local memo = KEYS[9]
+local given_now, channel, request_id, keep_s, repeated, purpose, queues = unpack(ARGV, 1, 7)
+
+-- A key of a wrong type makes the call fail here, before its first write.
+call('HLEN', schedules)
+call('ZCARD', timeline)
+for at = 10, 7 + 3 * queues, 3 do
+    call('LLEN', KEYS[at])
+    call('SCARD', KEYS[at + 1])
+end
+
+-- The time of the call: whole Unix seconds and microseconds, both as text.
+local second, microsecond
+if given_now == '' then
+    local time = call('TIME')
+    second, microsecond = time[1], time[2]
+else
+    second, microsecond = string.format('%d', math.floor(given_now)), '0'
+end
+
+-- A one-off job that ran between the lost reply and the repeated call must not run again. No set may undo a later set.
+if request_id ~= '' then
+    local noted = compare(call('MGET', memo)[1], request_id)
+    if noted == 'same' and repeated == 'yes' then
+        return second .. ' ' .. microsecond
+    elseif noted then
+        return 'outdated'
+    end
+    if keep_s ~= '' then
+        call('SET', memo, request_id, 'EX', keep_s)
+    end
+end
+
+local function is_lost(job, text, tag, queue, members)
+    local rare = rare()
+    local is_placed = call('ZSCORE', timeline, job)
+        or rare.has_extra(job)
+        or call('EXISTS', tag) == 1
+        or (call('SISMEMBER', members, job) == 1 and rare.is_in_list(queue, members, job) ~= false)
+    return not is_placed and call('HGET', schedules, job) == text
+end
+
+local registered, status, jobs = {}, {}, {}
+local due_jobs, earliest, off_the_timeline = {}, nil, {}
+
+local function put_on_the_timeline(job, due)
+    local count = #due_jobs
+    due_jobs[count + 1], due_jobs[count + 2] = due, job
+    earliest = math.min(earliest or math.huge, due)
+    return 'TML:'
+end
+
+-- Put a job into its queue. Put a running job on the timeline instead: it runs again when its present run is over.
+local function enqueue(job, tag, queue, members, bell)
+    if call('EXISTS', tag) == 1 then
+        if purpose ~= 'run' then
+            return put_on_the_timeline(job, second)
+        end
+        rare().run_soon(job, second)
+        return 'TML:'
+    end
+    local length, why = enter(job, queue, members)
+    if why == 'later' then
+        return put_on_the_timeline(job, second)
+    elseif not length then
+        call('LPUSH', queue, job) -- makes the call fail with the error of the server
+    end
+    ring(bell)
+    if purpose ~= 'run' then
+        off_the_timeline[#off_the_timeline + 1] = job
+    end
+    return 'ENQ:'
+end
+
+local next_tag = 10 + 3 * queues
+for at = 8, #ARGV, 5 do
+    local job, text, plan, due, number = unpack(ARGV, at, at + 4)
+    local tag, queue, members, bell
+    if number ~= '' then
+        tag, next_tag = KEYS[next_tag], next_tag + 1
+        queue, members, bell = unpack(KEYS, 7 + 3 * number, 9 + 3 * number)
+    end
+    if purpose ~= 'reset' or is_lost(job, text, tag, queue, members) then
+        local event
+        if plan == 'queue' then
+            event = enqueue(job, tag, queue, members, bell)
+        elseif plan == 'at' then
+            event = put_on_the_timeline(job, due)
+        else
+            off_the_timeline[#off_the_timeline + 1] = job
+            event = plan == 'stop' and 'STP:' or 'BAD:'
+        end
+        local count = #status
+        registered[count + 1], registered[count + 2] = job, text
+        status[count + 1], status[count + 2] = job, event .. second
+        jobs[#jobs + 1] = job
+    end
+end
+if not jobs[1] then
+    return false
+end
+-- Write the schedule first. If that fails, a job that had already left the timeline would not run any more.
+if purpose ~= 'run' then
+    call('HSET', schedules, unpack(registered))
+    try('HDEL', retries, unpack(jobs))
+    try('ZREM', extra, unpack(jobs))
+end
+if off_the_timeline[1] then
+    call('ZREM', timeline, unpack(off_the_timeline))
+end
+if earliest then
+    -- A sleeping dispatcher looks once per second even without a message.
+    local first = earliest < second + 2 and call('ZRANGE', timeline, 0, 0, 'WITHSCORES')
+    call('ZADD', timeline, unpack(due_jobs))
+    if first and (not first[2] or earliest < tonumber(first[2])) then
+        try('PUBLISH', channel, '')
+    end
+end
+-- If the hash has a wrong type, the status is lost, but no job.
+try('HSET', statuses, unpack(status))
+return second .. ' ' .. microsecond
