@@ -7,6 +7,7 @@ from redbike.errors import (
     ConfigError,
     JobIdError,
     RedbikeError,
+    ScheduleError,
     ScheduleFileError,
     ServerError,
     SignalError,
@@ -30,6 +31,7 @@ __all__ = [
     "Redbike",
     "RedbikeError",
     "RoundRobin",
+    "ScheduleError",
     "ScheduleFileError",
     "ServerError",
     "SignalError",
@@ -40,6 +42,16 @@ __all__ = [
     "WorkerError",
     "next_runs",
 ]
+
+_LOGGING = "importing redbike sets up no logging; call logging.basicConfig() in your program"
+_GONE = {
+    "log": 'use logging.getLogger("redbike"), or Redbike(log=...)',
+    "hdlr": _LOGGING,
+    "LOGLEVEL": _LOGGING,
+    "FORMAT": _LOGGING,
+    "version_file": "use redbike.__version__",
+}
+"""Names of version 0.13.1, and what to use instead."""
 
 
 def __getattr__(name: str) -> Any:
@@ -55,4 +67,7 @@ def __getattr__(name: str) -> Any:
             return version("redbike")
         except PackageNotFoundError:
             pass  # a copy of the source without metadata has no version
+    if name in _GONE:
+        # `from redbike import log` would hide an AttributeError behind "cannot import name".
+        raise ImportError(f"redbike.{name} of version 0.13.1 is gone: {_GONE[name]}; see docs/upgrading.md", name=name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

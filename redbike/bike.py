@@ -3,18 +3,18 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from redbike.engine.policy import Policy, is_number
 from redbike.engine.retry import Stopped
-from redbike.errors import ConfigError, SignalError, WorkerError
+from redbike.errors import ConfigError, SignalError
 from redbike.logs import plain
 from redbike.parts import Parts
 from redbike.schedule.plan import Plan
 from redbike.settings import LONGEST_S, default
 from redbike.store.messages import Told
-from redbike.store.text import encode
 from redbike.uncopied import Uncopied
 from redbike.worker import Worker
 
@@ -101,23 +101,28 @@ class Redbike(Uncopied):
         """The wait of idle loops; a signal handler may call its `interrupt`."""
         return self._parts.wait
 
-    def set(self, jobid: str, schedule: str | None, after: float | None = None) -> Plan | None:
+    def set(
+        self, jobid: str, schedule: str | None, after: float | None = None, *, keep_readable: bool = False
+    ) -> Plan | None:
         """Register a job's schedule in place of its former schedule, and carry out its next action. Return the plan.
 
         The reference time of a recurrence is `after` (Unix seconds), else the time in the time file, else now.
         Afterwards the job is in its queue (`NOW`, `CONTINUE`), on the timeline (`AT:`, a recurrence) or in neither
         (`STOP`, a recurrence without further runs, or a schedule that cannot be read: status `BAD` and a warning).
         If the job is running, a run that is due now waits until the present run is over. A run that is already queued
-        still happens. The `reason` of the plan says what is wrong with a bad schedule.
-        `schedule=None` unsets the job and returns None. Raise JobIdError for a job id that cannot be registered. Raise
-        ValueError or TypeError if `after` is not a finite number or the schedule is not text.
+        still happens. The plan has the `reason` of a bad schedule, and `warnings`; both are logged. `schedule=None`
+        unsets the job and returns None. Raise JobIdError for a job id that cannot be registered, ValueError or
+        TypeError if `after` is no finite number or the schedule no text. `keep_readable`: raise ScheduleError rather
+        than replace a schedule that can be read by a schedule that cannot.
         """
         if schedule is None:
             self.unset(jobid)
             return None
         reference = self._parts.references.of(after)
-        plan, placement = self._parts.planner.plan(jobid, schedule, reference)
+        registered = partial(self.get_schedule, jobid) if keep_readable else None
+        plan, placement = self._parts.planner.plan(jobid, schedule, reference, registered)
         self._parts.placing.place(placement)
+        self._parts.planner.warn(jobid, plan.warnings)
         reference.warn_if_stale(jobid, plan.due_at)
         return plan
 
@@ -143,10 +148,14 @@ class Redbike(Uncopied):
     def get_statuses(self, before: float | None = None) -> Iterator[tuple[str, str, int]]:
         """Return job id, event code and Unix time of each status up to `before` (default: now), in no order.
 
-        The statuses are read in pages. If a status changes meanwhile, the old or the new status is returned.
+        They are read in pages. If a status changes meanwhile, the old or the new status is returned.
         """
         latest = self.now() if before is None else before
         return (status for status in self._parts.query.statuses(self._parts.call) if status[2] <= latest)
+
+    def get_schedule(self, jobid: str) -> str | None:
+        """Return the registered schedule of a job; None if it has none."""
+        return self._parts.ask(self._parts.store.schedule_of, jobid)
 
     def get_schedules(self) -> Iterator[tuple[str, str]]:
         """Return job id and schedule text of each registered job, in no order, read in pages."""
@@ -155,30 +164,24 @@ class Redbike(Uncopied):
     def get_lost(self, before: float | None = None) -> Iterator[tuple[str, str, int]]:
         """Return the lost jobs: they should run again, but are neither planned, queued nor running.
 
-        There are two causes. Their run died with its worker, exceeded its timeout or raised an exception, and
-        `on_timeout` or `on_error` is `drop`. Or Redis lost data. A job that had only one run (`NOW`, `AT:`) is not
-        returned. Return job id, last event and Unix time of the event, for events up to `before` (default: now).
+        Their run died with its worker, exceeded its timeout or failed (with `drop`), or Redis lost data, or they are
+        `BAD`; not a job of one run. Return job id, last event and its Unix time, up to `before` (default: now).
         """
-        now = self.now()
-        lost = self._parts.query.lost(self._parts.call, self._parts.store, self.queue_for, now)
-        return (status for status in lost if status[2] <= (now if before is None else before))
+        return self._parts.lost(before)
 
     def reset(self, jobid: str) -> bool:
         """Reschedule a lost job as if a run had just ended. Return True if it was lost."""
-        schedule = self.tell(jobid)["schedule"]
-        placement = schedule and self._parts.planner.again(jobid, schedule, self.now())
-        return bool(placement and self._parts.ask(self._parts.store.place, [placement], only_lost=True))
+        return self._parts.reset(jobid)
 
     def is_working(self, jobid: str) -> bool:
         """Return True if a run of this job is in progress and within its timeout."""
-        tag = encode(self._parts.keys.tag(self.queue_for(jobid), jobid))
-        return bool(self._parts.ask(self.redis.exists, tag))
+        return bool(self._parts.ask(self.redis.exists, self._parts.keys.encoded_tag(self.queue_for(jobid), jobid)))
 
     def load_csv(self, csvfilename: str | Path, after: float | None = None) -> None:
         """Set every `JOBID,SCHEDULE` row of a file, with one reference time for all.
 
-        If the schedule of a row cannot be read, its job becomes `BAD`, and the other rows are set. If a row is
-        malformed, nothing of the file is set, and ScheduleFileError names the line.
+        A row whose schedule cannot be read becomes `BAD`. If a row is malformed, nothing of the file is set, and
+        ScheduleFileError names the line.
         """
         self._parts.load_csv(csvfilename, self._parts.references.of(after)())
 
@@ -220,6 +223,10 @@ class Redbike(Uncopied):
         except Stopped:
             return False
 
+    def describe(self) -> str:
+        """Return in one line where loops of this object run, and by which settings."""
+        return self._parts.describe()
+
     def control(self, signal: str) -> None:
         """Send a signal to all loops of the prefix.
 
@@ -242,8 +249,7 @@ class Redbike(Uncopied):
 
     def point_in_time(self) -> float:
         """Return the time up to which jobs were dispatched, from the time file, or without it this machine's time."""
-        noted = self._parts.timefile.read()
-        return time.time() if noted is None else noted
+        return time.time() if (noted := self._parts.timefile.read()) is None else noted
 
     def now(self) -> float:
         """Return the server's time, Unix seconds."""
@@ -251,11 +257,7 @@ class Redbike(Uncopied):
 
     def queue_for(self, jobid: str) -> str:
         """Return the key of the job's queue, from the name that the worker returns."""
-        name = self.worker.queue_for(jobid)
-        fault = self._parts.keys.queue_fault(name)
-        if fault is not None:
-            raise WorkerError(f"worker {type(self.worker).__name__}: queue_for({jobid!r}): {fault}")
-        return self._parts.keys.queue(name)
+        return self._parts.keys.queue_of(jobid, self.worker)
 
     def queue_names(self) -> list[str]:
         """Return the keys of the worker's queues in the order in which they are served, repetitions included."""
@@ -264,9 +266,8 @@ class Redbike(Uncopied):
     def flush(self) -> int:
         """Delete the keys of this prefix, and no others. Return how many were deleted.
 
-        The keys are found from the jobs, and from the queues of the worker. Two kinds of keys are not found: a queue
-        that does not belong to the worker and has no known job, and the run tag of a job that was unset during its run.
-        That run tag expires at its timeout.
+        The keys are found from the jobs, and from the queues of the worker. Two kinds are not found: a queue of another
+        worker without a known job, and the run tag of a job that was unset during its run, until its timeout.
         """
         return self._parts.ask(self._parts.query.flush, self.worker.queue_names(), self.queue_for)
 

@@ -6,7 +6,7 @@ This module knows no settings. Errors never quote a line, because it may hold a 
 import configparser
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from redbike.errors import ConfigError
@@ -23,6 +23,45 @@ class _Parser(configparser.RawConfigParser):
     def optionxform(self, optionstr: str) -> str:
         """Return the name of a setting in small letters, with `_` for `-`."""
         return optionstr.lower().replace("-", "_")
+
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
+"""`$${`; `${NAME}`; or a `${` that is neither."""
+
+
+_SHORTEST_HIDDEN = 3  # characters: hiding every "1" would make messages unreadable
+_from_environment: dict[str, str] = {}
+
+
+def unexpanded(message: str) -> str:
+    """Return a message in which each value that the conf took from the environment is `${NAME}`: it may be secret."""
+    for value, name in _from_environment.items():
+        message = message.replace(value, name).replace(repr(value)[1:-1], name)
+    return message
+
+
+def expanded(where: str, text: str, environ: Mapping[str, str]) -> str:
+    """Return the text of a setting with each `${NAME}` replaced by the environment variable, and `$${` by `${`.
+
+    A `$` without a brace is a normal character. Raise ConfigError, which begins with `where`, for a variable that is
+    not set, and for a `${` without a name. The error does not quote the text, because it may hold a password.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$${":
+            return "${"
+        name = match[1]
+        if name is None:
+            raise ConfigError(f"{where}: holds ${{ without a name; write ${{NAME}}, or $${{ for the characters ${{")
+        if name not in environ:
+            raise ConfigError(
+                f"{where}: the environment variable {name} is not set; set it, or write $${{ for the characters ${{"
+            )
+        if len(environ[name]) >= _SHORTEST_HIDDEN:
+            _from_environment[environ[name]] = f"${{{name}}}"
+        return environ[name]
+
+    return _REFERENCE.sub(value, text)
 
 
 def sections_of(path: str | Path, ours: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -72,7 +111,9 @@ def _own_lines(path: str | Path, text: str, ours: list[str]) -> list[str]:
 def _similar(name: str, ours: list[str]) -> list[str]:
     import difflib
 
-    return difflib.get_close_matches(name, ours, n=1, cutoff=_LIKENESS)
+    words = sorted(re.split("[-_ ]+", name))
+    turned = [one for one in ours if sorted(one.split("-")) == words]  # such as `redis-redbike`
+    return turned or difflib.get_close_matches(name, ours, n=1, cutoff=_LIKENESS)
 
 
 def _read_text(path: str | Path) -> str:
@@ -81,7 +122,7 @@ def _read_text(path: str | Path) -> str:
         return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: there is no such file; create it from redbike.conf.example, or name another file with --config"
+            f"{path}: there is no such file; write one with redbike init, or name another file with --config"
         ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a readable file with --config") from None

@@ -7,6 +7,7 @@ Reading never connects to a server, imports a worker or touches another file.
 import functools
 import inspect
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, Union, get_args, get_origin
 
 import redis
 
-from redbike.conffile import sections_of
+from redbike.conffile import expanded, sections_of
 from redbike.errors import ConfigError
 from redbike.logs import plain
 from redbike.settings import (
@@ -73,6 +74,20 @@ _EXCLUDED: Mapping[str, tuple[str, ...]] = {
     "cluster": ("unix_socket_path", "db"),
 }
 
+URL_VARIABLE = "REDBIKE_URL"
+"""The environment variable with the URL of the server."""
+
+_REPLACED_BY_URL = {
+    *("url", "host", "port", "db", "username", "password", "unix_socket_path", "embedded", "nodes"),
+    *("sentinels", "service_name", "sentinel_username", "sentinel_password"),
+}
+"""A user or a password of the conf does not go to another server."""
+
+_PATHS = (
+    *("timefile", "embedded", "unix_socket_path"),
+    *("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_ca_path"),
+)
+
 _READERS: Mapping[str, Callable[[str], object]] = {
     "host": read_word,
     "port": functools.partial(read_whole_number, least=1, most=65535),
@@ -98,15 +113,39 @@ _READERS_BY_TYPE: Mapping[type, Callable[[str], object]] = {
 def load(path: str | Path) -> Config:
     """Read the conf file at `path`.
 
-    Log a warning for an unknown setting in [redbike], so that an older Redbike can read a newer conf file. In
-    [redbike-redis], an unknown setting is an error, because a connection to a wrong server does harm.
+    Relative paths start in the folder of the file. `${NAME}` in a value is taken from the environment, and REDBIKE_URL
+    there replaces the server. Log a warning for an unknown setting in [redbike], so that an older Redbike can read a
+    newer conf file. In [redbike-redis], an unknown setting is an error, because a connection to a wrong server does
+    harm.
     Raise ConfigError with one line that names the file, and the setting with its section or the line number.
     """
     sections = sections_of(path, (_OURS, _REDIS))
     if _OURS not in sections:
         raise ConfigError(f"{path}: has no section [{_OURS}]; write the line [{_OURS}] above the settings")
-    ours = _read_ours(f"{path}, [{_OURS}]", sections[_OURS])
-    return Config(**ours, redis=_read_redis(f"{path}, [{_REDIS}]", sections.get(_REDIS, {})))
+    ours = {"timefile": default("timefile"), **_read_ours(f"{path}, [{_OURS}]", sections[_OURS])}
+    given, url = sections.get(_REDIS, {}), os.environ.get(URL_VARIABLE)
+    if url:
+        given = {name: text for name, text in given.items() if name not in _REPLACED_BY_URL}
+    theirs = _read_redis(f"{path}, [{_REDIS}]", given)
+    if url:
+        theirs = {**theirs, "url": _read(f"the environment variable {URL_VARIABLE}", REDIS_SETTINGS["url"], url)}
+    folder = os.path.dirname(path)  # noqa: PTH120 - Path would change the text
+    for values in (ours, theirs):
+        for name in _PATHS:
+            text = values.get(name)
+            if isinstance(text, str) and not (name == "embedded" and text.startswith("~")):
+                values[name] = os.path.join(folder, text)  # noqa: PTH118
+                _refuse_moved(path, name, text, str(values[name]))
+    return Config(**ours, redis=theirs)
+
+
+def _refuse_moved(path: str | Path, name: str, text: str, used: str) -> None:
+    """Raise ConfigError if the folder of the embedded server lies in the current folder, and not by the conf."""
+    if name == "embedded" and os.path.exists(text) and not os.path.exists(used):  # noqa: PTH110
+        raise ConfigError(
+            f"{path}, [{_REDIS}] {name}: a relative path starts in the folder of the conf, so {used} would be a new and"
+            f" empty server; move {text} of the current folder there, or write its absolute path"
+        )
 
 
 def _read_ours(where: str, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -119,14 +158,17 @@ def _read_ours(where: str, texts: Mapping[str, str]) -> dict[str, Any]:
                 raise ConfigError(
                     f"{where} {name}: holds %(, which 0.13.1 replaced by another setting; write the value out"
                 )
-            values[key] = _read(f"{where} {name}", SETTINGS[key], text)
+            values[key] = _read(f"{where} {name}", SETTINGS[key], expanded(f"{where} {name}", text, os.environ))
         else:
             _log.warning("%s %s: %s", where, name, _unknown(name, [k.replace("_", "-") for k in SETTINGS]))
     return values
 
 
 def _read_redis(where: str, texts: Mapping[str, str]) -> dict[str, object]:
-    values = {key: read_argument(f"{where} {key}", key, text, REDIS_SETTINGS) for key, text in texts.items()}
+    values = {
+        key: read_argument(f"{where} {key}", key, expanded(f"{where} {key}", text, os.environ), REDIS_SETTINGS)
+        for key, text in texts.items()
+    }
     _refuse_contradictions(where, [key for key, value in values.items() if value is not False])
     return values
 

@@ -16,6 +16,8 @@ from typing import BinaryIO, NamedTuple, TextIO
 
 from redbike.errors import ScheduleFileError
 
+_QUOTES = 'put a field with a comma into quotes ("..."), and write a quote in it twice'
+
 
 class Row(NamedTuple):
     """One job of the file."""
@@ -81,26 +83,31 @@ class ScheduleFile:
                 if not fields:
                     continue
                 if len(fields) != 2:
-                    raise self._malformed(reader.line_num, f"{len(fields)} fields instead of the two of JOBID,SCHEDULE")
+                    raise self._malformed(reader.line_num, _wrong_number(len(fields)))
                 yield Row(reader.line_num, *fields)
         except csv.Error as error:
-            raise self._malformed(reader.line_num, str(error)) from error
+            raise self._malformed(reader.line_num, f"{error}; {_QUOTES}") from error
         except UnicodeDecodeError as error:
             line = reader.line_num + 1 + error.object[: error.start].count(b"\n")
-            raise self._malformed(line, f"byte 0x{error.object[error.start]:02x} is not UTF-8") from error
+            fault = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            raise self._malformed(line, fault) from error
 
     def _malformed(self, line: int, fault: str) -> ScheduleFileError:
         if self._passes > 1:
             return ScheduleFileError(
                 f"{self._path}:{line}: the file changed while its rows were set; the rows above this line are set"
             )
-        return ScheduleFileError(
-            f'{self._path}:{line}: {fault}; put a field with a comma into quotes ("..."); nothing of the file was set'
-        )
+        return ScheduleFileError(f"{self._path}:{line}: {fault}; nothing of the file was set")
 
     def _state_now(self) -> tuple[int, int]:
         status = os.fstat(self._raw.fileno())
         return status.st_size, status.st_mtime_ns
+
+
+def _wrong_number(of_fields: int) -> str:
+    if of_fields == 1:
+        return "1 field instead of the two of JOBID,SCHEDULE; put a comma between job id and schedule"
+    return f"{of_fields} fields instead of the two of JOBID,SCHEDULE; {_QUOTES}"
 
 
 def _unreadable(path: str | Path, error: OSError) -> ScheduleFileError:

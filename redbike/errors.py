@@ -1,7 +1,7 @@
 """The errors that a user can cause. Each message names the thing, the value and the way out.
 
-The command line prints the message as one line on stderr and exits with 1. Any other exception is a fault of Redbike
-or of a worker.
+The command line prints the message as one line on stderr. It exits with 78 for ConfigError, WorkerError and
+ScheduleFileError, which a restart cannot mend, else with 1. Any other exception is a fault of Redbike or of a worker.
 """
 
 
@@ -22,6 +22,10 @@ class WorkerError(RedbikeError):
 
 class JobIdError(RedbikeError, ValueError):
     """A job id cannot be registered: empty, too long, with control characters, or in collision with another key."""
+
+
+class ScheduleError(RedbikeError, ValueError):
+    """A schedule cannot be read, and so it does not replace the schedule of the job."""
 
 
 class ScheduleFileError(RedbikeError):

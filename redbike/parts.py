@@ -1,7 +1,7 @@
 """The parts of a `Redbike`: each is built when a command first needs it, so that a short command builds few."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from redbike.engine.processor import Consumer
     from redbike.engine.runtime import Runtime
     from redbike.store.jobid import Guard
+
+_MOST_QUEUES_NAMED = 10
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,8 +73,6 @@ class Parts:
         self.retry = RetryPolicy(
             self.client.where, self.log, self.wait, self.client.forget_idle, is_closed=lambda: self.is_closed
         )
-
-    # What commands need
 
     def call(self, attempt: Attempt[T], stop: Callable[[], bool] = never) -> T:
         """Call Redis for a single command. Raise ServerError when Redis stays out of reach or refuses."""
@@ -126,13 +126,14 @@ class Parts:
         load_csv(path, reference, self.planner, self.placing)
 
     def queue_for_any(self, jobid: str) -> str:
-        """Return the key of a job's queue. If queue_for() refuses the id, return the key of a queue that is empty."""
+        """Return the key of a job's queue; of a queue that is always empty if queue_for() refuses the id or fails."""
         try:
             return self._bike.queue_for(jobid)
         except WorkerError:
-            return self.keys.queue("?")
-
-    # What loops need
+            pass
+        except Exception as error:
+            self.limited_log.report(f"job {jobid!r}: queue_for() failed", str(error))
+        return self.keys.queue("?")
 
     @part
     def guard(self) -> "Guard":
@@ -235,6 +236,28 @@ class Parts:
         """Close the connections. Loops in other threads end."""
         self.is_closed = True
         self.client.close()
+
+    def lost(self, before: float | None) -> Iterator[tuple[str, str, int]]:
+        """Return the lost jobs with an event up to `before`."""
+        now = self._bike.now()
+        found = self.query.lost(self.call, self.store, self._bike.queue_for, now)
+        return (status for status in found if status[2] <= (now if before is None else before))
+
+    def reset(self, jobid: str) -> bool:
+        """Reschedule a lost job. Return True if it was lost."""
+        schedule = self._bike.get_schedule(jobid)
+        placement = schedule and self.planner.again(jobid, schedule, self._bike.now())
+        return bool(placement and self.ask(self.store.place, [placement], only_lost=True))
+
+    def describe(self) -> str:
+        """Return server, prefix, worker, queues and the settings for runs, in one line."""
+        bike, policy = self._bike, self._policy
+        names = list(dict.fromkeys(map(str, bike.worker.queue_names())))
+        queues = ", ".join(names[:_MOST_QUEUES_NAMED]) + (", …" if len(names) > _MOST_QUEUES_NAMED else "")
+        return (
+            f"Redis at {self.client.where}, prefix {bike.prefix}, worker {type(bike.worker).__name__}, queues {queues};"
+            f" default-timeout {bike.default_timeout:g} s, on-timeout {policy.on_timeout}, on-error {policy.on_error}"
+        )
 
     def warn_of_no_name(self) -> None:
         """Log a warning for an initstring that names an empty queue."""

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import keyword
 import os
+import pkgutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +21,22 @@ from redbike.errors import WorkerError
 
 FORM = "package.module:Name('argument', ...)"
 LATER = (
-    *("decimal", "difflib", "json", "numbers", "shlex"),
+    *("decimal", "difflib", "json", "numbers"),
     *(f"redbike.engine.{name}" for name in ("calling", "dispatcher", "loading", "monitor", "outcome", "processor")),
-    *(f"redbike.engine.{name}" for name in ("recovery", "runtime", "signals", "waiting")),
-    *(f"redbike.schedule.{name}" for name in ("cron", "preview", "rrule.recurrence")),
-    *(f"redbike.server.{name}" for name in ("embedded", "sentinels", "tls", "url")),
-    *("redbike.csvfile", "redbike.store.jobid", "redbike.store.looks"),
+    *(f"redbike.engine.{name}" for name in ("recovery", "runtime", "waiting")),
+    *(f"redbike.schedule.{name}" for name in ("cron", "cron_reasons", "forms", "preview", "suggest", "windows_zones")),
+    *(f"redbike.schedule.rrule.{name}" for name in ("departures", "recurrence", "steady")),
+    *(f"redbike.server.{name}" for name in ("embedded", "process", "sentinels", "tls", "url")),
+    *(
+        "redbike.cli.misuse",
+        "redbike.cli.notes",
+        "redbike.cli.start",
+        "redbike.cli.stopping",
+        "redbike.cli.terminal",
+        "redbike.csvfile",
+        "redbike.store.jobid",
+        "redbike.store.looks",
+    ),
 )
 """The modules that Redbike imports when it first uses them."""
 
@@ -41,16 +52,17 @@ class _Call(NamedTuple):
     kwargs: dict[str, Any]
 
 
-def resolve(expression: str) -> object:
+def resolve(expression: str, folder: str = "") -> object:
     """Import the module that the expression names, call the name in it, and return the result.
 
-    Put the current folder first in `sys.path` and leave it there, because the worker may import more modules later.
+    Put the current folder first in `sys.path`, and `folder`, that of the conf, behind it. Leave them there, because the
+    worker may import more modules later.
     Raise WorkerError if the expression cannot be read, or its module or name cannot be found or called. An exception
     of the user's module during the import, or of the user's class during the call, is not changed.
     """
     try:
         call = _read(expression)
-        factory = _find(call)
+        factory = _find(call, folder)
         _check_arguments(factory, call)
     except WorkerError as error:
         raise WorkerError(f"worker {expression!r}: {error}") from error.__cause__
@@ -112,9 +124,9 @@ def _not_literal(source: str) -> WorkerError:
     )
 
 
-def _find(call: _Call) -> Callable[..., object]:
+def _find(call: _Call, folder: str) -> Callable[..., object]:
     """Import the module and return the callable that the expression names."""
-    module = _import(call.module)
+    module = _import(call.module, folder)
     try:
         factory = getattr(module, call.name)
     except AttributeError as error:
@@ -130,9 +142,11 @@ def _find(call: _Call) -> Callable[..., object]:
     return factory  # type: ignore[no-any-return]
 
 
-def _import(name: str) -> ModuleType:
+def _import(name: str, folder: str) -> ModuleType:
     import_the_rest()
     _put_current_folder_first()
+    if folder and (absolute := os.path.abspath(folder)) not in sys.path:  # noqa: PTH100 - sys.path holds text
+        sys.path.append(absolute)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -141,8 +155,8 @@ def _import(name: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise WorkerError(
-            f"there is no module {error.name!r} in the current folder or in the other folders of sys.path; "
-            "run redbike in the folder of the module, or install the module"
+            f"there is no module {error.name!r} in the current folder, in the folder of the conf, or in the other"
+            f" folders of sys.path; run redbike in the folder of the module, or install the module{_near(error.name)}"
         ) from error
 
 
@@ -154,6 +168,15 @@ def import_the_rest() -> None:
     """
     for name in LATER:
         importlib.import_module(name)
+
+
+def _near(name: str) -> str:
+    """Return a question for a module beside the conf or in the current folder that may have been meant, or nothing."""
+    if name.endswith(".py"):
+        return f"; did you mean {name.removesuffix('.py')}?"
+    names = [] if "." in name else [module.name for module in pkgutil.iter_modules(sys.path[:2])]
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _put_current_folder_first() -> None:

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
+from redbike.conffile import unexpanded
 from redbike.errors import OutputError
 
 _WRITE_ERRORS = {
@@ -53,6 +54,11 @@ def output() -> TextIO:
     return sys.stdout
 
 
+def is_terminal() -> bool:
+    """Return True if stdout is a terminal: then a person reads it."""
+    return _is_open(sys.stdout) and sys.stdout.isatty()
+
+
 def flush() -> None:
     """Flush stdout, unless it is closed."""
     if _is_open(sys.stdout):
@@ -75,7 +81,7 @@ def complain(text: str) -> None:
     """Print a line to stderr if stderr is open."""
     if _is_open(sys.stderr):
         with suppress(OSError):
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{unexpanded(text)}\n")
             sys.stderr.flush()
 
 

@@ -10,6 +10,7 @@ from conftest import Server
 from helpers import FUTURE
 from state import state, whole_server
 
+import redbike
 from redbike import Redbike, cli
 
 WORKER = "workers:Demo('A')"
@@ -46,12 +47,12 @@ class Shop:
         assert "Traceback" not in captured.err
         return code, captured.out, captured.err.splitlines()
 
-    def refused(self, *argv: str, logged: bool = False, clears_control: bool = False) -> str:
+    def refused(self, *argv: str, logged: bool = False, clears_control: bool = False, exit_code: int = 1) -> str:
         """The one line with which a command fails; checks that it is the only one and that nothing was changed."""
         before = whole_server(self.bike.redis)
         self._caplog.clear()
         code, out, lines = self.run(*argv)
-        assert (code, out, len(lines)) == (1, "", 1), (out, lines)
+        assert (code, out, len(lines)) == (exit_code, "", 1), (out, lines)
         assert logged or not self._caplog.records
         after = whole_server(self.bike.redis)
         if clears_control:
@@ -62,12 +63,16 @@ class Shop:
         assert len(line) < 1_000
         return line
 
+    def misconfigured(self, *argv: str, clears_control: bool = False) -> str:
+        """The same, where a restart would not help."""
+        return self.refused(*argv, clears_control=clears_control, exit_code=os.EX_CONFIG)
+
     def process(self, *argv: str) -> "subprocess.CompletedProcess[str]":
         """A command in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "redbike", *argv],
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parent.parent)},
+            env=os.environ | {"PYTHONPATH": str(Path(redbike.__file__).parent.parent)},
             capture_output=True,
             text=True,
             timeout=30,

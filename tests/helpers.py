@@ -161,9 +161,9 @@ class Answer:
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
 
-    def one_line(self) -> str:
+    def one_line(self, code: int = 1) -> str:
         """Return the one line on stderr of a command that failed; fail where there is more, or another exit code."""
-        assert self.code == 1, (self.code, self.err)
+        assert self.code == code, (self.code, self.err)
         assert self.out == ""
         lines = [line for line in self.err.splitlines() if not re.match(r"\d{4}-\d\d-\d\d ", line)]
         assert len(lines) == 1, self.err

@@ -38,7 +38,7 @@ LONG_INTERVALS = (
 )
 # Number of periods (for HOURLY and faster: checked steps) of a rule that the oracle walks.
 WALKED_PERIODS = 80
-STEPS_USED_UP = re.compile(r"no run found within \d+ steps of search")
+STEPS_USED_UP = re.compile(r"within \d+ steps of search")
 _STEP = {"DAILY": 86_400, "HOURLY": 3_600, "MINUTELY": 60, "SECONDLY": 1}
 
 

@@ -1,4 +1,4 @@
-"""Stands in for redis-cli where the README uses it, so that the tests need none: `redis_cli.py SOCKET COMMAND …`.
+"""Stands in for redis-cli where the README uses it, so that the tests need none: `redis_cli.py -s SOCKET COMMAND …`.
 
 Prints what redis-cli prints where its output is not a terminal. Imports next to nothing, because it is started often.
 """
@@ -19,7 +19,8 @@ def reply(stream: BinaryIO) -> list[str]:
     return [rest]
 
 
-def main(path: str, *words: str) -> None:
+def main(option: str, path: str, *words: str) -> None:
+    assert option == "-s", "the conf of the pages has an embedded server, which listens only on a socket"
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         command = b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words)

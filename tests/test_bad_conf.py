@@ -12,7 +12,7 @@ from state import whole_server
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_missing_conf(shop: Shop, command: list[str]) -> None:
     """G4: without its conf, each command names the file that it looked for, and says how to get a conf."""
-    line = shop.refused(*command, "--config=nowhere.conf")
+    line = shop.misconfigured(*command, "--config=nowhere.conf")
     assert "nowhere.conf" in line
     assert "no such file" in line
     assert "--config" in line
@@ -45,14 +45,14 @@ def test_malformed_conf(shop: Shop, content: bytes, said: str) -> None:
     place and value.
     """
     Path(".redbike.conf").write_bytes(content)
-    line = shop.refused("set", "new:A", "NOW")
+    line = shop.misconfigured("set", "new:A", "NOW")
     assert said in line
     assert ".redbike.conf" in line
 
 
 def test_conf_that_is_a_folder(shop: Shop) -> None:
     """G4: a conf that cannot be read gives one line that says why."""
-    assert "cannot be read (Is a directory)" in shop.refused("schedules", f"--config={shop.folder}")
+    assert "cannot be read (Is a directory)" in shop.misconfigured("schedules", f"--config={shop.folder}")
 
 
 def test_unknown_setting_is_a_warning(shop: Shop) -> None:
@@ -96,12 +96,12 @@ def test_bad_worker(shop: Shop, expression: str, said: str, way: str) -> None:
     if way == "conf":
         path = Path(".redbike.conf")
         path.write_text(path.read_text().replace(WORKER, expression))
-        line = shop.refused("work")
+        line = shop.misconfigured("work")
     elif not expression:
         pytest.skip("an empty argument is the conf's worker")
     else:
-        line = shop.refused("work", expression)
-        assert said in shop.refused("dispatch", expression)
+        line = shop.misconfigured("work", expression)
+        assert said in shop.misconfigured("dispatch", expression)
     assert said in line
     assert expression in line or "\\'" in line
 
@@ -143,6 +143,6 @@ def test_fault_inside_the_users_module(shop: Shop, module: str, source: str, err
 def test_worker_that_breaks_the_contract(shop: Shop, methods: str, said: str) -> None:
     """G4: a worker whose queues or timeouts make no sense gives one line with its class and the wrong value."""
     Path("broken.py").write_text(f"from redbike import RoundRobin\n\n\nclass Odd(RoundRobin):\n{methods}")
-    line = shop.refused("work", "broken:Odd('A')", clears_control=True)
+    line = shop.misconfigured("work", "broken:Odd('A')", clears_control=True)
     assert "worker Odd: " in line
     assert said in line

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("silent_root")
 
 USAGE = """\
   redbike [--config=<CONF>] set <JOBID> <SCHEDULE> [--after=<TIMESTAMP>]
+  redbike [--config=<CONF>] enqueue <JOBID>
   redbike [--config=<CONF>] unset <JOBID>
   redbike [--config=<CONF>] dispatch [<WORKER>] [--schedules=<SCHEDULESCSV> [--after=<TIMESTAMP>]]
   redbike [--config=<CONF>] work [<WORKER>]
@@ -78,13 +79,9 @@ def test_version(command: Command) -> None:
         ["SET", "j:A", "NOW"],
     ],
 )
-def test_misuse_shows_the_usage_and_exits_with_1(command: Command, arguments: list[str]) -> None:
-    """G4: a command that does not exist shows the usage on stderr, prints nothing on stdout, and exits with 1."""
-    answer = command(*arguments)
-    assert answer.code == 1
-    assert answer.out == ""
-    assert "redbike [--config=<CONF>] tell <JOBID>" in answer.err
-    assert "Traceback" not in answer.err
+def test_misuse_is_one_line(command: Command, arguments: list[str]) -> None:
+    """G4: arguments that fit no command give one line on stderr, print nothing, and exit with 1."""
+    assert command(*arguments).one_line().startswith("redbike: ")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +113,7 @@ def test_options_may_stand_anywhere(arguments: list[str]) -> None:
         (["dispatch", "m:W('A')", "-s", "f.csv", "-a", "5"], "<WORKER>", "m:W('A')"),
         (["dispatch", "-a", "5", "-s", "f.csv"], "--after", "5"),
         (["work", "m:W('A')", "-c", "c"], "--config", "c"),
-        (["schedules"], "--config", ".redbike.conf"),
+        (["schedules", "-c", "c"], "--config", "c"),
         (["control", "HALT", "-c", "c"], "<SIGNAL>", "HALT"),
     ],
 )
@@ -199,7 +196,9 @@ def test_a_worker_of_the_current_folder_names_the_queues(command: Command, conf:
 
 def test_work_needs_a_worker(command: Command) -> None:
     """G4: without a worker, `work` says where and how to name it."""
-    assert re.search(r"\.redbike\.conf, \[redbike\].*no worker.*package\.module:", command("work").one_line())
+    assert re.search(
+        r"\.redbike\.conf, \[redbike\].*no worker.*package\.module:", command("work").one_line(os.EX_CONFIG)
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +214,7 @@ def test_work_needs_a_worker(command: Command) -> None:
 @pytest.mark.parametrize("verb", ["work", "dispatch"])
 def test_a_worker_that_cannot_be_found_is_one_line(command: Command, verb: str, expression: str, said: str) -> None:
     """G4: a wrong worker expression gives one line that says what is wrong."""
-    assert said in command(verb, expression).one_line()
+    assert said in command(verb, expression).one_line(os.EX_CONFIG)
 
 
 # G4: other mistakes of a user
@@ -224,15 +223,17 @@ def test_a_worker_that_cannot_be_found_is_one_line(command: Command, verb: str, 
 def test_a_missing_conf(command: Command, conf: Path) -> None:
     """G4: without a conf, the error names the file and the way out."""
     conf.unlink()
-    assert re.fullmatch(r"redbike: \.redbike\.conf: .*--config", command("schedules").one_line())
-    assert "no/such.conf" in command("-c", "no/such.conf", "schedules").one_line()
+    assert re.fullmatch(
+        r"redbike: \.redbike\.conf: .*redbike init.*--config", command("schedules").one_line(os.EX_CONFIG)
+    )
+    assert "no/such.conf" in command("-c", "no/such.conf", "schedules").one_line(os.EX_CONFIG)
 
 
 @pytest.mark.parametrize("text", ["", "[other]\n", "prefix: x\n", "[redbike]\ndefault-timeout: ten\n", "\udcff"])
 def test_a_malformed_conf(command: Command, conf: Path, text: str) -> None:
     """G4: a conf that cannot be read gives one line that names it."""
     conf.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert ".redbike.conf" in command("schedules").one_line()
+    assert ".redbike.conf" in command("schedules").one_line(os.EX_CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_a_refused_port(command: Command, conf: Path) -> None:
         assert f"127.0.0.1:{port} is out of reach" in command("schedules").one_line()
 
 
-@pytest.mark.parametrize("text", ["soon", "", "1e", "nan", "inf", "2026-01-01", "0x10"])
+@pytest.mark.parametrize("text", ["soon", "", "1e", "nan", "inf", "2026-13-01", "0x10"])
 def test_a_bad_timestamp(command: Command, text: str, bike: Redbike) -> None:
     """G4: a bad timestamp gives one line with option and value, and nothing is done."""
     assert command("set", "j:A", "NOW", f"--after={text}").one_line().startswith(f"redbike: --after: {text!r} is not")
@@ -287,7 +288,7 @@ def test_a_bad_csv(command: Command, conf: Path, bike: Redbike, content: str | N
     """G4: a malformed CSV gives one line with file and line, and no job is set."""
     if content is not None:
         (conf.parent / "rows.csv").write_bytes(content.encode("utf-8", "surrogateescape"))
-    assert re.search(said, command("dispatch", "--schedules=rows.csv").one_line())
+    assert re.search(said, command("dispatch", "--schedules=rows.csv").one_line(os.EX_CONFIG))
     assert list(bike.get_schedules()) == []
 
 
@@ -335,10 +336,12 @@ def test_run_exits_with_the_code_of_main(monkeypatch: pytest.MonkeyPatch, capsys
     with pytest.raises(SystemExit) as ended:
         cli.run()
     assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith("redbike: no command takes these arguments: ride\nUsage:\n")
+    assert capsys.readouterr().err.startswith("redbike: there is no command 'ride'; ")
 
 
 def test_no_command_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     """G4: `redbike` alone says that a command is needed, and lists the commands."""
     assert cli.main([]) == 1
-    assert capsys.readouterr().err.startswith("redbike: a command is needed\nUsage:\n")
+    assert capsys.readouterr().err == (
+        f"redbike: a command is needed: {', '.join(cli.COMMANDS)}; redbike --help explains them\n"
+    )

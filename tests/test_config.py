@@ -414,8 +414,7 @@ def test_missing_file() -> None:
     with pytest.raises(ConfigError) as error:
         load("nowhere/.redbike.conf")
     assert str(error.value) == (
-        "nowhere/.redbike.conf: there is no such file; create it from redbike.conf.example, "
-        "or name another file with --config"
+        "nowhere/.redbike.conf: there is no such file; write one with redbike init, or name another file with --config"
     )
 
 
@@ -448,14 +447,16 @@ COMMENTED_OUT = re.compile(r"^#([a-z_-]+): (.+)$", re.MULTILINE)
 
 
 def test_example_can_be_used_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    """The example loads without a warning, gives the defaults, and has a worker to try."""
-    assert load(EXAMPLE) == Config(worker="examples.workers:Demo('fast:fast:slow')")
+    """The example loads without a warning, gives the defaults, and has a worker and a server to try."""
+    Path("redbike.conf").write_text(EXAMPLE.read_text())
+    server = {"embedded": ".redbike.server"}
+    assert load("redbike.conf") == Config(worker="examples.workers:Demo('fast:fast:slow')", redis=server)
     assert caplog.record_tuples == []
 
 
 def test_example_has_every_setting() -> None:
     """The example has every setting of Redbike."""
-    shown = {name.replace("-", "_") for name, _ in COMMENTED_OUT.findall(EXAMPLE.read_text())} | {"worker"}
+    shown = {name.replace("-", "_") for name, _ in COMMENTED_OUT.findall(EXAMPLE.read_text())} | {"worker", "embedded"}
     assert set(SETTINGS) | set(REDIS_SETTINGS) <= shown
 
 
@@ -467,7 +468,8 @@ def test_example_shows_the_defaults() -> None:
 
 def test_each_line_of_the_example_works(caplog: pytest.LogCaptureFixture) -> None:
     """Each commented setting of the example loads without its #."""
-    example = EXAMPLE.read_text()
+    # Without the embedded server, which excludes settings that name another server.
+    example = EXAMPLE.read_text().replace("\nembedded:", "\n#embedded:")
     matches = list(COMMENTED_OUT.finditer(example))
     assert len(matches) > 15
     for match in matches:
@@ -476,5 +478,5 @@ def test_each_line_of_the_example_works(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_settings_are_the_fields() -> None:
-    """Each setting of [redbike] is a field of Config, and each field except `redis` is a setting."""
+    """Each setting of [redbike] is a field of Config, and each field but `redis` a setting."""
     assert [*SETTINGS, "redis"] == [field.name for field in fields(Config)]

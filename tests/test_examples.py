@@ -203,6 +203,22 @@ def test_systemd_units_are_valid(unit: str, tmp_path: Path) -> None:
     assert [line for line in verdict.stdout.split("\n") if "redbike" in line] == []
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+@pytest.mark.parametrize("unit", ["redbike-dispatcher.service", "redbike-worker@.service"])
+def test_systemd_units_may_do_little(unit: str) -> None:
+    """`systemd-analyze security` rates each unit below 4.0, and a wrong conf is not tried again and again."""
+    path = EXAMPLES / "systemd" / unit
+    rating = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=40", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=30,
+    )
+    assert rating.returncode == 0, rating.stdout[-2000:]
+    assert "RestartPreventExitStatus=78\n" in path.read_text("utf-8")
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_open_with_what_they_do(script: Path) -> None:
     """Each script is text that a shell or Python can read, and begins with what it does."""

@@ -12,7 +12,7 @@ from conftest import Fleet, Recorder, Server
 from nodes import eventually
 from processes import Site, environment
 
-from redbike import cli
+from redbike.cli import commands
 from redbike.logs import PlainFormatter, plain, printable
 
 HOSTILE = "x\x1b[2J\r\x07\x9b31m\u202e\u2028\nfake line:A"
@@ -106,8 +106,8 @@ def test_tell_is_json_whatever_the_timeline_says(
     bike.redis.zadd(bike.timeline_key, {"j:A": score})
     assert bike.tell("j:A")["next_run"] is None
     assert f"job 'j:A': is on the timeline at {score}, which is not a Unix time" in caplog.text
-    monkeypatch.setattr(cli, "_bike", lambda _: bike)
-    cli.do_tell({"<JOBID>": "j:A"})
+    monkeypatch.setattr(commands, "_bike", lambda _, **_looks: bike)
+    commands.do_tell({"<JOBID>": "j:A"})
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["next_run"] is None
 
 

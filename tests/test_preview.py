@@ -16,6 +16,7 @@ from redbike import cli, next_runs
 from redbike.schedule.preview import MOST_RUNS
 
 NOW = 1_790_000_000  # 2026-09-21 14:13:20 UTC
+NO_TIME = "not a time in Unix seconds, such as 1790000000, or in ISO 8601, such as 2026-12-24T18:00:00+01:00, or now"
 
 
 def warnings(schedule: str, after: float = NOW, count: int = 5) -> list[str]:
@@ -95,8 +96,8 @@ def test_the_command_refuses_a_bad_schedule(capsys: pytest.CaptureFixture[str], 
         (["--count", "1001"], "--count: 1001 is not a number of runs from 1 to 1000"),
         (["--count", "9" * 5000], f"--count: '{'9' * 40}' is not a number of runs from 1 to 1000"),
         (["--count", "٣"], "--count: '٣' is not a number of runs from 1 to 1000"),
-        (["--after", "x"], "--after: 'x' is not a time in Unix seconds, such as 1790000000, or now"),
-        (["--after", "nan"], "--after: 'nan' is not a time in Unix seconds, such as 1790000000, or now"),
+        (["--after", "x"], f"--after: 'x' is {NO_TIME}"),
+        (["--after", "nan"], f"--after: 'nan' is {NO_TIME}"),
         (["--after", "1e18"], "--after: 1000000000000000000 is not a time in Unix seconds within the years 1 to 9999"),
     ],
 )
@@ -198,6 +199,28 @@ def test_a_schedule_that_is_dear_to_follow() -> None:
     begin = time.monotonic()
     assert len(next_runs(text, NOW, 3).runs) == 3
     assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "CRON:0 0 29 2 *",
+        "CRON:0 0 29 2 */7 America/New_York",
+        "CRON:*/5 9-17 * * mon-fri Europe/Berlin",
+        "CRON:59 23 31 12 5",
+        "FREQ=DAILY",
+        "DTSTART;TZID=Europe/Berlin:20260101T090000\nRRULE:FREQ=MONTHLY;BYDAY=-1FR;COUNT=900",
+        "DTSTART;TZID=Europe/Berlin:20000101T000000\nRRULE:FREQ=MINUTELY\nEXRULE:FREQ=MINUTELY;BYDAY=SA,SU",
+    ],
+)
+def test_a_preview_takes_fifty_milliseconds(schedule: str) -> None:
+    """A preview of five runs, with its warnings, takes at most 50 ms of computing."""
+    took = []
+    for _ in range(5):
+        begin = time.thread_time()
+        assert len(next_runs(schedule, NOW).runs) == 5
+        took.append(time.thread_time() - begin)
+    assert min(took) <= 0.05
 
 
 # Warnings

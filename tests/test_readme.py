@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
+import redbike
 from benchmarks.chaos.faults import FAULTS
 from redbike import Redbike, cli, config, settings, usage
 from redbike.server.embedded import EmbeddedServer
@@ -107,12 +108,11 @@ class Reader:
         self._environ = {
             **os.environ,
             "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{Path(cli.__file__).parent.parent}:{folder}",
+            "PYTHONPATH": f"{Path(redbike.__file__).parent.parent}:{folder}",
         }
         self._program(programs / "redbike", f'exec "{sys.executable}" -m redbike "$@"')
         stand_in = Path(__file__).with_name("redis_cli.py")
-        socket = folder / ".redbike.server" / "server.sock"
-        self._program(programs / "redis-cli", f'exec "{sys.executable}" -IS "{stand_in}" "{socket}" "$@"')
+        self._program(programs / "redis-cli", f'exec "{sys.executable}" -IS "{stand_in}" "$@"')
 
     def types(self, command: str, expected: str) -> None:
         """Run a command until it prints the expected output; in the background if it ends in &."""
@@ -343,7 +343,7 @@ def arguments(method: Callable[..., object]) -> str:
 def test_architecture_names_every_file(pattern: str) -> None:
     """docs/architecture.md says where each module belongs, and what each script does."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    names = {path.name for path in Path(cli.__file__).parent.glob(pattern)} - {"__init__.py"}
+    names = {path.name for path in Path(redbike.__file__).parent.glob(pattern)} - {"__init__.py"}
     spelled = {f"`{name}`" if name.endswith(".py") else f"**{name.removesuffix('.lua')}**" for name in names}
     assert [name for name in sorted(spelled) if name not in text] == []
 

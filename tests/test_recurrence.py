@@ -113,7 +113,7 @@ GARBAGE = {
     " \n\t ": "empty",
     "\0": "NAME=VALUE",
     "FREQ": "NAME=VALUE",
-    "FREQ=DAILY;": "NAME=VALUE",
+    "FREQ=DAILY;COUNT": "NAME=VALUE",
     "FREQ=FORTNIGHTLY": r"FREQ='FORTNIGHTLY'.*YEARLY, MONTHLY",
     "INTERVAL=2": "no FREQ",
     "BYSETPOS=1": "no FREQ",

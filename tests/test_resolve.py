@@ -200,8 +200,8 @@ def test_argument_given_twice() -> None:
 
 def no_module(name: str) -> str:
     return (
-        f"there is no module {name!r} in the current folder or in the other folders of sys.path; "
-        "run redbike in the folder of the module, or install the module"
+        f"there is no module {name!r} in the current folder, in the folder of the conf, or in the other folders of"
+        " sys.path; run redbike in the folder of the module, or install the module"
     )
 
 

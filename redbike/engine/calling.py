@@ -7,7 +7,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from typing import NoReturn
 
@@ -45,10 +45,14 @@ def warn_of_no_name(worker: Worker, log: logging.Logger) -> None:
         )
 
 
-def call_worker(worker: Worker, run: Run, handlers: Handlers, log: logging.Logger) -> EndedRun:
-    """Call the worker for one job. Raise KeyboardInterrupt if a signal has caused it, and no other exception.
+def call_worker(
+    worker: Worker, run: Run, handlers: Handlers, log: logging.Logger, after_failure: Callable[[], str]
+) -> EndedRun:
+    """Call the worker for one job. Raises KeyboardInterrupt if a signal sent it, and nothing else.
 
-    In a child process that the job has forked, end the child: it would otherwise become a second worker.
+    `after_failure`: returns, for the log, what comes after a run that failed.
+
+    In a child process that the job forked, this ends the child, because it would become a second worker.
     """
     pid, noticed = os.getpid(), handlers.noticed
     try:
@@ -62,7 +66,7 @@ def call_worker(worker: Worker, run: Run, handlers: Handlers, log: logging.Logge
             return EndedRun.of(run, Outcome.QUIT)
         if isinstance(error, UnsetJob):
             return EndedRun.of(run, Outcome.UNSET)
-        log.exception("job %r died", run.jobid)
+        log.exception("job %r died: %s", run.jobid, after_failure())
         if isinstance(error, KeyboardInterrupt) and handlers.noticed != noticed:
             raise
         return EndedRun.of(run, Outcome.DIED)
@@ -70,9 +74,10 @@ def call_worker(worker: Worker, run: Run, handlers: Handlers, log: logging.Logge
         handlers.restore(run.jobid)
     if result is not None and isinstance(result, Awaitable | Generator | AsyncGenerator):
         log.error(
-            "job %r died: work() returned a %s, which nobody runs: run it in work(), and return None or a number",
+            "job %r died: work() returned a %s, which nobody runs: run it in work(), and return None or a number; %s",
             run.jobid,
             type(result).__name__,
+            after_failure(),
         )
         if isinstance(result, Coroutine | Generator):
             with suppress(Exception):

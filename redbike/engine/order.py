@@ -26,6 +26,7 @@ class Order:
         self._blocks = [_Block(queue_keys[at : at + BLOCK], self._queues) for at in range(0, len(queue_keys), BLOCK)]
         self.whole = Places(b"", self._blocks[0].queues if len(self._blocks) == 1 else self._queues(unique), 0)
         """All queues, to see whether a job is in any of them."""
+        self.shortest_timeout_s = min(timeouts_s)
         self._alone: dict[str, Queues] = {}
         self._all: dict[tuple[int, int], Places] = {}
         self._position = 0

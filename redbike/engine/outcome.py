@@ -107,21 +107,29 @@ class RunEnds:
         run_end = RunEnd(jobid, tag, taken_from, goes_to, text, Action.STOP, overdue=True)
         return self._after_failure(run_end, self._policy.on_timeout, now)
 
-    def of_late(self, ended: EndedRun) -> str:
-        """Return a log line about a run whose end was not accepted: it took too long, or another run has the job."""
-        run, took_s = ended.run, ended.run.elapsed_s()
-        if ended.is_in_time:
-            return (
-                f"job {run.jobid!r}: the run lost its run tag (Redis was away, or restarted); its end changes nothing"
-            )
-        if self._policy.on_timeout is OnFailure.DROP:
-            then = "unless it was set meanwhile, the job does not run again (on-timeout: drop); see `redbike lost`"
-        else:
-            then = f"on-timeout: {self._policy.on_timeout} decides what comes next"
+    def overdue_line(self, run: Run, took: str) -> str:
+        """Return a line on a run that exceeded its timeout. `took`: "took" or "has taken"."""
         return (
-            f"job {run.jobid!r} took {took_s:.4g} s, its timeout is {run.timeout_s:g} s: the run counts as lost, and"
-            f" {then}. Raise default-timeout, or the worker's timeout()"
+            f"job {run.jobid!r} {took} {run.elapsed_s():.4g} s, its timeout is {run.timeout_s:g} s: the run counts as"
+            f" lost, and {self._then('on-timeout', self._policy.on_timeout)}. Raise default-timeout, or the worker's"
+            " timeout()"
         )
+
+    def late_line(self, ended: EndedRun) -> str:
+        """Return a line on a run whose end was not accepted: it took too long, or its run tag was lost."""
+        if ended.is_in_time:
+            jobid = ended.run.jobid
+            return f"job {jobid!r}: the run lost its run tag (Redis was away, or restarted); its end changes nothing"
+        return self.overdue_line(ended.run, "took")
+
+    def failed_line(self) -> str:
+        """Return what comes after a run that raised an exception."""
+        return self._then("on-error", self._policy.on_error)
+
+    def _then(self, setting: str, choice: OnFailure) -> str:
+        if choice is OnFailure.DROP:
+            return f"unless it was set meanwhile, the job does not run again ({setting}: drop); see `redbike lost`"
+        return f"{setting}: {choice} decides what comes next"
 
     def _after_failure(self, run_end: RunEnd, choice: OnFailure, now: float) -> RunEnd:
         if choice is OnFailure.DROP:

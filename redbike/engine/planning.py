@@ -4,14 +4,17 @@ outcome.py decides the next action after a run.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from redbike.errors import JobIdError
+from redbike.errors import JobIdError, ScheduleError
 from redbike.schedule.forms import read
 from redbike.schedule.plan import Action, Plan
 from redbike.store.jobid import Collisions, jobid_fault
 from redbike.store.messages import Placement
 from redbike.worker import Worker
+
+_MOST_SHOWN = 80  # characters of a schedule
 
 
 class Planner:
@@ -25,34 +28,57 @@ class Planner:
         self._queue_key_for = queue_key_for
         self._log = log
 
-    def plan(self, jobid: str, schedule: str, reference: Callable[[], float]) -> tuple[Plan, Placement]:
+    def plan(
+        self,
+        jobid: str,
+        schedule: str,
+        reference: Callable[[], float],
+        registered: Callable[[], str | None] | None = None,
+    ) -> tuple[Plan, Placement]:
         """Return the plan and the placement of a job with this schedule.
 
-        Call `reference` only if the plan depends on it. Plan a schedule that cannot be read as `BAD`. Raise JobIdError
-        for an id that cannot be registered.
+        `reference` is called only if the plan depends on it. A schedule that cannot be read is planned as `BAD`. But
+        if `registered` is given and returns a schedule that can be read, raises ScheduleError instead. Raises
+        JobIdError for an id that cannot be registered.
         """
         queue_key = self.check(jobid)
         if not isinstance(schedule, str):
             raise TypeError(f"job {jobid!r}: a schedule is text or None, not {type(schedule).__name__}")
         meant = read(schedule)
-        plan = meant.first(reference() if meant.needs_reference else 0)
+        after = reference() if meant.needs_reference else 0
+        plan = meant.first(after)
+        if plan.action is not Action.BAD and (warnings := meant.warnings(after)):
+            plan = replace(plan, warnings=tuple(warnings))
         if plan.action is Action.BAD:
+            kept = registered() if registered else None
+            if kept is not None and read(kept).first(reference()).action is not Action.BAD:
+                raise ScheduleError(f"job {jobid!r} keeps its schedule {_shown(kept)}: {plan.reason}")
             self._log.warning("job %r is BAD: %s", jobid, plan.reason, extra={"bad_schedule": True})
         elif plan.action is Action.STOP and plan.reason is not None:
             self._log.warning("job %r will not run: %s", jobid, plan.reason)
         once = plan.registered == "STOP" and plan.action is not Action.STOP
         return plan, Placement(jobid, queue_key, plan.registered, plan.action, plan.due_at, once)
 
+    def warn(self, jobid: str, warnings: Iterable[str]) -> None:
+        """Log what the user may not expect of a job's schedule."""
+        for warning in warnings:
+            self._log.warning("job %r: %s", jobid, warning)
+
     def run_now(self, jobid: str) -> Placement:
         """Return the placement of a job that runs once now, whatever its schedule is. Raise JobIdError."""
         return Placement(jobid, self.check(jobid), None, Action.QUEUE, once=True)
 
     def again(self, jobid: str, schedule: str, now: float) -> Placement | None:
-        """Return the placement of a job as if its run had just ended. Return None if it has no further run."""
+        """Return how a job is placed as if a run of it had just ended; None if it has no further run, or no queue."""
         plan = read(schedule).again(now)
         if not plan.leads_on:
             return None
-        return Placement(jobid, self._queue_key_for(jobid), schedule, plan.action, plan.due_at)
+        try:
+            queue_key = self._queue_key_for(jobid)
+        except Exception as error:
+            self._log.error("job %r: queue_for() failed: %s", jobid, error)
+            return None
+        return Placement(jobid, queue_key, schedule, plan.action, plan.due_at)
 
     def check(self, jobid: str) -> str:
         """Return the key of the job's queue. Raise JobIdError for an id that cannot be registered."""
@@ -66,3 +92,7 @@ class Planner:
                 f"job id {jobid!r} would share the key {collision!r} with another use: choose another job id"
             )
         return queue_key
+
+
+def _shown(schedule: str) -> str:
+    return repr(schedule if len(schedule) <= _MOST_SHOWN else f"{schedule[:_MOST_SHOWN]}…")

@@ -18,6 +18,7 @@ from redbike.engine.retry import Stopped
 from redbike.engine.runtime import Runtime
 from redbike.engine.signals import Handlers
 from redbike.engine.waiting import Bells
+from redbike.engine.watchdog import Watchdog
 from redbike.errors import ServerError, WorkerError
 from redbike.settings import LONGEST_S
 from redbike.store.keys import Keys
@@ -58,9 +59,12 @@ class Consumer:
         self._bells = bells
         self._idle = idle
         self._runtime = runtime
+        self.running: str | None = None
+        """The job that the loop is running, for a signal handler."""
         self._order: Order | None = None
         self._request_ids = RequestIds()
         self._unanswered: tuple[str, Order] | None = None
+        self._reported: Run | None = None  # the latest run that was reported as overdue
         self._may_arrive_late = False
         """Whether this loop gave up a call that may still arrive. Then the memo stays, so the call has no effect."""
 
@@ -96,14 +100,17 @@ class Consumer:
         ServerError if Redis did not receive the end of the last run before the process had to stop.
         """
         order, stopping = self._current_order(), self._runtime.stopping
-        with suppress(Stopped), Handlers(self._runtime.log) as handlers:
+        watchdog = Watchdog(order.shortest_timeout_s, self._report_overdue)
+        with suppress(Stopped), Handlers(self._runtime.log) as handlers, watchdog:
             run, halted = self._turn(order, order.one(), heed_halt=False)
             if run is None and not stopping():
                 # Before the first wait: a halt, or jobs in the other places, may be there already.
                 run, halted = self._turn(order, order.next_block())
             while run is not None or not (halted or stopping()):
                 if run is not None:
+                    watchdog.watch(run)
                     ended = self._do(run, order, handlers)
+                    watchdog.watch(None)
                     run, halted = self._turn(order, NO_PLACES if stopping() else order.next_block(), ended)
                 else:
                     self._wait(order)
@@ -172,7 +179,7 @@ class Consumer:
             else:
                 break
         if ended is not None and turn.ended is EndReply.LATE:
-            self._runtime.log.warning("%s", self._run_ends.of_late(ended))
+            self._report_late(ended)
         return self._taken(turn, request_id, order, places), turn.halted
 
     def _call(
@@ -245,6 +252,17 @@ class Consumer:
         while runtime.call(runtime.wait, wait) is False:
             pass
 
+    def _report_overdue(self, run: Run) -> None:
+        self._reported = run
+        self._runtime.log.warning("%s", self._run_ends.overdue_line(run, "has taken"))
+
+    def _report_late(self, ended: EndedRun) -> None:
+        if self._reported is ended.run:
+            took_s = ended.run.elapsed_s()
+            self._runtime.log.info("job %r ended after %.4g s; its end changes nothing", ended.run.jobid, took_s)
+        else:
+            self._runtime.log.warning("%s", self._run_ends.late_line(ended))
+
     def _do(self, run: Run, order: Order, handlers: Handlers) -> EndedRun:
         """Call the worker. Any exception is an outcome, except a KeyboardInterrupt that a signal has caused."""
         try:
@@ -252,8 +270,11 @@ class Consumer:
         except UnicodeEncodeError:
             self._runtime.log.error("job id %r is not UTF-8: the job is BAD and is not run", run.jobid)
             return EndedRun.of(run, Outcome.BAD)
+        self.running = run.jobid
         try:
-            return call_worker(self._worker, run, handlers, self._runtime.log)
+            return call_worker(self._worker, run, handlers, self._runtime.log, self._run_ends.failed_line)
         except KeyboardInterrupt:
             self._turn(order, NO_PLACES, EndedRun.of(run, Outcome.DIED))
             raise
+        finally:
+            self.running = None

@@ -4,13 +4,13 @@ Knows neither Redis nor a clock: the caller gives a reference time with every qu
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import ClassVar, Protocol, Self
 
-from redbike.schedule.plan import Action, Plan
+from redbike.schedule.plan import Action, Plan, Schedule
 from redbike.schedule.rrule.errors import BadRecurrence
 
 MAX_TEXT_LENGTH = 65_536  # characters
@@ -18,30 +18,33 @@ EARLIEST, LATEST = -62_135_596_800, 253_402_300_799  # 0001-01-01T00:00:00Z, 999
 # Longer texts are read again each time, so that the cache stays within about ten megabytes.
 _REMEMBERED_TEXTS = 2_048
 _REMEMBERED_CHARS = 1_000
+_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d+)?", re.ASCII)
+_ISO_TIME = re.compile(r"[0-9W-]{7,10}([Tt_ ][0-9:.,]+ ?([Zz]|[+-][0-9:.]+)?)?", re.ASCII)
 
 
-class Schedule(Protocol):
-    """A schedule text after reading it."""
+def read_time(text: str) -> float:
+    """Return a Unix time in seconds, or a time in ISO 8601, as Unix seconds. Without an offset, a time is in UTC.
 
-    needs_reference: ClassVar[bool]
-    """True if the answer of `first` depends on the reference time."""
-
-    @property
-    def restarts(self) -> bool:
-        """True if the schedule starts again after each run, because it has no DTSTART."""
-
-    @property
-    def zone(self) -> str | None:
-        """The IANA name of the zone in which the schedule is read; None for UTC."""
-
-    def read_as_utc(self) -> "Schedule":
-        """Return the same schedule with its wall times read as UTC: on a clock that never changes."""
-
-    def first(self, reference: float) -> Plan:
-        """Return what comes next when the schedule is set, with this reference time."""
-
-    def again(self, now: float) -> Plan:
-        """Return what comes next when a run of the job ends."""
+    Raise ValueError, with the text and the two forms, for any other text, and for a time outside the years 1 to 9999.
+    """
+    if _NUMBER.fullmatch(text):
+        stamp = float(text)
+    else:
+        try:
+            if not _ISO_TIME.fullmatch(text):
+                raise ValueError(text)
+            moment = datetime.fromisoformat(text.upper())
+        except ValueError:
+            raise ValueError(
+                f"{_shown(text)} is not a time in Unix seconds, such as 1790000000, or in ISO 8601, such as"
+                " 2026-12-24T18:00:00+01:00"
+            ) from None
+        stamp = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if stamp < EARLIEST:
+        raise ValueError(f"{_shown(text)} is before the year 1: the earliest time is {EARLIEST}")
+    if stamp > LATEST:
+        raise ValueError(f"{_shown(text)} is after the year 9999; is it in milliseconds?")
+    return int(stamp) if stamp.is_integer() else stamp
 
 
 def read(text: str) -> Schedule:
@@ -79,10 +82,14 @@ class _Zoneless:
 
     __slots__ = ()
     restarts: ClassVar[bool] = False
+    may_end: ClassVar[bool] = True
     zone: ClassVar[None] = None
 
     def read_as_utc(self) -> Self:
         return self
+
+    def warnings(self, reference: float) -> Sequence[str]:  # noqa: ARG002 - as every schedule
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +141,16 @@ class _Times(Protocol):
     zone: str | None
 
     @property
+    def may_end(self) -> bool: ...
+
+    @property
     def restarts(self) -> bool: ...
 
     def after(self, reference: float) -> int | None: ...
 
     def read_as_utc(self) -> "_Times": ...
+
+    def warnings(self, reference: float) -> Sequence[str]: ...
 
 
 class _Repeating:
@@ -157,11 +169,19 @@ class _Repeating:
         return self._times.restarts
 
     @property
+    def may_end(self) -> bool:
+        return self._times.may_end
+
+    @property
     def zone(self) -> str | None:
         return self._times.zone
 
     def read_as_utc(self) -> Schedule:
         return _Repeating(self._text, self._times.read_as_utc(), self._over)
+
+    def warnings(self, reference: float) -> Sequence[str]:
+        warnings = self._times.warnings(reference)
+        return [*warnings, _RESTARTS] if self.restarts and self.first(reference).leads_on else warnings
 
     def first(self, reference: float) -> Plan:
         # Many jobs share a text and so the time of their next run: the last answer is often still right.
@@ -200,22 +220,11 @@ class _Every(_Zoneless):
 
 
 def _at(text: str, rest: str) -> Schedule:
-    if re.fullmatch(r"[+-]?\d{1,15}(\.\d+)?", rest, re.ASCII):
-        due_at = float(rest)
-    else:
-        try:
-            moment = datetime.fromisoformat(rest)
-        except ValueError:
-            raise ValueError(
-                f"schedule {_shown(text)}: {_shown(rest)} is neither a Unix time in seconds, such as AT:1790000000,"
-                " nor an ISO 8601 time, such as AT:2026-12-24T18:00:00+01:00"
-            ) from None
-        due_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if due_at < EARLIEST:
-        raise ValueError(f"schedule {_shown(text)}: {rest} is before the year 1; write AT:0 to run at once")
-    if due_at > LATEST:
-        raise ValueError(f"schedule {_shown(text)}: {rest} is after the year 9999; is it in milliseconds?")
-    return _Once(Plan(Action.AT, "STOP", due_at=int(due_at) if due_at.is_integer() else due_at))
+    try:
+        due_at = read_time(rest)
+    except ValueError as error:
+        raise ValueError(f"schedule {_shown(text)}: {error}") from None
+    return _Once(Plan(Action.AT, "STOP", due_at=due_at))
 
 
 def _every(text: str, rest: str) -> Schedule:
@@ -248,7 +257,13 @@ def _recurring(text: str, rest: str) -> Schedule:  # noqa: ARG001 - as every rea
     try:
         return _Repeating(text, Recurrence(text), "the recurrence has no further run")
     except BadRecurrence as error:
-        raise ValueError(f"schedule {_shown(text)}: {error}") from error
+        from redbike.schedule.suggest import looks_like_a_recurrence, suggestion
+
+        meant = suggestion(text)
+        if meant is None and looks_like_a_recurrence(text):
+            raise ValueError(f"schedule {_shown(text)}: {error}") from error
+        hint = "" if meant is None else f": did you mean {meant}?"
+        raise ValueError(f"schedule {_shown(text)} is none of {_FORMS}{hint}") from error
 
 
 def _shown(text: str) -> str:
@@ -256,6 +271,7 @@ def _shown(text: str) -> str:
 
 
 _FORMS = "NOW, AT:TIME, CONTINUE, STOP, EVERY:INTERVAL, CRON:EXPRESSION or an iCalendar RRULE"
+_RESTARTS = "without DTSTART, the recurrence starts again after each run: times drift, and COUNT is never used up"
 _FREQUENCIES = {"": "SECONDLY", "s": "SECONDLY", "m": "MINUTELY", "h": "HOURLY", "d": "DAILY"}
 _WORDS: dict[str, Schedule] = {
     "NOW": _Once(Plan(Action.QUEUE, "STOP")),

@@ -8,8 +8,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
+from redbike.errors import WorkerError
 from redbike.store.requests import CLIENT_ID_LENGTH
 from redbike.store.text import encode
+from redbike.worker import Worker
 
 
 class Event(StrEnum):
@@ -155,6 +157,10 @@ class Keys:
         """Return the key of the run tag, the lease of a job that a worker has taken from this list."""
         return f"{queue_key}-{jobid}"
 
+    def encoded_tag(self, queue_key: str, jobid: str) -> bytes:
+        """Return the same as it stands in Redis."""
+        return encode(self.tag(queue_key, jobid))
+
     def memo(self, request_id: str) -> bytes:
         """Return the memo of the client that made a request id. The memo says what the client's last call did."""
         return self._encoded_prefix + b":memo:" + request_id[:CLIENT_ID_LENGTH].encode()
@@ -163,6 +169,14 @@ class Keys:
         """Return a glob that matches the memos of all clients."""
         escaped = "".join(f"\\{char}" if char in r"*?[]^-\\" else char for char in self.prefix)
         return f"{escaped}:memo:*"
+
+    def queue_of(self, jobid: str, worker: Worker) -> str:
+        """Return the key of the queue that the worker names for a job. Raise WorkerError for a name that cannot be."""
+        name = worker.queue_for(jobid)
+        fault = self.queue_fault(name)
+        if fault is not None:
+            raise WorkerError(f"worker {type(worker).__name__}: queue_for({jobid!r}): {fault}")
+        return self.queue(name)
 
     def queue_fault(self, name: object) -> str | None:
         """Return why this cannot be a queue's name, or None."""

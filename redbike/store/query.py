@@ -14,7 +14,8 @@ import redis
 from redbike.errors import ServerError
 from redbike.logs import RateLimitedLog
 from redbike.schedule.forms import read
-from redbike.store.keys import Keys
+from redbike.schedule.plan import Action
+from redbike.store.keys import Event, Keys
 from redbike.store.messages import Told
 from redbike.store.store import Store
 from redbike.store.text import decode, encode
@@ -94,18 +95,25 @@ class Query:
     def lost(
         self, call: Call, store: Store, queue_key_for: Callable[[str], str], now: float
     ) -> Iterator[tuple[str, str, int]]:
-        """Yield job id, event and Unix time of every lost job: it should run again after `now`, but is in no place."""
-        live: list[tuple[str, str]] = []
+        """Yield job id, event and Unix time of every job that is in no place, but should run again after `now`.
+
+        Also yield every job that is BAD, because its schedule cannot be read or no queue can take it.
+        """
+        found: list[tuple[str, str]] = []
         for jobid, text in self.schedules(call):
-            if read(text).again(now).leads_on:
+            plan = read(text).again(now)
+            if plan.leads_on or plan.action is Action.BAD:
                 try:
-                    live.append((jobid, queue_key_for(jobid)))
+                    found.append((jobid, queue_key_for(jobid)))
                 except Exception as error:
                     self._limited_log.report(f"job {jobid!r}: queue_for() failed", str(error))
-            if len(live) == _BATCH:
-                yield from self._lost_of(live, call, store)
-                live = []
-        yield from self._lost_of(live, call, store)
+                    # The job is in no queue that we know. Its status says if it is BAD for this reason.
+                    queue = self._keys.queue("?")
+                    yield from (one for one in self._lost_of([(jobid, queue)], call, store) if one[1] == Event.BAD)
+            if len(found) == _BATCH:
+                yield from self._lost_of(found, call, store)
+                found = []
+        yield from self._lost_of(found, call, store)
 
     def _lost_of(self, jobs: list[tuple[str, str]], call: Call, store: Store) -> Iterator[tuple[str, str, int]]:
         for jobid, status in call(lambda _: store.lost(jobs)) if jobs else []:

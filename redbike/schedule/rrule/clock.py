@@ -6,7 +6,7 @@ some wall times exist *twice*. docs/recurrence.md has the rules and tables. Noth
 """
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from redbike.schedule.rrule.errors import Budget
 
@@ -91,6 +91,17 @@ class Clock:
             else:
                 high = middle
         return high
+
+
+def instant_of(moment: datetime, zone: tzinfo | None) -> int:
+    """Return a moment as Unix seconds. A moment without a zone is read in the zone of the start, or in UTC."""
+    if moment.tzinfo is None:
+        if zone is None:
+            return wall_of(moment)
+        return Clock(zone).instant(wall_of(moment))
+    if moment.tzinfo is UTC:
+        return wall_of(moment)
+    return Clock(moment.tzinfo).instant(wall_of(moment))
 
 
 def _seconds(offset: timedelta | None) -> int:

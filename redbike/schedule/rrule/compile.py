@@ -7,7 +7,15 @@ from redbike.schedule.rrule.clock import DAY_S, EPOCH_ORDINAL, LAST_WALL
 from redbike.schedule.rrule.days import DAILY, HOURLY, MONTHLY, WEEKLY, YEARLY, DayFilters
 from redbike.schedule.rrule.errors import Budget
 from redbike.schedule.rrule.firing import FiringDays, ListedTimes, picked, times_of_day
-from redbike.schedule.rrule.rules import DayRule, EvenRule, PositionRule, Rule, never_reached, refuse_long_count
+from redbike.schedule.rrule.rules import (
+    DayRule,
+    EvenRule,
+    PositionRule,
+    Rule,
+    count_within_budget,
+    never_reached,
+    refuse_long_count,
+)
 from redbike.schedule.rrule.step_rule import StepRule
 from redbike.schedule.rrule.text import Parts
 
@@ -18,7 +26,7 @@ def compile_rule(parts: Parts, start: int, budget: Budget) -> Rule:
     """Return the rule as it runs from `start` (wall seconds). Raise BadRecurrence if it can never match."""
     budget.spend(_COMPILE_STEPS)
     rule = _without_count(parts, start, budget)
-    return rule if parts.count is None else _Counted(rule, rule.nth(parts.count, budget))
+    return rule if parts.count is None else _Counted(rule, count_within_budget(rule.nth, parts, budget))
 
 
 def _without_count(parts: Parts, start: int, budget: Budget) -> Rule:

@@ -3,30 +3,32 @@
 Everything is computed from the text and the reference time. Nothing here reads a clock.
 """
 
-import re
 from bisect import bisect_right
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, time, tzinfo
 from math import floor
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from redbike.schedule.rrule.clock import (
     DAY_S,
+    EPOCH_ORDINAL,
     FIRST_WALL,
     LAST_WALL,
     After,
     Clock,
     at_every_showing,
+    instant_of,
     once_per_wall_time,
     wall_of,
 )
 from redbike.schedule.rrule.compile import compile_rule
 from redbike.schedule.rrule.days import DAILY
 from redbike.schedule.rrule.errors import BadRecurrence, Budget, Unfound, shown
-from redbike.schedule.rrule.rules import refuse_long_count
-from redbike.schedule.rrule.text import Lines, Parts, read_lines
+from redbike.schedule.rrule.lines import Lines, read_lines
+from redbike.schedule.rrule.rules import count_within_budget, refuse_long_count
+from redbike.schedule.rrule.text import Parts
 
-_ZONE = re.compile(r";TZID=[^:;\s]+", re.IGNORECASE)
 # Costs in steps of Budget: to ask one rule, and to choose among this many rules. So the budget allows to exclude a
 # weekend of minutes, but not a weekend of seconds.
 _ASK_STEPS = 2
@@ -41,18 +43,20 @@ class Recurrence:
     Without DTSTART, the reference time of each question is the start.
     """
 
-    __slots__ = ("_anchored", "_lines", "restarts", "start", "text", "zone")
+    __slots__ = ("_anchored", "_lines", "_warnings", "restarts", "start", "text", "zone")
 
+    may_end: ClassVar[bool] = True
     text: str
     zone: str | None
     start: datetime | None
     restarts: bool
     """True if the recurrence starts again at each reference time, because it has no DTSTART."""
 
-    def __init__(self, text: str) -> None:
-        """Read the text. Raise BadRecurrence if it is not valid."""
+    def __init__(self, text: str, lines: Lines | None = None) -> None:
+        """Read the text, unless its `lines` are given. Raise BadRecurrence if it is not valid."""
         self.text = text
-        self._lines = _asked_from_start(read_lines(text))
+        self._lines = _asked_from_start(read_lines(text)) if lines is None else lines
+        self._warnings: list[str] | None = None
         self.start = self._lines.start
         tz = None if self.start is None or self.start.tzinfo is UTC else self.start.tzinfo
         self.zone = tz.key if isinstance(tz, ZoneInfo) else None
@@ -61,7 +65,7 @@ class Recurrence:
         start = FIRST_WALL if self.start is None else wall_of(self.start)
         budget = Budget()
         budget.spend(len(text) // _CHARS_A_STEP)
-        self._anchored = None if self.restarts else _Occurrences(self._lines, start, tz, budget)
+        self._anchored = None if self.restarts else Occurrences(self._lines, start, tz, budget)
 
     def __repr__(self) -> str:
         return f"Recurrence({shown(self.text)})"
@@ -74,28 +78,57 @@ class Recurrence:
         instant = _whole_seconds(reference)
         if instant >= LAST_WALL:
             return None
-        if self._anchored is None:
-            budget = Budget()
-            return _Occurrences(self._lines, instant, None, budget).after(instant, budget)
-        return self._anchored.after(instant, Budget())
+        budget = Budget()
+        anchored = self._anchored or Occurrences(self._lines, instant, None, budget)
+        found = anchored.after(instant, budget)
+        # West of Greenwich, the last hours on the wall are beyond the last instant.
+        return None if found is None or found > LAST_WALL else found
+
+    def warnings(self, reference: float) -> list[str]:
+        """Return what the user of this recurrence may not expect, one sentence each."""
+        from redbike.schedule.rrule import departures
+
+        if self._warnings is None:
+            self._warnings = departures.of_text(self._lines, self._anchored)
+        return [*self._warnings, *departures.of_start(self._lines, self._anchored, reference)]
 
     def read_as_utc(self) -> "Recurrence":
-        """Return the same recurrence with its wall times read as UTC: on a clock that never changes."""
-        return Recurrence(_ZONE.sub("", self.text))
+        """Return the same recurrence with its wall times read as UTC: on a clock that never changes.
+
+        Its RDATEs with a zone of their own are left out: the changes of the clock do not move them.
+        """
+        if self.start is None or self.zone is None or self.start.tzinfo is None:
+            return self
+        from redbike.schedule.rrule.steady import on_a_steady_clock
+
+        return Recurrence(self.text, on_a_steady_clock(self._lines, self.start.tzinfo))
 
 
-class _Occurrences:
+class Occurrences:
     """The instants of all rules and dates from one start (wall seconds in a zone), without those that are excluded."""
 
-    __slots__ = ("_dates", "_earliest", "_excluded", "_excluded_dates", "_included", "_mixed")
+    __slots__ = (
+        "_clock",
+        "_dates",
+        "_earliest",
+        "_excluded",
+        "_excluded_dates",
+        "_excluded_days",
+        "_included",
+        "_mixed",
+        "zone",
+    )
 
     def __init__(self, lines: Lines, start: int, zone: tzinfo | None, budget: Budget) -> None:
-        clock = None if zone is None else Clock(zone)
+        self.zone = zone
+        self._clock = clock = None if zone is None else Clock(zone)
         self._included = [_member(parts, start, zone, clock, budget) for parts in lines.rules]
         self._excluded = [_member(parts, start, zone, clock, budget) for parts in lines.excluded_rules]
-        self._dates = sorted(_instant(moment, zone) for moment in lines.dates)
-        self._excluded_dates = {_instant(moment, zone) for moment in lines.excluded_dates}
-        self._mixed = len(self._included) != 1 or bool(self._excluded or self._dates or self._excluded_dates)
+        self._dates = sorted(instant_of(moment, zone) for moment in lines.dates)
+        self._excluded_dates = {instant_of(moment, zone) for moment in lines.excluded_dates}
+        self._excluded_days = {day.toordinal() - EPOCH_ORDINAL for day in lines.excluded_days}
+        without_runs = self._excluded or self._excluded_dates or self._excluded_days
+        self._mixed = len(self._included) != 1 or bool(without_runs or self._dates)
         # No rule fires before its start. A search from here on keeps zones away from the ends of the calendar.
         self._earliest = start - 2 * DAY_S
 
@@ -115,11 +148,36 @@ class _Occurrences:
                 member.check(found)
             if found is None:
                 return None
+            if self._excluded_days and (end := self._end_of_excluded_day(found)) is not None:
+                instant = end
+                continue
             if found not in self._excluded_dates and all(rule.after(found - 1) != found for rule in excluded):
                 for member in excluded:
                     member.check(found)
                 return found
             instant = found
+
+    def _end_of_excluded_day(self, instant: int) -> int | None:
+        """Return the last second of the day of this instant, or the last before its clock changes; None for others."""
+        offset = 0 if self._clock is None else self._clock.at(instant)
+        day = (instant + offset) // DAY_S
+        if day not in self._excluded_days:
+            return None
+        end = (day + 1) * DAY_S - 1 - offset
+        if self._clock is not None and self._clock.at(end) != offset:
+            end = self._clock.change_between(instant, end) - 1
+        return end
+
+    def has_run(self, first: int, last: int, budget: Budget) -> bool:
+        """Return True if a rule or date includes an instant from first to last, whatever excludes it."""
+        index = bisect_right(self._dates, first - 1)
+        dates = self._dates[index : index + 1]
+        asked = (member(max(first - 1, self._earliest), budget) for member in self._included)
+        return any(found is not None and found <= last for found in (*dates, *asked))
+
+    def span_of(self, day: date) -> tuple[int, int]:
+        """Return the first and the last instant of a day in the zone."""
+        return tuple(instant_of(datetime.combine(day, at), self.zone) for at in (time(), time(23, 59, 59)))  # type: ignore[return-value]
 
 
 class _Upcoming:
@@ -162,7 +220,7 @@ class _Upcoming:
 
 def _asked_from_start(lines: Lines) -> Lines:
     """Limit COUNT to 2 if there is no DTSTART and no exclusion: the next run is then the first or the second."""
-    if lines.start is None and not (lines.excluded_rules or lines.excluded_dates):
+    if lines.start is None and not (lines.excluded_rules or lines.excluded_dates or lines.excluded_days):
         lines.rules = [replace(parts, count=parts.count and min(parts.count, 2)) for parts in lines.rules]
     return lines
 
@@ -178,17 +236,21 @@ def _member(parts: Parts, start: int, zone: tzinfo | None, clock: Clock | None, 
         after = at_every_showing(compile_rule(replace(parts, count=None), start, budget).after, clock)
         if parts.count is not None:
             after = _ending(after, _nth_showing(after, parts, start, budget))
-    return after if parts.until is None else _ending(after, _instant(parts.until, zone))
+    return after if parts.until is None else _ending(after, instant_of(parts.until, zone))
 
 
 def _nth_showing(after: After, parts: Parts, start: int, budget: Budget) -> int:
     """Return the instant of the last run that COUNT allows. A wall time that the clock shows twice counts twice."""
     refuse_long_count(parts, "through the clock changes of a zone")
-    assert parts.count is not None
-    found: int | None = start - 2 * DAY_S
-    for _ in range(parts.count):
-        budget.spend(_ASK_STEPS)
-        found = None if found is None else after(found, budget)
+
+    def counted(number: int, budget: Budget) -> int | None:
+        found: int | None = start - 2 * DAY_S
+        for _ in range(number):
+            budget.spend(_ASK_STEPS)
+            found = None if found is None else after(found, budget)
+        return found
+
+    found = count_within_budget(counted, parts, budget)
     return LAST_WALL if found is None else found
 
 
@@ -200,17 +262,6 @@ def _ending(after: After, last: int) -> After:
         return None if found is None or found > last else found
 
     return bounded
-
-
-def _instant(moment: datetime, zone: tzinfo | None) -> int:
-    """Return a moment as Unix seconds. A moment without a zone is read in the zone of the start, or in UTC."""
-    if moment.tzinfo is None:
-        if zone is None:
-            return wall_of(moment)
-        return Clock(zone).instant(wall_of(moment))
-    if moment.tzinfo is UTC:
-        return wall_of(moment)
-    return Clock(moment.tzinfo).instant(wall_of(moment))
 
 
 def _whole_seconds(reference: float) -> int:

@@ -23,13 +23,14 @@ from redbike.schedule.rrule.days import (
     month_starts,
     year_patterns,
 )
-from redbike.schedule.rrule.errors import BadRecurrence, Budget
+from redbike.schedule.rrule.errors import BadRecurrence, Budget, Unfound
 from redbike.schedule.rrule.firing import FiringDays, TimesOfDay, picked
 from redbike.schedule.rrule.text import Parts
 
 UNIT_S = {WEEKLY: 7 * DAY_S, DAILY: DAY_S, HOURLY: 3600, MINUTELY: 60, SECONDLY: 1}
 # The largest COUNT of a rule whose occurrences can only be counted one at a time.
 LONGEST_COUNT = 5_000
+_FEW = 2  # to find this many, the search and not the COUNT costs too much
 # Weekdays and leap years repeat after 400 years, so this many periods of an INTERVAL contain every case.
 _PERIODS_OF_A_CYCLE = {YEARLY: 400, MONTHLY: 4_800, WEEKLY: 20_871}
 # Easter repeats only after 5.7 million years: with BYEASTER, the search ends after this many periods.
@@ -72,6 +73,20 @@ def refuse_long_count(parts: Parts, where: str) -> None:
         raise BadRecurrence(
             f"COUNT={parts.count} is too many to count {where}; at most {LONGEST_COUNT} are allowed, or use UNTIL"
         )
+
+
+def count_within_budget(nth: Callable[[int, Budget], int | None], parts: Parts, budget: Budget) -> int | None:
+    """Return the last occurrence that COUNT allows. Raise BadRecurrence, which names COUNT, if that costs too much."""
+    assert parts.count is not None
+    try:
+        return nth(parts.count, budget)
+    except Unfound as error:
+        if parts.count <= _FEW:
+            raise
+        raise BadRecurrence(
+            f"COUNT={parts.count} cannot be counted within {Budget.LIMIT} steps of search: use a smaller COUNT,"
+            " or UNTIL"
+        ) from error
 
 
 class EvenRule:
@@ -221,7 +236,7 @@ class PositionRule:
 
     def _matching_periods(self, wall: int, budget: Budget) -> Iterator[tuple[int, int, int]]:
         """Yield number, first ordinal and day bits of each allowed period with a matching day, from `wall` on."""
-        period = self._period(min(wall // DAY_S + EPOCH_ORDINAL, LAST_ORDINAL))
+        period = self._period(min(max(wall // DAY_S + EPOCH_ORDINAL, 1), LAST_ORDINAL))
         period += (self._first_period - period) % self._parts.interval
         while True:
             year, first, days = self._span(period)
@@ -253,8 +268,8 @@ class PositionRule:
             year, month = divmod(period, 12)
             starts = month_starts(year)
             return year, first_ordinal(year) + starts[month], starts[month + 1] - starts[month]
-        first = period * 7 + 1 + self._parts.wkst
-        end = first + 7
+        end = period * 7 + 8 + self._parts.wkst
+        first = max(end - 7, 1)
         if period == self._first_period:
             # The first week begins at the start: positions count from there.
             first = self._start_ordinal

@@ -1,0 +1,87 @@
+"""Say in one line what is wrong with arguments that fit no usage, and what may have been meant."""
+
+import difflib
+import re
+import shlex
+
+from redbike.usage import USAGE
+
+_LINES = [line.strip() for line in USAGE.partition("Usage:\n")[2].partition("\n\n")[0].splitlines()]
+_USAGES = {match[1]: line for line in _LINES if (match := re.match(r"redbike (?:\[--config=<CONF>\] )?([a-z]+)", line))}
+"""Command -> its line in the usage."""
+
+_DECLARED = re.findall(r"^  (?:-(\w)[^,]*, )?--(\w+)(=<\w+>)?", USAGE.partition("Options:\n")[2], re.MULTILINE)
+_SHORT = {f"-{short}": f"--{name}" for short, name, _ in _DECLARED if short}
+_WITH_VALUE = {f"--{name}" for _, name, value in _DECLARED if value}
+_OPTIONS = [f"--{name}" for _, name, _ in _DECLARED]
+
+
+def fault(argv: list[str]) -> str:
+    """Return what is wrong with the arguments, in one line, and the way out."""
+    words, options, wrong = _split(argv)
+    if wrong is not None:
+        return wrong
+    if not words:
+        return f"a command is needed: {', '.join(_USAGES)}; redbike --help explains them"
+    command, *given = words
+    if command not in _USAGES:
+        near = _meant(command, list(_USAGES)) or f"the commands are {', '.join(_USAGES)}"
+        return f"there is no command {command!r}; {near}"
+    usage = _USAGES[command]
+    for option in options:
+        if option not in usage:
+            return f"{command} has no option {option}; write: {usage}"
+    needed = re.findall(r"<\w+>", re.sub(r"\[.*?\]+", "", usage))
+    possible = len(needed) + usage.count("[<")
+    if len(given) < len(needed):
+        return f"{command} needs {' and '.join(needed[len(given) :])}; write: {usage}"
+    if len(given) > possible:
+        extra = shlex.join(given[possible:])
+        quotes = "; put a value with spaces into quotes" if possible else ""
+        return f"{command} takes no {extra!r}{quotes}; write: {usage}"
+    return f"no command takes these arguments: {shlex.join(argv)}; write: {usage}"
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str], str | None]:
+    """Return the words, the full names of the options, and what is wrong with the first wrong option."""
+    words, options = [], []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            words.append(word)
+            continue
+        name, has_value, _ = word.partition("=")
+        if not word.startswith("--"):
+            name, has_value = word[:2], word[2:]
+        found = _full_names(name)
+        if len(found) != 1:
+            return [], [], _wrong_option(name, found)
+        options += found
+        takes_value = found[0] in _WITH_VALUE
+        if takes_value and not has_value:
+            if not rest:
+                return [], [], f"{found[0]} needs a value; write {found[0]}=VALUE"
+            rest.pop(0)
+        elif has_value and not takes_value:
+            return [], [], f"{found[0]} takes no value; write {found[0]}"
+    return words, options, None
+
+
+def _full_names(name: str) -> list[str]:
+    """Return the options that a given name stands for: docopt accepts the beginning of a name."""
+    if not name.startswith("--"):
+        return [_SHORT[name]] if name in _SHORT else []
+    return [name] if name in _OPTIONS else [one for one in _OPTIONS if one.startswith(name) and name != "--"]
+
+
+def _wrong_option(name: str, found: list[str]) -> str:
+    if found:
+        return f"option {name} may be {' or '.join(found)}; write it out"
+    near = _meant(name, _OPTIONS) if name.startswith("--") else ""
+    return f"there is no option {name}; {near or 'redbike --help shows all options'}"
+
+
+def _meant(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word.lower(), known, n=1)
+    return f"did you mean {near[0]}?" if near else ""

@@ -1,0 +1,59 @@
+"""Let the loops of a command end on a signal: at once when they wait, else after the running job."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from redbike.bike import Redbike
+from redbike.cli.terminal import say
+from redbike.engine.signals import STOP_SIGNALS
+from redbike.logs import printable
+from redbike.resolve import import_the_rest
+
+
+class StopFlag:
+    """A flag for a signal handler. Unlike an Event, it takes no lock, because the handler may interrupt its holder."""
+
+    ends_waits = True
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """Ask the loops to stop."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Return True after `set`."""
+        return self._set
+
+
+@contextmanager
+def stopping(stop: StopFlag, bike: Redbike, at_terminal: bool = False) -> Iterator[None]:
+    """In this block, a signal ends a wait at once, and stops the loop after the running job.
+
+    At a terminal, a second Ctrl-C gives up the running job: it raises KeyboardInterrupt in it.
+    """
+    import_the_rest()
+    pid = os.getpid()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != pid:
+            return  # a process that the job has forked: Ctrl-C at a terminal does not end it
+        jobid = bike.consumer.running if at_terminal and number == signal.SIGINT else None
+        if jobid is not None:
+            if stop.is_set():
+                say(f"redbike: giving up job {printable(repr(jobid))}")
+                raise KeyboardInterrupt
+            say(f"redbike: finishing job {printable(repr(jobid))}; press Ctrl-C again to give it up")
+        stop.set()
+        bike.interruptible_wait.interrupt()
+
+    former = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
