@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 
 import docopt
 
@@ -26,6 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     except RedbikeError as error:
         streams.complain(f"redbike: {printable(str(error))}")
         return os.EX_CONFIG if isinstance(error, _NOT_MENDED_BY_A_RESTART) else 1
+    except (ImportError, SyntaxError):
+        # The module of the worker, or a module that it imports. The user needs the traceback to find the place.
+        traceback.print_exc()
+        return os.EX_CONFIG
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redbike.schedule.rrule.recurrence import Occurrences
 
 # EXDATEs that are compared with the runs of each rule, and EXDATEs that a warning names.
-_MOST_COMPARED = 1_000
+_MOST_COMPARED = 100
 _MOST_NAMED = 3
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
