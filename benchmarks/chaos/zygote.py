@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import benchmarks.chaos.recorder  # noqa: F401 - imported before the fork
 import redbike
 import redbike.cli
+import redbike.resolve
 from benchmarks.chaos import clock
 
 _PR_SET_PDEATHSIG = 1  # prctl(2): this process ends when the parent ends, however that happens
@@ -139,4 +140,5 @@ def _become(request: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     clock.inject()
+    redbike.resolve.import_the_rest()  # before the forks: a process starts within milliseconds
     main(sys.stdin, sys.stdout)

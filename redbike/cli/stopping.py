@@ -36,7 +36,6 @@ def stopping(stop: StopFlag, bike: Redbike, at_terminal: bool = False) -> Iterat
 
     At a terminal, a second Ctrl-C gives up the running job: it raises KeyboardInterrupt in it.
     """
-    import_the_rest()
     pid = os.getpid()
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -53,6 +52,7 @@ def stopping(stop: StopFlag, bike: Redbike, at_terminal: bool = False) -> Iterat
 
     former = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:
+        import_the_rest()  # takes a while: only now, when a signal no longer ends the process
         yield
     finally:
         for number, handler in former.items():
