@@ -155,7 +155,7 @@ class Redbike(Uncopied):
 
     def get_schedule(self, jobid: str) -> str | None:
         """Return the registered schedule of a job; None if it has none."""
-        return self._parts.ask(self._parts.store.schedule_of, jobid)
+        return self._parts.ask(self._parts.query.schedule_of, jobid)
 
     def get_schedules(self) -> Iterator[tuple[str, str]]:
         """Return job id and schedule text of each registered job, in no order, read in pages."""
@@ -175,7 +175,7 @@ class Redbike(Uncopied):
 
     def is_working(self, jobid: str) -> bool:
         """Return True if a run of this job is in progress and within its timeout."""
-        return bool(self._parts.ask(self.redis.exists, self._parts.keys.encoded_tag(self.queue_for(jobid), jobid)))
+        return self._parts.ask(self._parts.query.is_working, jobid, self.queue_for(jobid))
 
     def load_csv(self, csvfilename: str | Path, after: float | None = None) -> None:
         """Set every `JOBID,SCHEDULE` row of a file, with one reference time for all.

@@ -157,10 +157,6 @@ class Keys:
         """Return the key of the run tag, the lease of a job that a worker has taken from this list."""
         return f"{queue_key}-{jobid}"
 
-    def encoded_tag(self, queue_key: str, jobid: str) -> bytes:
-        """Return the same as it stands in Redis."""
-        return encode(self.tag(queue_key, jobid))
-
     def memo(self, request_id: str) -> bytes:
         """Return the memo of the client that made a request id. The memo says what the client's last call did."""
         return self._encoded_prefix + b":memo:" + request_id[:CLIENT_ID_LENGTH].encode()

@@ -72,6 +72,15 @@ class Query:
             "working": bool(working),
         }
 
+    def schedule_of(self, jobid: str) -> str | None:
+        """Return the registered schedule of one job; None if it has none."""
+        text: Any = self._client.hget(self._keys.schedules, encode(jobid))
+        return None if text is None else decode(text)
+
+    def is_working(self, jobid: str, queue_key: str) -> bool:
+        """Return True if one job has a run tag."""
+        return bool(self._client.exists(encode(self._keys.tag(queue_key, jobid))))
+
     def _next_run(self, jobid: str, due_at: float | None) -> float | None:
         if due_at is None or math.isfinite(due_at):
             return None if due_at is None else _whole(due_at)

@@ -6,7 +6,6 @@ Every call may be repeated after its reply was lost. Replies become the tuples o
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import redis
 
@@ -221,11 +220,6 @@ class Store:
     def signal(self, name: str) -> None:
         """Set the control key, and wake idle dispatchers."""
         self._script("signal").run((), [encode(name), self._wake_channel])
-
-    def schedule_of(self, jobid: str) -> str | None:
-        """Return the registered schedule of a job; None if it has none."""
-        text: Any = self._connection.client.hget(self._keys.schedules, encode(jobid))
-        return None if text is None else decode(text)
 
     def lost(self, jobs: Sequence[tuple[str, str]]) -> list[tuple[str, bytes]]:
         """Return job id and status of registered jobs that are in no place, among these (job id, queue key) pairs."""
