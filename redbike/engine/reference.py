@@ -67,12 +67,10 @@ class Reference:
 
     def __call__(self) -> float:
         """Return the time, Unix seconds. Raise ValueError if `after` is not a time."""
-        if self._after is not None:
-            return timestamp("after", self._after)
         if self._after is None:
             self._noted = self._times.noted()
             self._after = self._times.now() if self._noted is None else self._noted
-        return self._after
+        return timestamp("after", self._after)
 
     def warn_if_stale(self, jobid: str, due_at: float | None) -> None:
         """Log a warning if a job is due at once because the reference time comes from an old time file."""
