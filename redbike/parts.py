@@ -15,7 +15,7 @@ from redbike.errors import ServerError, WorkerError
 from redbike.logs import RateLimitedLog
 from redbike.server.checks import check_commands, check_server, check_writable, is_loading
 from redbike.server.client import Client
-from redbike.store.jobid import Collisions
+from redbike.store.jobid import Collisions, Guard
 from redbike.store.keys import Keys
 from redbike.store.query import Query
 from redbike.store.requests import RequestIds
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from redbike.engine.policy import Policy
     from redbike.engine.processor import Consumer
     from redbike.engine.runtime import Runtime
-    from redbike.store.jobid import Guard
 
 _MOST_QUEUES_NAMED = 10
 
@@ -136,10 +135,8 @@ class Parts:
         return self.keys.queue("?")
 
     @part
-    def guard(self) -> "Guard":
+    def guard(self) -> Guard:
         """The object that keeps jobs out of the queues that their ids would break."""
-        from redbike.store.jobid import Guard
-
         return Guard(self.keys, self.collisions, self._bike.worker, self._bike.queue_for)
 
     @part

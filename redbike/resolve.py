@@ -24,7 +24,7 @@ LATER = (
     *("decimal", "difflib", "json", "numbers"),
     *(f"redbike.engine.{name}" for name in ("calling", "dispatcher", "loading", "monitor", "outcome", "processor")),
     *(f"redbike.engine.{name}" for name in ("recovery", "runtime", "waiting")),
-    *(f"redbike.schedule.{name}" for name in ("cron", "cron_reasons", "forms", "preview", "suggest", "windows_zones")),
+    *(f"redbike.schedule.{name}" for name in ("cron", "cron_reasons", "preview", "suggest", "windows_zones")),
     *(f"redbike.schedule.rrule.{name}" for name in ("departures", "recurrence", "steady")),
     *(f"redbike.server.{name}" for name in ("embedded", "process", "sentinels", "tls", "url")),
     *(
@@ -34,7 +34,6 @@ LATER = (
         "redbike.cli.stopping",
         "redbike.cli.terminal",
         "redbike.csvfile",
-        "redbike.store.jobid",
         "redbike.store.looks",
     ),
 )

@@ -12,7 +12,7 @@ from redbike import config, streams
 from redbike.bike import Redbike, StopEvent
 from redbike.errors import RedbikeError, WorkerError
 from redbike.logs import printable
-from redbike.schedule.forms import read
+from redbike.schedule.forms import read, read_time
 from redbike.schedule.plan import Action
 from redbike.settings import SETTINGS
 from redbike.store.keys import Event
@@ -280,8 +280,6 @@ def _timestamp(arguments: Arguments, option: str, now: Callable[[], float] | Non
     except ValueError:
         timestamp = math.nan
     if not math.isfinite(timestamp):
-        from redbike.schedule.forms import read_time
-
         try:
             timestamp = read_time(text)
         except ValueError as error:
