@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from redbike.errors import JobIdError, ScheduleError
-from redbike.schedule.forms import read
+from redbike.schedule.forms import read, shown
 from redbike.schedule.plan import Action, Plan
 from redbike.store.jobid import Collisions, jobid_fault
 from redbike.store.messages import Placement
 from redbike.worker import Worker
-
-_MOST_SHOWN = 80  # characters of a schedule
 
 
 class Planner:
@@ -52,7 +50,7 @@ class Planner:
         if plan.action is Action.BAD:
             kept = registered() if registered else None
             if kept is not None and read(kept).first(reference()).action is not Action.BAD:
-                raise ScheduleError(f"job {jobid!r} keeps its schedule {_shown(kept)}: {plan.reason}")
+                raise ScheduleError(f"job {jobid!r} keeps its schedule {shown(kept)}: {plan.reason}")
             self._log.warning("job %r is BAD: %s", jobid, plan.reason, extra={"bad_schedule": True})
         elif plan.action is Action.STOP and plan.reason is not None:
             self._log.warning("job %r will not run: %s", jobid, plan.reason)
@@ -92,7 +90,3 @@ class Planner:
                 f"job id {jobid!r} would share the key {collision!r} with another use: choose another job id"
             )
         return queue_key
-
-
-def _shown(schedule: str) -> str:
-    return repr(schedule if len(schedule) <= _MOST_SHOWN else f"{schedule[:_MOST_SHOWN]}…")

@@ -27,15 +27,16 @@ NAMES = {
     "@annually": "0 0 1 1 *",
 }
 """What stands for five fields."""
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 _ZONE_BEFORE = re.compile(r"\s*(?:CRON_)?TZ=(?:\"([^\"]*)\"|'([^']*)'|(\S*))", re.IGNORECASE)
 _STEP_OF_MORE = re.compile(r"[-LWlw]\w*/", re.ASCII)
 # A range from a number to itself, or between a name and a number; a step from the last day.
 _STEP_TO_CHECK = re.compile(r"\b0*(\w+)-0*\1/|[a-z]-\d+/|\d-[a-z]+/|[LW]/", re.ASCII | re.IGNORECASE)
 _STEP_OF_RANGE = re.compile(r"(?<![^\s,])(\w+)-(\w+)/([0-9]+)(?![^\s,])", re.ASCII)
-_WEEKDAYS, _MONTHS = "SUN MON TUE WED THU FRI SAT", "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
-_NUMBERS = {name: str(number).lstrip("0") for number, name in enumerate(_WEEKDAYS.split())}
-_NUMBERS |= {name: str(number) for number, name in enumerate(_MONTHS.split(), 1)}
+_NUMBERS = {name: str(number).lstrip("0") for number, name in enumerate(WEEKDAYS)}
+_NUMBERS |= {name: str(number) for number, name in enumerate(MONTHS, 1)}
 _LONGEST = 1_000  # characters; all 60 minutes of an hour, written as numbers, take 169
 _EPOCH = datetime(1970, 1, 1)
 _LAST = LAST_WALL - 60 * 366 * 86_400  # cronsim looks 50 years ahead, and dates end with the year 9999
@@ -123,7 +124,7 @@ def _crontab_words(text: str) -> tuple[list[str], ZoneInfo | None]:
 def _wrong_words(words: list[str], has_zone: bool) -> str:
     from redbike.schedule.cron_reasons import wrong_words
 
-    return wrong_words(words, has_zone, NAMES)
+    return wrong_words(words, has_zone)
 
 
 def _step_within_range(match: re.Match[str]) -> str:

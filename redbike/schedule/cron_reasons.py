@@ -3,23 +3,22 @@
 import re
 from itertools import pairwise
 
+from redbike.schedule.cron import MONTHS, NAMES, WEEKDAYS
 from redbike.schedule.suggest import nearest
 from redbike.schedule.zones import zone_named
 
 FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_NAMES: tuple[tuple[str, ...], ...] = ((), (), (), ("", *_MONTHS), _WEEKDAYS)
-_NAME = "|".join((*_MONTHS, *_WEEKDAYS))
+_NAMES: tuple[tuple[str, ...], ...] = ((), (), (), ("", *MONTHS), WEEKDAYS)
+_NAME = "|".join((*MONTHS, *WEEKDAYS))
 _FIELD = re.compile(rf"(?:[0-9*/,\-?#LW]|{_NAME})+", re.ASCII | re.IGNORECASE)
 _SHOWN_CHARS = 40
 
 
-def wrong_words(words: list[str], has_zone: bool, known: dict[str, str]) -> str:
-    """Return why these words are not five fields and a zone. `known` holds the names such as `@daily`."""
+def wrong_words(words: list[str], has_zone: bool) -> str:
+    """Return why these words are not five fields and a zone."""
     if words and words[0].startswith("@"):
-        return _wrong_name(words[0], known)
+        return _wrong_name(words[0])
     for before, after in pairwise(words):
         if before.endswith(",") or after.startswith(","):
             return f"a blank in a list: write {_shown(before + after)} without the blank"
@@ -39,11 +38,11 @@ def wrong_words(words: list[str], has_zone: bool, known: dict[str, str]) -> str:
     return "a zone stands before the fields and another behind them: leave out one"
 
 
-def _wrong_name(name: str, known: dict[str, str]) -> str:
+def _wrong_name(name: str) -> str:
     if name.lower() == "@reboot":
         return "'@reboot' has no meaning here: write NOW for one run, as soon as possible"
-    hint = nearest(name.lower(), known)
-    return f"{_shown(name)} is not known; known are {', '.join(known)}" + (f": did you mean {hint}?" if hint else "")
+    hint = nearest(name.lower(), NAMES)
+    return f"{_shown(name)} is not known; known are {', '.join(NAMES)}" + (f": did you mean {hint}?" if hint else "")
 
 
 def wrong_field(words: list[str]) -> str:

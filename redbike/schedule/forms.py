@@ -36,14 +36,14 @@ def read_time(text: str) -> float:
             moment = datetime.fromisoformat(text.upper())
         except ValueError:
             raise ValueError(
-                f"{_shown(text)} is not a time in Unix seconds, such as 1790000000, or in ISO 8601, such as"
+                f"{shown(text)} is not a time in Unix seconds, such as 1790000000, or in ISO 8601, such as"
                 " 2026-12-24T18:00:00+01:00"
             ) from None
         stamp = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if stamp < EARLIEST:
-        raise ValueError(f"{_shown(text)} is before the year 1: the earliest time is {EARLIEST}")
+        raise ValueError(f"{shown(text)} is before the year 1: the earliest time is {EARLIEST}")
     if stamp > LATEST:
-        raise ValueError(f"{_shown(text)} is after the year 9999; is it in milliseconds?")
+        raise ValueError(f"{shown(text)} is after the year 9999; is it in milliseconds?")
     return int(stamp) if stamp.is_integer() else stamp
 
 
@@ -66,10 +66,10 @@ def _read(text: str) -> Schedule:
         meant.encode()
         if not meant:
             raise ValueError(f"schedule is empty: give one of {_FORMS}")
-        if meant in _WORDS:
-            return _WORDS[meant]
+        if meant in WORDS:
+            return WORDS[meant]
         word, colon, rest = meant.partition(":")
-        reader = _READERS.get(word + colon, _recurring)
+        reader = READERS.get(word + colon, _recurring)
         return reader(meant, rest.strip())
     except UnicodeEncodeError:
         return _Bad(text, "schedule is not valid UTF-8")
@@ -223,7 +223,7 @@ def _at(text: str, rest: str) -> Schedule:
     try:
         due_at = read_time(rest)
     except ValueError as error:
-        raise ValueError(f"schedule {_shown(text)}: {error}") from None
+        raise ValueError(f"schedule {shown(text)}: {error}") from None
     return _Once(Plan(Action.AT, "STOP", due_at=due_at))
 
 
@@ -231,7 +231,7 @@ def _every(text: str, rest: str) -> Schedule:
     match = re.fullmatch(r"(\d{1,9})([smhd]?)", rest, re.ASCII)
     if not match or int(match[1]) == 0:
         raise ValueError(
-            f"schedule {_shown(text)}: {_shown(rest)} is not an interval: write a whole number of seconds, at"
+            f"schedule {shown(text)}: {shown(rest)} is not an interval: write a whole number of seconds, at"
             " least 1, or a number with a unit: EVERY:90, EVERY:5m, EVERY:2h, EVERY:1d"
         )
     return _Every(_FREQUENCIES[match[2]], int(match[1]))
@@ -243,15 +243,15 @@ def _cron(text: str, rest: str) -> Schedule:
     try:
         return _Repeating(text, cron.parse(rest), "the cron expression has no run within fifty years")
     except ValueError as error:
-        raise ValueError(f"schedule {_shown(text)}: {error}") from error
+        raise ValueError(f"schedule {shown(text)}: {error}") from error
 
 
 def _recurring(text: str, rest: str) -> Schedule:  # noqa: ARG001 - as every reader
     word = re.split(r"[:\s]", text, maxsplit=1)[0].upper()
-    if text.upper() in _WORDS or text.upper().startswith(tuple(_READERS)):
-        raise ValueError(f"schedule {_shown(text)}: write {word} in capitals")
-    if word in _WORDS:
-        raise ValueError(f"schedule {_shown(text)}: nothing may follow {word}")
+    if text.upper() in WORDS or text.upper().startswith(tuple(READERS)):
+        raise ValueError(f"schedule {shown(text)}: write {word} in capitals")
+    if word in WORDS:
+        raise ValueError(f"schedule {shown(text)}: nothing may follow {word}")
     from redbike.schedule.rrule.recurrence import Recurrence
 
     try:
@@ -261,24 +261,25 @@ def _recurring(text: str, rest: str) -> Schedule:  # noqa: ARG001 - as every rea
 
         meant = suggestion(text)
         if meant is None and looks_like_a_recurrence(text):
-            raise ValueError(f"schedule {_shown(text)}: {error}") from error
+            raise ValueError(f"schedule {shown(text)}: {error}") from error
         hint = "" if meant is None else f": did you mean {meant}?"
-        raise ValueError(f"schedule {_shown(text)} is none of {_FORMS}{hint}") from error
+        raise ValueError(f"schedule {shown(text)} is none of {_FORMS}{hint}") from error
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Return a schedule as a one-line message may show it: quoted, and shortened."""
     return repr(text if len(text) <= 80 else f"{text[:80]}…")
 
 
 _FORMS = "NOW, AT:TIME, CONTINUE, STOP, EVERY:INTERVAL, CRON:EXPRESSION or an iCalendar RRULE"
 _RESTARTS = "without DTSTART, the recurrence starts again after each run: times drift, and COUNT is never used up"
 _FREQUENCIES = {"": "SECONDLY", "s": "SECONDLY", "m": "MINUTELY", "h": "HOURLY", "d": "DAILY"}
-_WORDS: dict[str, Schedule] = {
+WORDS: dict[str, Schedule] = {
     "NOW": _Once(Plan(Action.QUEUE, "STOP")),
     "CONTINUE": _Fixed(Plan(Action.QUEUE, "CONTINUE")),
     "STOP": _Fixed(Plan(Action.STOP, "STOP")),
 }
-_READERS: dict[str, Callable[[str, str], Schedule]] = {
+READERS: dict[str, Callable[[str, str], Schedule]] = {
     "AT:": _at,
     "EVERY:": _every,
     "CRON:": _cron,

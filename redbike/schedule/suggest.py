@@ -4,18 +4,16 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from redbike.schedule.forms import read
+from redbike.schedule.cron import NAMES
+from redbike.schedule.forms import READERS, WORDS, read
 from redbike.schedule.plan import Action
 
-WORDS = ("NOW", "CONTINUE", "STOP")
-_PREFIXES = ("AT", "EVERY", "CRON", "RRULE", "DTSTART")
+_PREFIXES = (*(prefix.removesuffix(":") for prefix in READERS), "RRULE", "DTSTART")
 _PROPERTIES = re.compile(r"(?:DTSTART|RRULE|EXRULE|RDATE|EXDATE)[:;]|(?:^|[;\s])[A-Z]+=", re.IGNORECASE)
 _CRON_FIELD = re.compile(r"[0-9*/,\-?#LW]+|(?:[A-Z]{3}[,\-]?)+|(?:CRON_)?TZ=\S*", re.ASCII | re.IGNORECASE)
 _UNITS = {"s": "s", "second": "s", "sec": "s", "m": "m", "minute": "m", "min": "m", "h": "h", "hour": "h", "hr": "h"}
 _UNITS |= {"d": "d", "day": "d"}
 _INTERVAL = re.compile(rf"(?:every ?:? ?)?([0-9]{{1,9}})? ?({'|'.join(_UNITS)})s?", re.ASCII | re.IGNORECASE)
-_ADVERBS = {"hourly": "CRON:@hourly", "daily": "CRON:@daily", "weekly": "CRON:@weekly", "monthly": "CRON:@monthly"}
-_ADVERBS |= {"yearly": "CRON:@yearly", "annually": "CRON:@annually", "midnight": "CRON:@midnight"}
 _MOST_CHARS = 200
 
 
@@ -41,8 +39,9 @@ def _guess(text: str) -> str | None:
     words = text.split()
     if match := _INTERVAL.fullmatch(" ".join(words)):
         return f"EVERY:{match[1] or 1}{_UNITS[match[2].lower()]}"
-    if text.lower().lstrip("@") in _ADVERBS:
-        return _ADVERBS[text.lower().lstrip("@")]
+    name = f"@{text.lower().lstrip('@')}"
+    if name in NAMES:
+        return f"CRON:{name}"
     if len(words) >= 5 and all(map(_CRON_FIELD.fullmatch, words[:5])):
         return f"CRON:{' '.join(words)}"
     if text.startswith("@"):

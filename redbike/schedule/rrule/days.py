@@ -23,6 +23,7 @@ FREQUENCIES = {
     "SECONDLY": SECONDLY,
 }
 FREQUENCY_NAMES = tuple(FREQUENCIES)
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 # The calendar of the year in which a week begins decides about the whole week. So each pattern includes seven days
 # of the following January.

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from redbike.schedule.rrule.clock import instant_of
-from redbike.schedule.rrule.days import FREQUENCY_NAMES, HOURLY, MONTHLY, WEEKLY, YEARLY
+from redbike.schedule.rrule.days import FREQUENCY_NAMES, HOURLY, MONTHLY, WEEKDAYS, WEEKLY, YEARLY
 from redbike.schedule.rrule.errors import Budget, Unfound
 from redbike.schedule.rrule.lines import Lines
 from redbike.schedule.rrule.text import Parts
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # EXDATEs that are compared with the runs of each rule, and EXDATEs that a warning names.
 _MOST_COMPARED = 100
 _MOST_NAMED = 3
-_WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 
 def of_text(lines: Lines, occurrences: "Occurrences | None") -> list[str]:
@@ -44,7 +43,7 @@ def of_start(lines: Lines, occurrences: "Occurrences | None", reference: float) 
         if parts.freq == WEEKLY and parts.by_set_pos and start.weekday() != parts.wkst and in_first_week:
             yield (
                 "BYSETPOS counts in the first week from DTSTART, and in RFC 5545 from the beginning of that week:"
-                f" let DTSTART be a day {_WEEKDAYS[parts.wkst]}"
+                f" let DTSTART be a day {WEEKDAYS[parts.wkst]}"
             )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from redbike.schedule.rrule.days import DAILY, FREQUENCIES, WEEKLY
+from redbike.schedule.rrule.days import DAILY, FREQUENCIES, WEEKDAYS, WEEKLY
 from redbike.schedule.rrule.errors import BadRecurrence, shown
 
-_WEEKDAYS = {name: number for number, name in enumerate(("MO", "TU", "WE", "TH", "FR", "SA", "SU"))}
+_WEEKDAYS = {name: number for number, name in enumerate(WEEKDAYS)}
 _NUMBER = re.compile(r"[+-]?[0-9]{1,10}", re.ASCII)
 _WEEKDAY = re.compile(
     r"(?P<before>[+-]?[0-9]{1,2})?(?P<day>MO|TU|WE|TH|FR|SA|SU)(\((?P<after>[+-]?[0-9]{1,2})\))?", re.ASCII
