@@ -2,15 +2,14 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from conftest import Server
 from helpers import FUTURE
+from processes import run_command
 from state import state, whole_server
 
-import redbike
 from redbike import Redbike, cli
 
 WORKER = "workers:Demo('A')"
@@ -68,16 +67,8 @@ class Shop:
         return self.refused(*argv, clears_control=clears_control, exit_code=os.EX_CONFIG)
 
     def process(self, *argv: str) -> "subprocess.CompletedProcess[str]":
-        """A command in a process of its own."""
-        return subprocess.run(
-            [sys.executable, "-m", "redbike", *argv],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(Path(redbike.__file__).parent.parent)},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        """Run a command in a separate process."""
+        return run_command(self.folder, *argv)
 
 
 COMMANDS = [

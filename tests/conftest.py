@@ -316,6 +316,7 @@ def command(conf: Path, silent_root: None, capsys: pytest.CaptureFixture[str]) -
         capsys.readouterr()
         code = cli.main(list(arguments))
         captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
         return Answer(code, captured.out, captured.err)
 
     return call

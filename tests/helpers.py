@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import redis
@@ -155,11 +155,16 @@ class Now:
     __hash__ = None  # type: ignore[assignment]
 
 
-class Answer:
+class Answer(NamedTuple):
     """The exit code and the output of a command."""
 
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+    code: int
+    out: str
+    err: str
+
+    def by_lines(self) -> tuple[int, str, list[str]]:
+        """Return the same, with stderr as a list of lines."""
+        return self.code, self.out, self.err.splitlines()
 
     def one_line(self, code: int = 1) -> str:
         """Return the one line on stderr of a command that failed; fail where there is more, or another exit code."""

@@ -1,4 +1,4 @@
-"""The command `redbike` as separate processes in a folder of its own, with a conf and a worker module there.
+"""The command `redbike` as separate processes in a folder with a conf and a worker module.
 
 Every process started here is ended here, by its own pid.
 """
@@ -76,16 +76,7 @@ class Site:
 
     def run(self, *arguments: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "redbike", *arguments],
-            cwd=self.folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=timeout_s,
-        )
+        return run_command(self.folder, *arguments, timeout_s=timeout_s)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and return its process. `stderr_of` returns its stderr."""
@@ -139,6 +130,20 @@ class Site:
             if process.stdout is not None:
                 process.stdout.close()
         self.redis.close()
+
+
+def run_command(folder: Path, *arguments: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+    """Run `redbike` in a folder, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "redbike", *arguments],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout_s,
+    )
 
 
 def environment() -> dict[str, str]:

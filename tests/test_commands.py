@@ -7,57 +7,28 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from unittest.mock import ANY
 
 import pytest
 from conftest import Fleet, Server
-from processes import environment
+from helpers import FUTURE, Command
+from processes import environment, run_command
 from state import whole_server
 
-from redbike import Redbike, RoundRobin, ScheduleError, cli
+from redbike import Redbike, RoundRobin, ScheduleError
 
 DAILY = "CRON:0 6 * * *"
 TYPO = "RRULE:FREQ=DALY"
-FUTURE = 4_000_000_000
-
-
-class Answer(NamedTuple):
-    """What a command gave: exit code, stdout, and the lines on stderr."""
-
-    code: int
-    out: str
-    err: list[str]
-
-
-Command = Callable[..., Answer]
 
 
 @pytest.fixture
-def conf(server: Server, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A conf in the current folder, without a worker."""
-    monkeypatch.chdir(tmp_path)
+def conf(conf: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The conf without a worker; what a test imports from its folder is forgotten after it."""
     monkeypatch.setattr(sys, "path", sys.path[:])
-    path = tmp_path / ".redbike.conf"
-    path.write_text(f"[redbike]\nprefix: {prefix}\n[redbike-redis]\nunix_socket_path: {server.socket}\n")
-    yield path
+    yield conf
     sys.modules.pop("workers", None)
-
-
-@pytest.fixture
-def command(conf: Path, capsys: pytest.CaptureFixture[str]) -> Command:  # noqa: ARG001 - the folder is the conf's
-    """Calls redbike with arguments."""
-
-    def call(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = cli.main(list(arguments))
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return Answer(code, captured.out, captured.err.splitlines())
-
-    return call
 
 
 def serve(conf: Path, source: str = "", worker: str = "workers:Mine('A:B')") -> None:
@@ -77,7 +48,7 @@ def test_set_keeps_a_good_schedule(command: Command, bike: Redbike, former: str,
     bike.set("report:B", former)
     before = whole_server(bike.redis)
     registered = bike.tell("report:B")["schedule"]
-    code, out, [line] = command("set", "report:B", typo)
+    code, out, [line] = command("set", "report:B", typo).by_lines()
     assert (code, out) == (1, "")
     assert line.startswith(f"redbike: job 'report:B' keeps its schedule {registered!r}: schedule ")
     assert whole_server(bike.redis) == before
@@ -86,7 +57,7 @@ def test_set_keeps_a_good_schedule(command: Command, bike: Redbike, former: str,
 def test_set_of_a_new_or_bad_job_is_as_before(command: Command, bike: Redbike) -> None:
     """B6: a new job, and one whose schedule cannot be read either, become BAD with the new text."""
     for text in (TYPO, "EVERY:5x"):
-        code, out, [line] = command("set", "report:B", text)
+        code, out, [line] = command("set", "report:B", text).by_lines()
         assert (code, out) == (1, "")
         assert line.startswith(f"redbike: job 'report:B' is BAD: schedule '{text}'")
         assert bike.tell("report:B")["schedule"] == text
@@ -136,7 +107,7 @@ def test_lost_lists_bad_jobs(fleet: Fleet, command: Command) -> None:
     assert {jobid for jobid, *_ in fleet(Choosy("A")).get_lost()} == {"typo:A", "died:A", "odd:A"}
     listed = {line.split(",")[0]: line.split(",")[1] for line in command("lost").out.splitlines()}
     assert listed == {"typo:A": "BAD", "died:A": "TML", "odd:A": "BAD", "odd waits:A": "ENQ"}
-    code, out, err = command("lost", "--reset")
+    code, out, err = command("lost", "--reset").by_lines()
     assert code == 0
     assert {line.split(",")[0] for line in out.splitlines()} == {"died:A", "odd:A", "odd waits:A"}
     assert err == ["redbike: job 'typo:A' is BAD and cannot be reset: set it again"]
@@ -151,7 +122,7 @@ def test_enqueue_leaves_the_schedule_alone(command: Command, bike: Redbike) -> N
     """`redbike enqueue` queues one run; schedule and next run stay as they are."""
     bike.set("report:A", DAILY)
     before = bike.tell("report:A")
-    assert command("enqueue", "report:A") == (0, "", [])
+    assert command("enqueue", "report:A") == (0, "", "")
     after = bike.tell("report:A")
     assert (after["schedule"], after["next_run"]) == (before["schedule"], before["next_run"])
     assert bike.redis.lrange(f"{bike.prefix}-work-A", 0, -1) == [b"report:A"]
@@ -162,10 +133,10 @@ def test_enqueue_of_an_unknown_job_says_so(command: Command, bike: Redbike) -> N
     assert command("enqueue", "typo:A") == (
         0,
         "",
-        ["redbike: job 'typo:A' has no schedule: it runs once and is forgotten; redbike schedules lists the jobs"],
+        "redbike: job 'typo:A' has no schedule: it runs once and is forgotten; redbike schedules lists the jobs\n",
     )
     assert bike.redis.lrange(f"{bike.prefix}-work-A", 0, -1) == [b"typo:A"]
-    code, _, [line] = command("enqueue", "")
+    code, _, [line] = command("enqueue", "").by_lines()
     assert (code, line) == (1, "redbike: job id '' is empty: give the job a name")
 
 
@@ -174,12 +145,12 @@ def test_enqueue_of_an_unknown_job_says_so(command: Command, bike: Redbike) -> N
 def test_set_says_what_it_replaced(command: Command, bike: Redbike, former: str, schedule: str) -> None:
     """`set NOW` and `set AT` over a recurring schedule say on stderr how to put it back, and these words do so."""
     bike.set("it's:A", former)
-    code, out, [line] = command("set", "it's:A", schedule)
+    code, out, [line] = command("set", "it's:A", schedule).by_lines()
     assert (code, out) == (0, "")
     assert line.startswith(f'redbike: job "it\'s:A": {schedule} replaced its schedule; to put that back: redbike set ')
     assert ("redbike enqueue" in line) == (schedule.strip() == "NOW")
     back = line.partition("to put that back: ")[2].partition("; the next time")[0]
-    assert command(*shlex.split(back)[1:]) == (0, "", [])
+    assert command(*shlex.split(back)[1:]) == (0, "", "")
     assert bike.tell("it's:A")["schedule"] == former
 
 
@@ -187,7 +158,7 @@ def test_what_was_replaced_is_put_back_with_the_same_conf(command: Command, conf
     """The words that put a schedule back name the conf that was given."""
     other = conf.rename(conf.with_name("my conf"))
     bike.set("report:A", DAILY)
-    code, _, [line] = command("--config", str(other), "set", "report:A", "NOW")
+    code, _, [line] = command("--config", str(other), "set", "report:A", "NOW").by_lines()
     assert code == 0
     assert f"redbike --config '{other}' set report:A '{DAILY}'" in line
 
@@ -197,9 +168,9 @@ def test_set_is_silent_where_nothing_is_lost(command: Command, bike: Redbike, fo
     """`set NOW` of a job that is new or has no further run says nothing; nor does a recurrence in place of another."""
     if former is not None:
         bike.set("report:A", former)
-    assert command("set", "report:A", "NOW") == (0, "", [])
+    assert command("set", "report:A", "NOW") == (0, "", "")
     for schedule in (DAILY, "EVERY:2h", "CONTINUE", "STOP"):
-        assert command("set", "report:A", schedule) == (0, "", [])
+        assert command("set", "report:A", schedule) == (0, "", "")
 
 
 # No silent success
@@ -213,31 +184,29 @@ def test_a_job_that_no_queue_takes_is_a_warning(command: Command, conf: Path, bi
     assert command(*verb) == (
         0,
         "",
-        [
-            "redbike: job 'foo:Q' goes into the queue 'work-Q', which the configured worker does not serve (it serves"
-            " work-A, work-B): start a worker that does, or choose another job id"
-        ],
+        "redbike: job 'foo:Q' goes into the queue 'work-Q', which the configured worker does not serve (it serves"
+        " work-A, work-B): start a worker that does, or choose another job id\n",
     )
-    assert command("set", "foo:Q", "STOP") == (0, "", [])
-    assert command("set", "foo:A", "STOP") == (0, "", [])
-    assert command(verb[0], "foo:B", *verb[2:])[2] == ([] if verb[0] == "set" else ANY)
+    assert command("set", "foo:Q", "STOP") == (0, "", "")
+    assert command("set", "foo:A", "STOP") == (0, "", "")
+    assert command(verb[0], "foo:B", *verb[2:])[2] == ("" if verb[0] == "set" else ANY)
 
 
 def test_without_a_worker_no_queue_is_missing(command: Command) -> None:
     """Where the conf names no worker, nobody knows which queues are served, and nothing is said."""
-    assert command("set", "foo:Q", "NOW") == (0, "", [])
+    assert command("set", "foo:Q", "NOW") == (0, "", "")
 
 
 @pytest.mark.parametrize("verb", ["tell", "unset"])
 def test_an_unknown_job_is_a_line_on_stderr(command: Command, bike: Redbike, verb: str) -> None:
     """F1, F5: `tell` and `unset` of a job that nobody knows say so on stderr and exit with 0."""
-    code, _, err = command(verb, "nobdy:A")
+    code, _, err = command(verb, "nobdy:A").by_lines()
     assert code == 0
     assert err == [
         f"redbike: there is no job 'nobdy:A' under the prefix {bike.prefix!r}: redbike schedules lists the jobs"
     ]
     bike.set("somebody:A", "STOP")
-    assert command(verb, "somebody:A").err == []
+    assert command(verb, "somebody:A").err == ""
 
 
 @pytest.mark.parametrize(
@@ -262,7 +231,7 @@ def test_on_a_terminal_set_says_the_next_run(
     bike.set("j:A", "STOP")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     answer = command(*arguments)
-    assert (answer.code, answer.err) == (0, [])
+    assert (answer.code, answer.err) == (0, "")
     assert re.fullmatch(said, answer.out.removesuffix("\n")), answer.out
 
 
@@ -304,11 +273,11 @@ def test_commands_that_look_work_without_the_worker(
     """G3: a worker that cannot be imported is one line on stderr, and commands that need no worker do their work."""
     bike.set("j:A", "CONTINUE")
     plainly = command(*verb)
-    assert (plainly.code, plainly.err) == (0, [])
+    assert (plainly.code, plainly.err) == (0, "")
     if verb[0] == "unset":
         bike.set("j:A", "CONTINUE")
     serve(conf, source, expression)
-    code, out, [line] = command(*verb)
+    code, out, [line] = command(*verb).by_lines()
     assert (code, out) == (0, plainly.out)
     assert line.startswith(f"redbike: worker {expression!r}")
     assert said in line
@@ -322,7 +291,7 @@ def test_commands_that_place_jobs_need_the_worker(command: Command, conf: Path, 
     """G4: a command that would put a job into a queue does not guess which: without its worker it changes nothing."""
     serve(conf, "x = 1\n")
     before = whole_server(bike.redis)
-    code, out, [line] = command(*verb)
+    code, out, [line] = command(*verb).by_lines()
     assert (code, out) == (os.EX_CONFIG, "")
     assert "has no 'Mine'" in line
     assert whole_server(bike.redis) == before
@@ -336,10 +305,10 @@ def test_redbike_config(command: Command, conf: Path, bike: Redbike, monkeypatch
     other = conf.rename(conf.parent / "other.conf")
     monkeypatch.setenv("REDBIKE_CONFIG", str(other))
     assert command("set", "a:A", "STOP").code == 0
-    code, _, [line] = command("set", "b:A", "STOP", "--config=absent.conf")
+    code, _, [line] = command("set", "b:A", "STOP", "--config=absent.conf").by_lines()
     assert (code, "absent.conf: there is no such file" in line) == (os.EX_CONFIG, True)
     monkeypatch.setenv("REDBIKE_CONFIG", "nowhere.conf")
-    code, _, [line] = command("schedules")
+    code, _, [line] = command("schedules").by_lines()
     assert (code, "nowhere.conf: there is no such file" in line) == (os.EX_CONFIG, True)
     assert command("set", "c:A", "STOP", "-c", str(other)).code == 0
     monkeypatch.setenv("REDBIKE_CONFIG", "")
@@ -370,7 +339,7 @@ def test_a_conf_of_another_folder(
     monkeypatch.chdir(elsewhere)
     assert command("-c", "../.redbike.conf", "set", "j:A", "DTSTART:20170101T000000\nRRULE:FREQ=DAILY").code == 0
     assert bike.tell("j:A")["next_run"] == 1500076800
-    assert command("-c", str(conf), "statuses") == (0, command("-c", str(conf), "statuses").out, [])
+    assert command("-c", str(conf), "statuses") == (0, command("-c", str(conf), "statuses").out, "")
     assert list(elsewhere.iterdir()) == []
 
 
@@ -380,15 +349,8 @@ def test_one_embedded_server_from_every_folder(tmp_path: Path) -> None:
         conf = Path(short) / "c"
         conf.write_text("[redbike]\n[redbike-redis]\nembedded: s\n")
         for folder, arguments in ((Path(short), ["set", "j:A", "STOP"]), (tmp_path, ["schedules"])):
-            done = subprocess.run(
-                [sys.executable, "-m", "redbike", "-c", str(conf), *arguments],
-                cwd=folder,
-                env=environment(),
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-                timeout=60,
-            )
+            done = run_command(folder, "-c", str(conf), *arguments, timeout_s=60)
+            assert done.returncode == 0, done.stderr
         assert done.stdout == "j:A,STOP\n"
         assert list(tmp_path.iterdir()) == []
 
@@ -430,9 +392,9 @@ def test_no_message_quotes_the_environment(
     monkeypatch.setenv("TOKEN", "canary-5'x")
     serve(conf, worker=worker)
     for arguments in (["work"], ["statuses"]):
-        said = " ".join(command(*arguments).err)
+        said = command(*arguments).err
         assert "canary" not in said
         assert "${TOKEN}" in said
     monkeypatch.setenv("PORT", "canary")
     conf.write_text("[redbike]\n[redbike-redis]\nport: ${PORT}\n")
-    assert command("statuses").err == ["redbike: .redbike.conf, [redbike-redis] port: '${PORT}' is not a whole number"]
+    assert command("statuses").err == "redbike: .redbike.conf, [redbike-redis] port: '${PORT}' is not a whole number\n"

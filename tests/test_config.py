@@ -5,10 +5,11 @@ import logging
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
+from confs import conf, redis_conf, refusal
+from helpers import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,33 +17,12 @@ from redbike.config import REDIS_SETTINGS, Config, load
 from redbike.errors import ConfigError
 from redbike.settings import SETTINGS
 
-EXAMPLE = Path(__file__).parent.parent / "redbike.conf.example"
+EXAMPLE = ROOT / "redbike.conf.example"
 OTHERS = "prefix, worker, default-timeout, on-timeout, on-error, retries"
 KNOWN = OTHERS.replace("worker,", "worker, timefile,")
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def conf(text: str | bytes) -> Config:
-    """Load `text` from a file called redbike.conf."""
-    Path("redbike.conf").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load("redbike.conf")
-
-
-def redis_conf(lines: str) -> dict[str, Any]:
-    return dict(conf(f"[redbike]\n[redbike-redis]\n{lines}\n").redis)
-
-
-def refusal(text: str | bytes) -> str:
-    """Return the message of the ConfigError for a file with this text."""
-    with pytest.raises(ConfigError) as error:
-        conf(text)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
+pytestmark = pytest.mark.usefixtures("in_a_folder")
 
 
 # The content of a file

@@ -1,36 +1,14 @@
 """The conf: paths start in its folder, and the environment may have the values and the server."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from confs import conf, redis_conf, refusal
 
 from redbike.config import Config, load
 from redbike.errors import ConfigError
 
-
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def conf(text: str) -> Config:
-    """Load `text` from a file called redbike.conf."""
-    Path("redbike.conf").write_text(text)
-    return load("redbike.conf")
-
-
-def redis_conf(lines: str) -> dict[str, Any]:
-    return dict(conf(f"[redbike]\n[redbike-redis]\n{lines}\n").redis)
-
-
-def refusal(text: str) -> str:
-    """Return what ConfigError says of a file with this text."""
-    with pytest.raises(ConfigError) as error:
-        conf(text)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
+pytestmark = pytest.mark.usefixtures("in_a_folder")
 
 
 # Folders

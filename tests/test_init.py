@@ -6,37 +6,22 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import eventually
-from processes import environment
+from helpers import ROOT
+from nodes import eventually
+from processes import environment, run_command
 
 from redbike import cli, config
 from redbike.cli import start
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder with a short path, as sockets need it, which is the current one."""
-    with tempfile.TemporaryDirectory(prefix="rb-") as path:
-        monkeypatch.chdir(path)
-        yield Path(path)
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "redbike", *arguments],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an embedded server, empty, in which the test runs."""
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def started(*arguments: str, output: Path) -> "subprocess.Popen[bytes]":
@@ -60,14 +45,14 @@ def ended(process: "subprocess.Popen[bytes]") -> int:
 
 def test_a_job_runs_after_init_and_three_commands(folder: Path) -> None:
     """`init` names three commands; typed as they are, they make a job run, without a word of warning."""
-    done = run("init")
+    done = run_command(folder, "init", timeout_s=60)
     assert (done.returncode, done.stderr) == (0, "")
     first, *named = done.stdout.splitlines()
     assert first == "Wrote .redbike.conf and workers.py. Next:"
     commands = [line.removesuffix("&").split() for line in named]
     assert [words[0] for words in commands] == ["redbike"] * 3
     setting, *loops = (words[1:] for words in commands)
-    done = run(*setting)
+    done = run_command(folder, *setting, timeout_s=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     logs = [folder / f"log{number}" for number in range(len(loops))]
     processes = [started(*loop, output=log) for loop, log in zip(loops, logs, strict=True)]
@@ -128,7 +113,7 @@ def test_the_example_runs_as_it_is(folder: Path) -> None:
     """redbike.conf.example, copied to a folder where the worker that it names is found, runs a job."""
     (folder / ".redbike.conf").write_text((ROOT / "redbike.conf.example").read_text())
     (folder / "examples").symlink_to(ROOT / "examples")
-    assert run("set", "greet:you:fast", "NOW").stderr == ""
+    assert run_command(folder, "set", "greet:you:fast", "NOW", timeout_s=60).stderr == ""
     log = folder / "log"
     worker = started("work", output=log)
     try:

@@ -2,15 +2,13 @@
 
 import re
 import shlex
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from helpers import utc
-from processes import environment
+from helpers import ROOT, utc
+from processes import run_command
 
 from redbike import cli, next_runs
 from redbike.schedule.preview import MOST_RUNS
@@ -37,14 +35,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list
 
 def test_the_command_needs_nothing(tmp_path: Path) -> None:
     """`redbike next` prints the next five runs, one per line, with neither a conf nor a Redis."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "redbike", "next", "EVERY:2h", f"--after={NOW}"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    ended = run_command(tmp_path, "next", "EVERY:2h", f"--after={NOW}")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
         "2026-09-21 16:13:20 UTC",
@@ -114,7 +105,7 @@ def test_the_command_warns_on_stderr(capsys: pytest.CaptureFixture[str]) -> None
     assert (code, out, err) == (0, [], ["redbike: never runs: the recurrence has no further run"])
 
 
-PAGE = Path(__file__).parent.parent / "docs" / "schedules.md"
+PAGE = ROOT / "docs" / "schedules.md"
 
 
 def shown() -> list[tuple[str, str]]:

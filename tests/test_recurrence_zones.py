@@ -4,13 +4,12 @@ import re
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil.rrule import rrulestr
-from helpers import utc
+from helpers import ROOT, utc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recurrence_oracle import random_rule, stamp
@@ -132,7 +131,7 @@ def test_faster_rules_fire_whenever_the_clock_shows_the_time(zone, change, rule)
     check_around(zone, change, rule, expected_at_every_showing)
 
 
-DOCUMENTED = Path(__file__).parent.parent / "docs" / "recurrence.md"
+DOCUMENTED = ROOT / "docs" / "recurrence.md"
 
 
 def documented_runs():
