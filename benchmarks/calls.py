@@ -56,7 +56,7 @@ class Counter:
 
 
 def count(checkout: Path, socket: str, folder: Path) -> None:
-    """Print the counts. This runs in a process of its own, which imports the package of the checkout."""
+    """Print the counts. This runs in a separate process, which imports the package of the checkout."""
     import redbike
     from redbike import cli
 

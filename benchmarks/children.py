@@ -1,4 +1,4 @@
-"""Loops in processes of their own: they start together, are halted together, and return their results."""
+"""Loops in separate processes: they start together, are halted together, and return their results."""
 
 import json
 import subprocess

@@ -67,7 +67,7 @@ def uncached(text: str) -> list[float]:
 
 
 def walked(text: str) -> str:
-    """Return the milliseconds that plain python-dateutil takes, in a process of its own that can be ended."""
+    """Return the milliseconds that plain python-dateutil takes, in a separate process that can be ended."""
     receiver, sender = Pipe(duplex=False)
     process = Process(target=_walk, args=(text, sender))
     process.start()

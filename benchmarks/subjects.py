@@ -1,4 +1,4 @@
-"""The two subjects: this checkout in the running interpreter, and 0.13.1 in an environment of its own.
+"""The two subjects: this checkout in the running interpreter, and 0.13.1 in a separate environment.
 
 Runs one measurement of a subject in a child process and returns its numbers.
 """

@@ -1,4 +1,4 @@
-"""The program of bin/demo: a dispatcher, two workers and a dozen jobs, shown live, in a temporary folder of its own.
+"""The program of bin/demo: a dispatcher, two workers and a dozen jobs, shown live, in a temporary folder.
 
 Runs the installed command, as in a shell, on the schedules.csv, workers.py and demo.conf beside it. Ends all that it
 has started, however it is ended itself. Usage: demo.py [--seconds N]
@@ -164,7 +164,7 @@ def fleet(folder: Path) -> Iterator[None]:
 
 def start(folder: Path, log: IO[bytes], arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "redbike", "--config", "demo.conf", *arguments]
-    # A session of its own: Ctrl-C is for the demo, which then ends the fleet in order.
+    # In a new session: Ctrl-C is for the demo, which then ends the fleet in order.
     return subprocess.Popen(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )

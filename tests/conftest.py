@@ -1,4 +1,4 @@
-"""Private servers for the tests, and what many of them start from: a Redbike on an empty prefix of its own.
+"""Private servers for the tests, and what many of them start from: a Redbike on an empty prefix.
 
 Nothing of Redis is mocked. Every server listens on a unix socket in a temporary folder and is ended by its pid.
 With REDBIKE_TEST_CLUSTER=1 the server is a Cluster of one node, and the prefixes are tagged.

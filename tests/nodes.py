@@ -201,7 +201,7 @@ class Watched(Group):
 
     def catch_up(self) -> None:
         """Return when the replica has all writes that the primary has now."""
-        # WAIT does not help: it is delayed as well, and counts only the writes of its own connection.
+        # WAIT does not help: it is delayed as well, and counts only the writes of the connection that asks.
         written = self._replication(self.primary)["master_repl_offset"]
         eventually(lambda: self._replication(self.replica)["slave_repl_offset"] >= written)
 

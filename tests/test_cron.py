@@ -164,9 +164,9 @@ def test_a_chain_repeats_and_skips_nothing(minutes: str, hours: str, days: str, 
     text, at = f"{minutes} {hours} {days} {zone}", unix(moment)
     runs = list(chain(text, at - DAY_S, at + DAY_S))[:300]
     assert all(earlier < later for earlier, later in pairwise(runs))
-    rng, asked_anew = Random(seed), cron.parse(text)
+    rng, asked_directly = Random(seed), cron.parse(text)
     for earlier, later in rng.sample(list(pairwise(runs)), min(20, max(len(runs) - 1, 0))):
-        assert asked_anew.after(rng.uniform(earlier, later - 0.001)) == later
+        assert asked_directly.after(rng.uniform(earlier, later - 0.001)) == later
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_an_open_folder_is_refused_and_not_changed(embedded_server: EmbeddedServ
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_a_folder_of_another_user_is_refused(embedded_server: EmbeddedServer, folder: Path) -> None:
-    """Root leaves no files of its own in the folder of a user, who could not start the server afterwards."""
+    """Root leaves no file that belongs to root in the folder of a user, who could not start the server afterwards."""
     os.chown(folder, 12345, -1)
     with pytest.raises(ConfigError, match=f"the folder {folder} belongs to another user"):
         embedded_server.join()

@@ -331,4 +331,4 @@ def test_the_added_keys_may_be_lost(fleet: Fleet) -> None:
     bike.work()
     drop_keys()
     step(bike)
-    assert state_of(bike)[":retries"] == {JOB: "1"}, "counted anew"
+    assert state_of(bike)[":retries"] == {JOB: "1"}, "the count starts at 1 again"

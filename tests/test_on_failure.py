@@ -98,7 +98,7 @@ def test_when_the_tries_are_used_up_the_schedule_decides(fleet: Fleet, schedule:
     else:
         assert 0.5 < due_at - server_now(bike) <= 1
     step(bike)
-    assert state_of(bike)[":retries"] == {JOB: "1"}, "the next failure begins anew"
+    assert state_of(bike)[":retries"] == {JOB: "1"}, "the next failure counts from 1 again"
 
 
 def test_a_recurrence_without_further_runs_is_tried_again(fleet: Fleet) -> None:

@@ -170,11 +170,11 @@ def test_no_run_is_given_twice_or_skipped_in_a_chain(seed, zone):
         return
     for earlier, later in pairwise(runs):
         assert later is None or earlier < later
-    asked_anew = Recurrence(text)
+    asked_directly = Recurrence(text)
     for index in rng.sample(range(1, len(runs)), min(100, len(runs) - 1)):
         end = runs[index] if runs[index] is not None else runs[index - 1] + 10**9
         reference = rng.randint(runs[index - 1], end - 1)
-        assert asked_anew.after(reference) == runs[index], f"{text!r} after {reference}"
+        assert asked_directly.after(reference) == runs[index], f"{text!r} after {reference}"
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Pacific/Apia"])

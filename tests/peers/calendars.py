@@ -173,7 +173,7 @@ def _moments(event: Event, name: str) -> Iterator[tuple[datetime, bool]]:
 def _moment(value: str, zone: tzinfo | None) -> datetime:
     match = re.fullmatch(r"(\d{8})(?:T(\d{6})(Z?))?", value.strip())
     if match is None:
-        raise LeftOut("has a date in a form of its own")
+        raise LeftOut("has a date that is not in a form of RFC 5545")
     wall = datetime.strptime(match[1] + (match[2] or "000000"), "%Y%m%d%H%M%S")
     return wall.replace(tzinfo=UTC if match[3] else zone)
 

@@ -95,7 +95,7 @@ class Recurrence:
     def read_as_utc(self) -> "Recurrence":
         """Return the same recurrence with its wall times read as UTC: on a clock that never changes.
 
-        Its RDATEs with a zone of their own are left out: the changes of the clock do not move them.
+        RDATEs that name a zone themselves are left out: the changes of the clock do not move them.
         """
         if self.start is None or self.zone is None or self.start.tzinfo is None:
             return self

@@ -13,7 +13,7 @@ _EPOCH = datetime(1970, 1, 1)
 def on_a_steady_clock(lines: Lines, zone: tzinfo) -> Lines:
     """Return the lines with each moment as the zone's clock shows it.
 
-    Without the RDATEs that have a zone of their own, because the changes of the clock do not move these.
+    RDATEs that name a zone themselves are left out: the changes of the clock do not move them.
     """
     return replace(
         lines,
