@@ -296,15 +296,21 @@ class Round:
         """End the fleet as an operator would; each process has to end well."""
         for actor in self.actors:
             if actor.pid not in self.killed:
-                actor.send(signal.SIGTERM)
+                self._terminate(actor)
         for actor in self.actors:
             self._check_end(actor)
 
     def retire(self, actor: Actor) -> None:
         """End one of the fleet as an operator would, while the others go on."""
         self.actors.remove(actor)
-        actor.send(signal.SIGTERM)
+        self._terminate(actor)
         self._check_end(actor)
+
+    def _terminate(self, actor: Actor) -> None:
+        """Send SIGTERM to a process. Until its handlers are installed, the signal would end it with -15."""
+        with contextlib.suppress(Unsettled):  # it may have ended: its exit code is checked later
+            wait_for(lambda: actor.lines("ing: Redis at ") or actor.code() is not None, 10, "start of a process")
+        actor.send(signal.SIGTERM)
 
     def _check_end(self, actor: Actor) -> None:
         code = actor.wait(15)
@@ -313,9 +319,8 @@ class Round:
             self.complain(f"exit {code}: {' / '.join(actor.lines('')[-3:])}")
             if code is None:
                 self.kill(actor)
-        tracebacks = actor.lines("Traceback")
-        if tracebacks:
-            self.complain(f"traceback in {actor.log.name}: {actor.lines('Error')[-1:]}")
+        if actor.lines("Traceback"):
+            self.complain(f"traceback in {actor.log.name}: {' / '.join(actor.lines('')[-30:])}")
 
     def finish(self, within_s: float = 30.0, *, dropped_is_lost: bool = True) -> Verdict:
         """Let the fleet come to rest, stop it, and judge."""

@@ -58,7 +58,8 @@ class Actor:
 
     def lines(self, part: str) -> list[str]:
         """Return the log lines so far that contain this text."""
-        return [line for line in self.log.read_text("utf-8", "replace").splitlines() if part in line]
+        text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+        return [line for line in text.splitlines() if part in line]
 
 
 class Zygote:

@@ -2,15 +2,20 @@
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from redbike.bike import Redbike
 from redbike.cli.terminal import say
+from redbike.engine.interruptible import Interrupted
 from redbike.engine.signals import STOP_SIGNALS
 from redbike.logs import printable
 from redbike.resolve import import_the_rest
+
+_FINALIZER_S = 0.01
 
 
 class StopFlag:
@@ -50,10 +55,21 @@ def stopping(stop: StopFlag, bike: Redbike, at_terminal: bool = False) -> Iterat
         stop.set()
         bike.interruptible_wait.interrupt()
 
+    def send_again(unraisable: "sys.UnraisableHookArgs") -> None:
+        # Python ran the handler inside a finalizer (`__del__`), which swallows every exception. So the wait goes on.
+        # End it a moment later, when the finalizer is over.
+        if unraisable.exc_type is Interrupted:
+            bike.interruptible_wait.restore()
+            threading.Timer(_FINALIZER_S, os.kill, (pid, signal.SIGTERM)).start()
+        else:
+            former_hook(unraisable)
+
     former = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    former_hook, sys.unraisablehook = sys.unraisablehook, send_again
     try:
         import_the_rest()  # takes a while: only now, when a signal no longer ends the process
         yield
     finally:
+        sys.unraisablehook = former_hook
         for number, handler in former.items():
             signal.signal(number, handler)

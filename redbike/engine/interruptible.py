@@ -53,3 +53,7 @@ class InterruptibleWait:
         if thread in self._waiting:
             self._waiting.discard(thread)
             raise Interrupted
+
+    def restore(self) -> None:
+        """Let `interrupt` end the wait of this thread again. For a hook that runs within that wait."""
+        self._waiting.add(threading.get_ident())
