@@ -6,6 +6,7 @@ from redbike.bike import Redbike
 from redbike.errors import (
     ConfigError,
     JobIdError,
+    PayloadError,
     RedbikeError,
     ScheduleError,
     ScheduleFileError,
@@ -15,7 +16,7 @@ from redbike.errors import (
     WorkerError,
 )
 from redbike.schedule.plan import Action, Plan
-from redbike.worker import RoundRobin, StopWork, UnsetJob, Worker
+from redbike.worker import BadJob, Later, LeaseLost, RoundRobin, Run, StopWork, UnsetJob, Worker
 
 if TYPE_CHECKING:
     from redbike.schedule.preview import Preview, next_runs
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Action",
+    "BadJob",
     "ConfigError",
     "JobIdError",
+    "Later",
+    "LeaseLost",
+    "PayloadError",
     "Plan",
     "Preview",
     "Redbike",
     "RedbikeError",
     "RoundRobin",
+    "Run",
     "ScheduleError",
     "ScheduleFileError",
     "ServerError",

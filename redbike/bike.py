@@ -1,30 +1,27 @@
 """The class `Redbike`: one method per command. Its parts do the work, and are built when first needed (parts.py)."""
 
 import logging
-import time
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from redbike.engine.policy import Policy, is_number
 from redbike.engine.retry import Stopped
-from redbike.errors import ConfigError, SignalError
+from redbike.errors import ConfigError, ScheduleError, SignalError
 from redbike.logs import plain
 from redbike.parts import Parts
+from redbike.reads import Reads
 from redbike.schedule.plan import Plan
 from redbike.settings import LONGEST_S, default
-from redbike.store.messages import Told
-from redbike.uncopied import Uncopied
 from redbike.worker import Worker
 
 if TYPE_CHECKING:
-    import redis
-
     from redbike.engine.interruptible import InterruptibleWait
     from redbike.engine.processor import Consumer
 
-SIGNALS = ("HALT",)
+SIGNALS = ("HALT", "PAUSE", "RESUME")
 
 
 class StopEvent(Protocol):
@@ -38,7 +35,7 @@ class StopEvent(Protocol):
         """Return True if loops should stop."""
 
 
-class Redbike(Uncopied):
+class Redbike(Reads):
     """The scheduler on one prefix of one Redis.
 
     Threads may share an object, but only one thread may use `dispatch`, and only one thread `work` or `consumer`.
@@ -59,6 +56,8 @@ class Redbike(Uncopied):
         on_timeout: str = default("on_timeout"),
         on_error: str = default("on_error"),
         retries: int = default("retries"),
+        history: int = default("history"),
+        dead_after: float = default("dead_after"),
     ) -> None:
         """Check the arguments, without connecting to Redis. Raise ConfigError for an impossible setting.
 
@@ -71,6 +70,9 @@ class Redbike(Uncopied):
         `on_timeout` and `on_error`: what happens to a job whose run was lost or raised an exception. With `drop`, it
         does not run any more. With `reschedule`, its schedule decides, as after any run. With `retry`, it runs up to
         `retries` more times, after 1, 2, 4 … seconds, five minutes at most; then its schedule decides.
+        `history`: the number of runs that the history holds; 0 for none.
+        `dead_after`: without `drop`, the runs of a worker that has been silent for so many seconds are lost at once,
+        not at their timeout; 0 for never.
         """
         if not is_number(default_timeout) or not 0 < default_timeout <= LONGEST_S:
             raise ConfigError(
@@ -83,13 +85,8 @@ class Redbike(Uncopied):
         self.plain_log = plain(self.log)
         self.stop_event = stop_event
         self.default_timeout = default_timeout
-        self._parts = Parts(self, redis_config, Policy.of(on_timeout, on_error, retries))
+        self._parts = Parts(self, redis_config, Policy.of(on_timeout, on_error, retries, history, dead_after))
         self.schedules_key, self.statuses_key, self.timeline_key, self.control_key = self._parts.keys.common()[:4]
-
-    @property
-    def redis(self) -> "redis.Redis":
-        """The redis-py client. It returns bytes."""
-        return self._parts.client.redis
 
     @property
     def consumer(self) -> "Consumer":
@@ -102,7 +99,14 @@ class Redbike(Uncopied):
         return self._parts.wait
 
     def set(
-        self, jobid: str, schedule: str | None, after: float | None = None, *, keep_readable: bool = False
+        self,
+        jobid: str,
+        schedule: str | None,
+        after: float | None = None,
+        *,
+        payload: str | None = None,
+        first: float | None = None,
+        keep_readable: bool = False,
     ) -> Plan | None:
         """Register a job's schedule in place of its former schedule, and carry out its next action. Return the plan.
 
@@ -110,17 +114,21 @@ class Redbike(Uncopied):
         Afterwards the job is in its queue (`NOW`, `CONTINUE`), on the timeline (`AT:`, a recurrence) or in neither
         (`STOP`, a recurrence without further runs, or a schedule that cannot be read: status `BAD` and a warning).
         If the job is running, a run that is due now waits until the present run is over. A run that is already queued
-        still happens. The plan has the `reason` of a bad schedule, and `warnings`; both are logged. `schedule=None`
-        unsets the job and returns None. Raise JobIdError for a job id that cannot be registered, ValueError or
-        TypeError if `after` is no finite number or the schedule no text. `keep_readable`: raise ScheduleError rather
-        than replace a schedule that can be read by a schedule that cannot.
+        still happens, unless the schedule begins with `PAUSED:`. The plan has the `reason` of a bad schedule, and
+        `warnings`; both are logged. `schedule=None` unsets the job and returns None.
+
+        `payload`: the text for the job's runs, up to 1 MiB: None leaves the present payload, "" removes it.
+        `first`: the time of the first run (Unix seconds), whatever the schedule says.
+        `keep_readable`: raise ScheduleError rather than replace a schedule that can be read by one that cannot.
+        Raise JobIdError for a job id that cannot be registered, PayloadError for a payload that is too long, ValueError
+        or TypeError if a time is no finite number, or a schedule or payload no text.
         """
         if schedule is None:
             self.unset(jobid)
             return None
         reference = self._parts.references.of(after)
         registered = partial(self.get_schedule, jobid) if keep_readable else None
-        plan, placement = self._parts.planner.plan(jobid, schedule, reference, registered)
+        plan, placement = self._parts.planner.plan(jobid, schedule, reference, registered, payload, first)
         self._parts.placing.place(placement)
         self._parts.planner.warn(jobid, plan.warnings)
         reference.warn_if_stale(jobid, plan.due_at)
@@ -133,49 +141,57 @@ class Redbike(Uncopied):
         """
         self._parts.placing.unset(jobid, self._parts.queue_for_any(jobid))
 
-    def enqueue(self, jobid: str) -> None:
+    def set_payload(self, jobid: str, payload: str) -> None:
+        """Change the payload of a registered job, and never its plan. Raise ScheduleError if it has no schedule."""
+        if not self._parts.placing.place(self._parts.planner.carry(jobid, payload), only_payload=True):
+            raise ScheduleError(
+                f"job {jobid!r} has no schedule, so it has no payload: redbike schedules lists the jobs"
+            )
+
+    def pause(self, jobid: str, until: float | None = None, note: str | None = None) -> str:
+        """Pause a job: put `PAUSED:` before its schedule. Return the schedule as it is registered now.
+
+        It leaves the timeline and its queue; a present run continues to its end. `until`: when it resumes by itself
+        (Unix seconds). `note`: why, for people. Raise ScheduleError for a job without a schedule.
+        """
+        if until is not None and not math.isfinite(until):
+            raise ValueError(f"until: {until!r} is not a time in Unix seconds")
+        return self._parts.pausing.pause(jobid, self._parts.queue_for_any(jobid), until, note)
+
+    def resume(self, jobid: str) -> Plan | None:
+        """Plan a paused job from now, without the runs that it missed. Return its plan; None if it is not paused.
+
+        A job for one run whose time has passed meanwhile is due at once.
+        """
+        return self._parts.pausing.resume(jobid)
+
+    def hold(self, queue: str | None = None, note: str | None = None) -> bool:
+        """Hold a queue, by its name as the worker knows it: workers take nothing from it, but jobs still enter it.
+
+        Without a name, hold all of the prefix: then jobs that become due also stay on the timeline. A hold outlives
+        restarts. Return True if it was held before.
+        """
+        return self._parts.ask(self._parts.pausing.hold, self._parts.checked_queue(queue), note)
+
+    def release(self, queue: str | None = None) -> bool:
+        """Let workers take jobs from a queue again; without a name, from the prefix. Return True if it was held."""
+        was_held = self._parts.ask(self._parts.pausing.release, self._parts.checked_queue(queue))
+        self._parts.wake(queue)
+        return was_held
+
+    def enqueue(self, jobid: str, payload: str | None = None) -> None:
         """Run a job once, as soon as possible. Its schedule does not change.
 
         A job that is already in its queue stays there, and runs only once. A registered job that is running runs again
         afterwards. A job without a schedule runs once and is forgotten. If that run fails, it is not retried.
+        `payload`: for the next run only, in place of the payload of the job. Raise ScheduleError for a paused job.
         """
-        self._parts.placing.place(self._parts.planner.run_now(jobid))
-
-    def tell(self, jobid: str) -> Told:
-        """Return the state of one job: only None and False for an unknown job. `next_run` is in Unix seconds."""
-        return self._parts.ask(self._parts.query.tell, jobid, self._parts.queue_for_any(jobid))
-
-    def get_statuses(self, before: float | None = None) -> Iterator[tuple[str, str, int]]:
-        """Return job id, event code and Unix time of each status up to `before` (default: now), in no order.
-
-        They are read in pages. If a status changes meanwhile, the old or the new status is returned.
-        """
-        latest = self.now() if before is None else before
-        return (status for status in self._parts.query.statuses(self._parts.call) if status[2] <= latest)
-
-    def get_schedule(self, jobid: str) -> str | None:
-        """Return the registered schedule of a job; None if it has none."""
-        return self._parts.ask(self._parts.query.schedule_of, jobid)
-
-    def get_schedules(self) -> Iterator[tuple[str, str]]:
-        """Return job id and schedule text of each registered job, in no order, read in pages."""
-        return self._parts.query.schedules(self._parts.call)
-
-    def get_lost(self, before: float | None = None) -> Iterator[tuple[str, str, int]]:
-        """Return the lost jobs: they should run again, but are neither planned, queued nor running.
-
-        Their run died with its worker, exceeded its timeout or failed (with `drop`), or Redis lost data, or they are
-        `BAD`; not a job of one run. Return job id, last event and its Unix time, up to `before` (default: now).
-        """
-        return self._parts.lost(before)
+        if not self._parts.placing.place(self._parts.planner.run_now(jobid, payload)):
+            raise ScheduleError(f"job {jobid!r} is paused, so it does not run: resume it first")
 
     def reset(self, jobid: str) -> bool:
         """Reschedule a lost job as if a run had just ended. Return True if it was lost."""
         return self._parts.reset(jobid)
-
-    def is_working(self, jobid: str) -> bool:
-        """Return True if a run of this job is in progress and within its timeout."""
-        return self._parts.ask(self._parts.query.is_working, jobid, self.queue_for(jobid))
 
     def load_csv(self, csvfilename: str | Path, after: float | None = None) -> None:
         """Set every `JOBID,SCHEDULE` row of a file, with one reference time for all.
@@ -223,45 +239,26 @@ class Redbike(Uncopied):
         except Stopped:
             return False
 
-    def describe(self) -> str:
-        """Return in one line where loops of this object run, and by which settings."""
-        return self._parts.describe()
-
     def control(self, signal: str) -> None:
         """Send a signal to all loops of the prefix.
 
         `HALT`, in small or capital letters, stops them within a second, a worker after its current job. If the signal
-        is cleared before a loop has seen it, that loop continues.
+        is cleared before a loop has seen it, that loop continues. `PAUSE` and `RESUME` are `hold()` and `release()`.
         """
         name = signal.upper()
         if name not in SIGNALS:
             raise SignalError(f"signal {signal!r} is not known: the known signals are {', '.join(SIGNALS)}")
-        self._parts.ask(self._parts.store.signal, name)
+        if name == "PAUSE":
+            self.hold()
+        elif name == "RESUME":
+            self.release()
+        else:
+            self._parts.ask(self._parts.store.signal, name)
 
     def clear_control(self) -> None:
         """Remove the signal, so that loops can start again. Raise ServerError if another program uses the key."""
         self._parts.check_keys(again=True)
         self._parts.ask(self.redis.delete, self.control_key)
-
-    def is_halted(self) -> bool:
-        """Return True if loops on this object should stop: the stop event is set, or the prefix is halted."""
-        return self._parts.is_asked_to_stop() or self._parts.ask(self.redis.get, self.control_key) == b"HALT"
-
-    def point_in_time(self) -> float:
-        """Return the time up to which jobs were dispatched, from the time file, or without it this machine's time."""
-        return time.time() if (noted := self._parts.timefile.read()) is None else noted
-
-    def now(self) -> float:
-        """Return the server's time, Unix seconds."""
-        return self._parts.ask(self._parts.store.now)
-
-    def queue_for(self, jobid: str) -> str:
-        """Return the key of the job's queue, from the name that the worker returns."""
-        return self._parts.keys.queue_of(jobid, self.worker)
-
-    def queue_names(self) -> list[str]:
-        """Return the keys of the worker's queues in the order in which they are served, repetitions included."""
-        return [self._parts.keys.queue(name) for name in self.worker.queue_names()]
 
     def flush(self) -> int:
         """Delete the keys of this prefix, and no others. Return how many were deleted.

@@ -50,6 +50,9 @@ class Config:
     """Seconds."""
     on_timeout: str = default("on_timeout")
     on_error: str = default("on_error")
+    history: int = default("history")
+    dead_after: float = default("dead_after")
+    """Seconds; 0: off."""
     retries: int = default("retries")
     # Not in the repr, because it may hold a password.
     redis: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -28,6 +28,10 @@ class ScheduleError(RedbikeError, ValueError):
     """A schedule cannot be read, and so it does not replace the schedule of the job."""
 
 
+class PayloadError(RedbikeError, ValueError):
+    """A payload or a note is too long, or is not valid text."""
+
+
 class ScheduleFileError(RedbikeError):
     """A CSV file of schedules cannot be read. The message says whether rows of it were set."""
 

@@ -1,6 +1,7 @@
 """The parts of a `Redbike`: each is built when a command first needs it, so that a short command builds few."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from redbike.bike import Redbike
     from redbike.engine.dispatcher import Dispatcher
     from redbike.engine.outcome import RunEnds
+    from redbike.engine.pausing import Pausing
     from redbike.engine.policy import Policy
     from redbike.engine.processor import Consumer
     from redbike.engine.runtime import Runtime
@@ -91,7 +93,7 @@ class Parts:
     @part
     def store(self) -> Store:
         """The store that commands use. Each loop has a separate store."""
-        return self._make_store()
+        return self.make_store()
 
     @part
     def collisions(self) -> Collisions:
@@ -107,6 +109,25 @@ class Parts:
     def placing(self) -> Placing:
         """The object that places jobs in Redis."""
         return Placing(self.store, RequestIds(), self.check_server, self.retry)
+
+    @part
+    def pausing(self) -> "Pausing":
+        """The object that pauses jobs and holds queues."""
+        from redbike.engine.pausing import Pausing
+
+        return Pausing(self.store, self.placing, self.planner, self._bike.get_schedule, self._bike.now)
+
+    def checked_queue(self, name: str | None) -> str:
+        """Return the name of a queue; "" for None, which means all of the prefix. Raise WorkerError for another."""
+        fault = None if name is None else self.keys.queue_fault(name)
+        if fault is not None:
+            raise WorkerError(fault)
+        return name or ""
+
+    def wake(self, queue: str | None) -> None:
+        """Wake the workers of a queue, or of all queues of the worker, if jobs are in it."""
+        names = self._bike.worker.queue_names() if queue is None else [queue]
+        self.ask(self.store.wake, [self.keys.queue(name) for name in names])
 
     @part
     def query(self) -> Query:
@@ -149,72 +170,24 @@ class Parts:
     @part
     def runtime(self) -> "Runtime":
         """The services that a loop needs from its process."""
-        from redbike.engine.runtime import Runtime
-        from redbike.engine.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, longest_wait_s
+        from redbike.loops import make_runtime
 
-        stop_event = self._bike.stop_event
-        may_sleep = stop_event is None or getattr(stop_event, "ends_waits", False)
-        timeout_s = self.client.socket_timeout_s
-        return Runtime(
-            stopping=lambda: self.is_closed or self.is_asked_to_stop(),
-            wait=self.wait,
-            policy=self.retry,
-            limited_log=self.limited_log,
-            log=self.log,
-            longest_wait_s=longest_wait_s(timeout_s),
-            longest_sleep_s=longest_wait_s(timeout_s, LONGEST_SLEEP_S if may_sleep else LONGEST_WAIT_S),
-        )
+        return make_runtime(self, self._bike)
 
     @part
     def consumer(self) -> "Consumer":
         """The consumer of the worker's queues."""
-        from redbike.engine.monitor import IdleWorkers
-        from redbike.engine.processor import Consumer
-        from redbike.engine.waiting import Bells
-        from redbike.store.looks import Looks
+        from redbike.loops import make_consumer
 
-        redis, store = self.client.redis, self._make_store_of_a_loop()
-        return Consumer(
-            store=store,
-            looks=Looks(redis, self.keys, store.clock),
-            keys=self.keys,
-            worker=self._bike.worker,
-            default_timeout_s=lambda: self._bike.default_timeout,
-            run_ends=self.run_ends,
-            bells=Bells(redis, self.limited_log),
-            idle=IdleWorkers(redis, self.keys),
-            runtime=self.runtime,
-        )
+        return make_consumer(self, self._bike)
 
     def make_dispatcher(self) -> "Dispatcher":
         """Make a dispatcher."""
-        from redbike.engine.dispatcher import Dispatcher
-        from redbike.engine.monitor import QueueMonitor
-        from redbike.engine.recovery import Recovery
-        from redbike.engine.waiting import WakeChannel
-        from redbike.store.looks import Looks
+        from redbike.loops import make_dispatcher
 
-        redis, keys, store = self.client.redis, self.keys, self._make_store_of_a_loop()
-        looks, wake_channel = Looks(redis, keys, store.clock), WakeChannel(redis, keys.wake, self.limited_log)
-        self.client.keep(wake_channel)
-        recovers = self._policy.keeps_an_index
-        return Dispatcher(
-            store=store,
-            looks=looks,
-            queue_key_for=self.guard.queue_key_for,
-            wake_channel=wake_channel,
-            timefile=self.timefile,
-            recovery=Recovery(store, looks, self.run_ends, self.limited_log, self.log) if recovers else None,
-            monitor=QueueMonitor(store, redis, keys, self._bike.queue_names()),
-            runtime=self.runtime,
-        )
+        return make_dispatcher(self, self._bike, self._policy)
 
-    def _make_store_of_a_loop(self) -> Store:
-        store = self._make_store()
-        store.read_scripts()
-        return store
-
-    def _make_store(self) -> Store:
+    def make_store(self, wants_runs: bool = False) -> Store:
         """Make a store. Each loop has its own store, and so its own connection."""
         return Store(
             self.keys,
@@ -222,6 +195,9 @@ class Parts:
             self._policy.keeps_an_index,
             memo_s=repeats_within_s(self.client.socket_timeout_s),
             is_cluster=self.client.is_cluster,
+            records=self._policy.history,
+            process=f"{os.uname().nodename}:{os.getpid()}",
+            wants_runs=wants_runs,
         )
 
     def is_asked_to_stop(self) -> bool:

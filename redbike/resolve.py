@@ -21,21 +21,13 @@ from redbike.errors import WorkerError
 
 FORM = "package.module:Name('argument', ...)"
 LATER = (
-    *("decimal", "difflib", "json", "numbers"),
-    *(f"redbike.engine.{name}" for name in ("calling", "dispatcher", "loading", "monitor", "outcome", "processor")),
-    *(f"redbike.engine.{name}" for name in ("recovery", "runtime", "waiting")),
+    *("decimal", "difflib", "getpass", "json", "numbers"),
+    *(f"redbike.cli.{name}" for name in ("misuse", "notes", "start", "stopping", "terminal")),
+    *(f"redbike.engine.{name}" for name in ("calling", "coroutines", "loading", "outcome", "pausing")),
     *(f"redbike.schedule.{name}" for name in ("cron", "cron_reasons", "preview", "suggest", "windows_zones")),
     *(f"redbike.schedule.rrule.{name}" for name in ("departures", "recurrence", "steady")),
     *(f"redbike.server.{name}" for name in ("embedded", "process", "sentinels", "tls", "url")),
-    *(
-        "redbike.cli.misuse",
-        "redbike.cli.notes",
-        "redbike.cli.start",
-        "redbike.cli.stopping",
-        "redbike.cli.terminal",
-        "redbike.csvfile",
-        "redbike.store.looks",
-    ),
+    *("redbike.csvfile", "redbike.loops", "redbike.store.details", "redbike.store.history"),
 )
 """The modules that Redbike imports when it first uses them."""
 

@@ -22,6 +22,8 @@ class OnFailure(StrEnum):
 
 LONGEST_S = 1e9
 MOST_RETRIES = 100
+MOST_RECORDS = 100_000_000
+SHORTEST_DEAD_AFTER_S = 15.0  # three heartbeats
 
 
 # Readers convert the text of a setting to its value. Their ValueError says what is wrong with the text.
@@ -77,6 +79,14 @@ def read_seconds(text: str) -> float:
     return number
 
 
+def read_dead_after(text: str) -> float:
+    """Read the seconds without a heartbeat after which a worker counts as dead; 0 for never."""
+    number = read_seconds(text) if text.strip("0.") else 0.0
+    if 0 < number < SHORTEST_DEAD_AFTER_S:
+        raise ValueError(f"{text!r} is out of range; write at least {SHORTEST_DEAD_AFTER_S:g} seconds, or 0 for never")
+    return number
+
+
 def read_url(text: str) -> str:
     """Read the URL of a server."""
     if not text.startswith(("redis://", "rediss://", "unix://")):
@@ -110,6 +120,8 @@ SETTINGS: Mapping[str, Setting] = {
     "default_timeout": Setting(read_seconds, 10.0),
     "on_timeout": Setting(read_on_failure, "drop"),
     "on_error": Setting(read_on_failure, "drop"),
+    "history": Setting(functools.partial(read_whole_number, most=MOST_RECORDS), 10_000),
+    "dead_after": Setting(read_dead_after, 30.0),
     "retries": Setting(functools.partial(read_whole_number, least=1, most=MOST_RETRIES), 3),
 }
 """The settings of the section [redbike]. `Config` has fields, and `Redbike` has arguments, with these names."""

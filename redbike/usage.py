@@ -4,14 +4,21 @@ USAGE = """Redbike, a simple, flexible scheduler for pools of distributed worker
 
 Usage:
   redbike init
-  redbike [--config=<CONF>] set <JOBID> <SCHEDULE> [--after=<TIMESTAMP>]
-  redbike [--config=<CONF>] enqueue <JOBID>
+  redbike [--config=<CONF>] set <JOBID> <SCHEDULE> [--after=<TIMESTAMP>] [--payload=<TEXT>] [--first=<TIMESTAMP>]
+  redbike [--config=<CONF>] enqueue <JOBID> [--payload=<TEXT>]
   redbike [--config=<CONF>] unset <JOBID>
+  redbike [--config=<CONF>] unset --match=<GLOB> [--dry-run]
+  redbike [--config=<CONF>] pause (<JOBID> | --match=<GLOB>) [--until=<TIMESTAMP>] [--note=<TEXT>] [--dry-run]
+  redbike [--config=<CONF>] pause --queue=<NAME> [--note=<TEXT>]
+  redbike [--config=<CONF>] resume (<JOBID> | --match=<GLOB>) [--dry-run]
+  redbike [--config=<CONF>] resume --queue=<NAME>
   redbike [--config=<CONF>] dispatch [<WORKER>] [--schedules=<SCHEDULESCSV> [--after=<TIMESTAMP>]]
   redbike [--config=<CONF>] work [<WORKER>]
   redbike [--config=<CONF>] statuses [--before=<TIMESTAMP>]
-  redbike [--config=<CONF>] schedules
+  redbike [--config=<CONF>] schedules [--payloads]
   redbike [--config=<CONF>] tell <JOBID>
+  redbike [--config=<CONF>] show <JOBID> [--json]
+  redbike [--config=<CONF>] history [<JOBID>] [--since=<TIMESTAMP>] [--outcome=<WORD>] [--count=<N>] [--json] [--follow]
   redbike [--config=<CONF>] control <SIGNAL>
   redbike [--config=<CONF>] lost [--before=<TIMESTAMP>] [--reset]
   redbike next <SCHEDULE> [--after=<TIMESTAMP>] [--count=<N>]
@@ -23,12 +30,16 @@ Commands:
   set        Register a job with a schedule: NOW, AT:TIME, CONTINUE, STOP, EVERY:INTERVAL, CRON:EXPRESSION or RRULE.
   enqueue    Run a job once, as soon as possible. Its schedule does not change.
   unset      Remove a job and its schedule.
+  pause      Let a job not run until it is resumed; or take no job from a queue.
+  resume     Plan a paused job from now; or take jobs from a queue again.
   dispatch   Move jobs that are due into their queues, until HALT or a signal.
   work       Take jobs from the queues and run them, until HALT or a signal.
   statuses   Print the latest event of each job as CSV: job id, event, Unix time.
   schedules  Print the schedule of each job as CSV, ready for dispatch --schedules.
-  tell       Print all data of one job as JSON.
-  control    Send a signal to all dispatchers and workers: HALT stops them.
+  tell       Print the state of one job as JSON.
+  show       Print all that is known of one job.
+  history    Print past runs, the latest last.
+  control    Send a signal to all dispatchers and workers: HALT stops them; until RESUME, PAUSE keeps them from work.
   lost       Print jobs that should run again but are neither planned, queued nor running, and BAD jobs, as CSV.
   next       Print the next runs of a schedule, and warnings about likely mistakes. Needs no Redis.
 
@@ -36,9 +47,21 @@ Options:
   -c <CONF>, --config=<CONF>                    The configuration file; else $REDBIKE_CONFIG, else .redbike.conf.
   -s <SCHEDULESCSV>, --schedules=<SCHEDULESCSV> A CSV of JOBID,SCHEDULE rows to set before dispatching.
   -a <TIMESTAMP>, --after=<TIMESTAMP>           The reference time of the first run (Unix seconds, ISO 8601), or now.
+  --payload=<TEXT>                              The text for the job's runs; @FILE: a file's content; -: stdin.
+  --first=<TIMESTAMP>                           The time of the first run, or +10m for ten minutes from now.
+  --match=<GLOB>                                All registered jobs whose id matches, as in report*.
+  --dry-run                                     Print what would be done, and do nothing.
+  --queue=<NAME>                                The name of a queue, such as work-A.
+  --until=<TIMESTAMP>                           The time at which the job resumes by itself, or +10m.
+  --note=<TEXT>                                 The reason, for people.
+  --payloads                                    Print the payload of each job, too.
+  --json                                        Print JSON.
+  --since=<TIMESTAMP>                           Print only runs that ended at this time or later.
+  --outcome=<WORD>                              Print only runs with this outcome: done, failed, lost and so on.
+  --follow                                      Print new runs until Ctrl-C.
   -b <TIMESTAMP>, --before=<TIMESTAMP>          Print only events up to this time (Unix seconds, ISO 8601).
   --reset                                       Reschedule each lost job.
-  -n <N>, --count=<N>                           The number of runs to print [default: 5].
+  -n <N>, --count=<N>                           The most runs to print (default: 5 with next, 20 with history).
   -h, --help                                    Show this text.
   --version                                     Show the version.
 """

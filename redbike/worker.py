@@ -1,10 +1,12 @@
-"""Define what workers are: the protocol `Worker`, a ready base class, and two exceptions that end a job for good.
+"""Define what workers are: the protocol `Worker`, a ready base class, what a run is, and exceptions that end a run.
 
 Nothing here uses Redis. Names of queues do not contain the prefix. The loop that calls a worker is in
 engine/processor.py.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 
 class StopWork(Exception):
@@ -18,9 +20,81 @@ class UnsetJob(Exception):
     """Raise this in `work` to remove the job, with its schedule, its status, and all that was set during the run."""
 
 
+class Later(Exception):
+    """Raise this if the run cannot happen now: it happens `seconds` later, on any schedule. It is not a failure.
+
+    The next attempt has the same due time and payload. A schedule that was set during the run wins.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Raise ValueError for a number of seconds that is negative, not finite, or above a thousand million."""
+        super().__init__(seconds)
+        self.seconds = float(seconds)
+        if not 0 <= self.seconds <= 1e9:
+            raise ValueError(f"Later({seconds!r}): write a number of seconds from 0 to 1000000000")
+
+
+class BadJob(Exception):
+    """Raise this if the job itself is wrong, such as its payload: it is `BAD`, and does not run until it is set."""
+
+
+class LeaseLost(Exception):
+    """The lease of the run has ended, or belongs to another run: the end of this run changes nothing."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a job, for a worker that has `perform(run)`."""
+
+    jobid: str
+    payload: str
+    """The text that was set with the job; empty without one."""
+    due_at: float
+    """The Unix time for which the run was planned: the first missed time, if it is late."""
+    began_at: float
+    """The server's time when the worker took the job, Unix seconds."""
+    attempt: int
+    """1 for the first attempt. Retries and `Later` make further attempts with the same due time."""
+    queue: str
+    """The name of the queue from which the job was taken."""
+    schedule: str | None
+    """The schedule text when the worker took the job; None without one."""
+    timeout_s: float
+    """The seconds from the begin to the end of the lease, as the worker's `timeout` says."""
+    id: str
+    """The run tag: a text that no other run has. While the lease lasts, it is the value of the key `P-Q-JOBID`."""
+    _extend: Callable[[float], bool] = field(repr=False, compare=False)
+
+    @property
+    def late_s(self) -> float:
+        """The seconds from the due time to the begin."""
+        return max(0.0, self.began_at - self.due_at)
+
+    def json(self) -> Any:
+        """Return the payload read as JSON; None without a payload. Raise BadJob for another text."""
+        import json  # not at the top: a command such as `redbike set` does without it
+
+        if not self.payload:
+            return None
+        try:
+            return json.loads(self.payload)
+        except ValueError as error:
+            raise BadJob(f"the payload is not JSON: {error}") from None
+
+    def extend(self, seconds: float) -> None:
+        """Let the lease end `seconds` from now. Raise LeaseLost if the lease has ended or belongs to another run."""
+        if not 0 < seconds <= 1e9:
+            raise ValueError(f"extend({seconds!r}): write a number of seconds above 0 and up to 1000000000")
+        if not self._extend(seconds):
+            raise LeaseLost(f"job {self.jobid!r}: the lease of this run has ended, or belongs to another run")
+
+
 @runtime_checkable
 class Worker(Protocol):
-    """The methods that Redbike calls on a worker. Any object with these four methods is a worker."""
+    """The methods that Redbike calls on a worker. Any object with these four methods is a worker.
+
+    A worker that also has `perform(run)` is called with a `Run` in place of `work(jobid)`.
+    """
 
     def queue_for(self, jobid: str) -> str:
         """Return the name of the queue for this job."""
@@ -38,7 +112,7 @@ class Worker(Protocol):
 class RoundRobin:
     """A worker whose jobs name their own queue: job `report:A` goes into the queue `work-A`.
 
-    Subclass it and override `work`.
+    Subclass it, and override `work` or define `perform(run)`.
     """
 
     def __init__(self, initstring: str) -> None:

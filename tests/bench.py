@@ -3,7 +3,7 @@
 from typing import Any
 
 import redis
-from state import bring_about, state
+from state import bring_about, records, state
 
 from redbike.schedule.plan import Action
 from redbike.server.connection import ScriptConnection
@@ -30,15 +30,20 @@ State = dict[str, Any]
 class Bench:
     """The scripts on one prefix, called with short arguments."""
 
-    def __init__(self, client: redis.Redis, prefix: str, own: bool = True, index_running: bool = False) -> None:
+    def __init__(
+        self, client: redis.Redis, prefix: str, own: bool = True, index_running: bool = False, **more: Any
+    ) -> None:
         self.client, self.prefix = client, prefix
         self.keys = Keys(prefix)
-        self.store = Store(self.keys, ScriptConnection(client, own=own), index_running)
+        self.store = Store(self.keys, ScriptConnection(client, own=own), index_running, **more)
         self.looks = Looks(client, self.keys, self.store.clock)
         self.queue = self.keys.queue("work-A")
 
     def state(self) -> State:
         return state(self.client, self.prefix)
+
+    def records(self) -> State:
+        return records(self.client, self.prefix)
 
     def state_by_the_server(self) -> State:
         """Return the state, with SECOND in place of the server's present time in statuses."""
@@ -67,7 +72,7 @@ class Bench:
 
     def place(self, step: str, due_at: float | None = None, text: str | None = "TEXT", **kwargs: Any) -> None:
         once = kwargs.pop("once", False)
-        placement = Placement(JOB, self.queue, text, Action(step), due_at)
+        placement = Placement(JOB, self.queue, text, Action(step), due_at, payload=kwargs.pop("payload", None))
         self.store.place([placement], noted=once, now=NOW, **kwargs)
 
     def take(self, request_id: str = "tag", order: str = "A", **kwargs: Any) -> Turn:
@@ -77,6 +82,7 @@ class Bench:
         places, text = kwargs.pop("places", NO_PLACES), None if known is None else known.encode()
         tries, overdue = kwargs.pop("tries", None), kwargs.pop("overdue", False)
         ending = RunEnd(JOB, "tag", self.queue, self.queue, text, Action(step), due_at, tries, overdue)
+        ending = ending._replace(**kwargs.pop("ending", {}))
         return self.store.turn(kwargs.pop("request_id", "next"), places, ending, now=NOW, **kwargs)
 
 

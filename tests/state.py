@@ -9,15 +9,27 @@ from typing import Any
 import redis
 
 MEMO = ":memo:"
+RECORDS = (":history", ":runs", ":due", ":alive", ":processes")
+"""Keys that say what became of runs, and who is alive. No job is lost with them."""
 
 
 def state(client: redis.Redis, prefix: str) -> dict[str, Any]:
     """Every key of the prefix without it (`-schedules`, `-work-A`, `:bell:work-A`) and what it holds.
 
     Hashes and sorted sets are dicts, lists are lists from left to right, sets are sets, and strings are text. Memos
-    are left out, because their names are random: `memos` has them.
+    are left out, because their names are random: `memos` has them. Records of runs are left out, too: `records` has
+    them.
     """
-    return {name: held for name, held in _everything(client, prefix).items() if not name.startswith(MEMO)}
+    return {
+        name: held
+        for name, held in _everything(client, prefix).items()
+        if not name.startswith(MEMO) and name not in RECORDS
+    }
+
+
+def records(client: redis.Redis, prefix: str) -> dict[str, Any]:
+    """Every key of the prefix that records runs or processes, and what it holds. The history is a list of dicts."""
+    return {name: held for name, held in _everything(client, prefix).items() if name in RECORDS}
 
 
 def bring_about(client: redis.Redis, prefix: str, wanted: dict[str, Any]) -> None:
@@ -82,5 +94,9 @@ _READERS: dict[bytes, tuple[Callable[[Any, bytes], object], Callable[[Any], Any]
     b"list": (lambda client, key: client.lrange(key, 0, -1), lambda held: [text(item) for item in held]),
     b"set": (lambda client, key: client.smembers(key), lambda held: {text(member) for member in held}),
     b"string": (lambda client, key: client.get(key), text),
+    b"stream": (
+        lambda client, key: client.xrange(key),
+        lambda held: [{text(name): text(value) for name, value in fields.items()} for _, fields in held],
+    ),
 }
 """By type: the command, and its reply as plain Python. Others are gone since they were listed, or nothing of ours."""

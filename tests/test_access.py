@@ -4,7 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from inspect import isfunction
+from inspect import getmembers, isfunction
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,10 @@ def test_every_command_with_few_rights(few: str, server: Server, prefix: str, tm
         "set": [["lost:A", "CONTINUE"], ["at:A", f"AT:{time.time() + 0.5:.3f}"], ["odd:A", "FREQ=ODD"]],
         "enqueue": [["lost:A"]],
         "unset": [["odd:A"]],
+        "pause": [["lost:A", "--note=why"], ["--queue=work-B"], ["--match=lost*", "--until=+1h"]],
+        "resume": [["lost:A"], ["--queue=work-B"]],
+        "show": [["lost:A"], ["lost:A", "--json"]],
+        "history": [[], ["lost:A", "--json"]],
         "lost": [[], ["--reset"]],
         "statuses": [[]],
         "schedules": [[]],
@@ -205,8 +209,15 @@ def test_every_method_with_few_rights(few: str, server: Server, fleet: Fleet, tm
         "queue_names": bike.queue_names,
         "control": lambda: bike.control("HALT"),
         "is_halted": bike.is_halted,
-        "set": lambda: bike.set("j:A", "AT:1"),
-        "enqueue": lambda: bike.enqueue("k:A"),
+        "set": lambda: bike.set("j:A", "AT:1", payload="text"),
+        "set_payload": lambda: bike.set_payload("j:A", ""),
+        "pause": lambda: bike.pause("j:A", until=1),
+        "resume": lambda: bike.resume("j:A"),
+        "hold": lambda: bike.hold("work-A"),
+        "get_held": bike.get_held,
+        "release": lambda: bike.release("work-A"),
+        "enqueue": lambda: bike.enqueue("k:A", "once"),
+        "details": lambda: bike.details("j:A"),
         "load_csv": lambda: bike.load_csv(rows),
         "tell": lambda: bike.tell("j:A"),
         "is_working": lambda: bike.is_working("j:A"),
@@ -216,15 +227,17 @@ def test_every_method_with_few_rights(few: str, server: Server, fleet: Fleet, tm
         "get_schedule": lambda: bike.get_schedule("j:A"),
         "get_schedules": lambda: list(bike.get_schedules()),
         "get_lost": lambda: list(bike.get_lost()),
+        "get_payloads": lambda: list(bike.get_payloads()),
+        "newest_record": bike.newest_record,
+        "follow_history": lambda: bike.follow_history("0-0", 0.01),
+        "get_history": lambda: list(bike.get_history()),
         "reset": lambda: bike.reset("row:A"),
         "unset": lambda: bike.unset("row:A"),
         "clear_control": bike.clear_control,
         "flush": bike.flush,
         "close": bike.close,
     }
-    assert calls.keys() == {
-        name for name, value in vars(Redbike).items() if isfunction(value) and not name.startswith("_")
-    }
+    assert calls.keys() == {name for name, _ in getmembers(Redbike, isfunction) if not name.startswith("_")}
     for call in calls.values():
         call()
     assert refusals(server, few) == []

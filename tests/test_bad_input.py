@@ -207,12 +207,12 @@ def test_time_file_that_cannot_be_read(shop: Shop, fleet: Fleet, content: str | 
 # Signals
 
 
-@pytest.mark.parametrize("signal", ["PAUSE", "", "HALT ", "HALTED", "stop", "ﬀ", "🚲"])
+@pytest.mark.parametrize("signal", ["PAUSED", "", "HALT ", "HALTED", "stop", "ﬀ", "🚲"])
 def test_unknown_signal(shop: Shop, signal: str) -> None:
     """G4, E1: an unknown signal gives one line with the known signals, and nothing is written."""
     shop.bike.clear_control()
     line = shop.refused("control", signal)
-    assert f"signal {signal!r} is not known: the known signals are HALT" in line
+    assert f"signal {signal!r} is not known: the known signals are HALT, PAUSE, RESUME" in line
 
 
 def test_users_log_is_left_alone() -> None:

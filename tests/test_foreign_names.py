@@ -106,7 +106,7 @@ def test_tell_is_json_whatever_the_timeline_says(
     bike.redis.zadd(bike.timeline_key, {"j:A": score})
     assert bike.tell("j:A")["next_run"] is None
     assert f"job 'j:A': is on the timeline at {score}, which is not a Unix time" in caplog.text
-    monkeypatch.setattr(commands, "_bike", lambda _, **_looks: bike)
+    monkeypatch.setattr(commands, "opened", lambda _, **_looks: bike)
     commands.do_tell({"<JOBID>": "j:A"})
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["next_run"] is None
 

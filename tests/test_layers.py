@@ -26,7 +26,9 @@ ORDER = (
     ("server",),
     ("store",),
     ("engine",),
+    ("loops",),
     ("parts",),
+    ("reads",),
     ("bike",),
     ("cli",),
     ("__main__", "__init__"),
@@ -170,7 +172,7 @@ def literals(code: ast.Module) -> Iterator[str]:
 
 
 KEY_PARTS = re.compile(
-    r"-(schedules|statuses|timeline|control|members|wake)$|:(bell|memo|running|retries)(:|$)|^redbike-[a-z]|^P-"
+    r"-(schedules|statuses|timeline|control|members|wake)$|:(bell|memo|running|retries|due|runs|history|payloads|pauses|held|alive|processes)(:|$)|^redbike-[a-z]|^P-"
 )
 NOT_KEYS = {"redbike-redis", "--schedules"}  # a section of the conf, and an option
 
@@ -191,7 +193,7 @@ def test_scripts_get_their_keys_given(path: Path) -> None:
     texts = re.findall(r"'([^']*)'", code)
     assert not [text for text in texts if KEY_PARTS.search(text)]
     joined = re.findall(r"\.\.\s*'-'\s*\.\.", code)
-    assert len(joined) <= (3 if path.stem == "turn" else 0)
+    assert len(joined) <= (2 if path.stem == "turn" else 1 if path.stem == "_begin" else 0)
     assert len(code.splitlines()) <= MOST_LINES
 
 

@@ -86,7 +86,7 @@ def test_the_constructor() -> None:
         ("clear_control", []),
         ("is_halted", []),
         ("is_working", [("jobid", EMPTY)]),
-        ("enqueue", [("jobid", EMPTY)]),
+        ("enqueue", [("jobid", EMPTY), ("payload", None)]),
         ("get_schedule", [("jobid", EMPTY)]),
         ("point_in_time", []),
         ("queue_for", [("jobid", EMPTY)]),
@@ -177,7 +177,7 @@ def test_the_package_is_typed() -> None:
     for cls in (Redbike, RoundRobin):
         for name, method in inspect.getmembers(cls, inspect.isfunction):
             if not name.startswith("_"):
-                hints = get_type_hints(method)
+                hints = get_type_hints(method, localns={"Record": object, "Told": object})
                 assert set(inspect.signature(method).parameters) - {"self"} <= set(hints), f"{cls.__name__}.{name}"
                 assert "return" in hints, f"{cls.__name__}.{name}"
 

@@ -132,6 +132,7 @@ def test_a_halt_that_is_cleared_during_a_job(fleet: Fleet, worker: Recorder) -> 
 def test_what_flush_does_not_find(bike: Redbike, server: Server, prefix: str) -> None:
     """A5: flush leaves another worker's queue of unknown jobs, and the tag of a run whose job was unset meanwhile
     (docs/applications.md)."""
+    bike = Redbike(bike.worker, prefix, server.config, history=0)
     bike.set("j:A", "NOW")
     next(bike.consumer)
     bike.unset("j:A")

@@ -13,7 +13,7 @@ from nodes import eventually
 from threads import Loops
 
 from redbike import RoundRobin
-from redbike.engine.outcome import Run
+from redbike.engine.outcome import TakenRun
 from redbike.engine.watchdog import Watchdog
 
 JOB = "j:A"
@@ -58,8 +58,8 @@ def test_a_run_that_fails_says_what_follows(
     eventually(lambda: any(re.match(f"job 'j:A' died: {then}", message) for message in caplog.messages))
 
 
-def run(timeout_s: float) -> Run:
-    return Run("j:A", "tag", "q", None, 0.0, time.monotonic(), timeout_s)
+def run(timeout_s: float) -> TakenRun:
+    return TakenRun("j:A", "tag", "q", None, 0.0, time.monotonic(), timeout_s)
 
 
 def test_an_idle_worker_reports_nothing(fleet: Fleet, loops: Loops, caplog: pytest.LogCaptureFixture) -> None:
@@ -88,7 +88,7 @@ def test_without_a_further_thread_a_worker_works(fleet: Fleet, loops: Loops, mon
 
 def test_each_run_is_reported_once_and_short_runs_never() -> None:
     """Of several runs, also with different timeouts, those that exceed theirs are reported, each once."""
-    reported: list[Run] = []
+    reported: list[TakenRun] = []
     with Watchdog(0.05, reported.append) as watchdog:
         for _ in range(20):
             watchdog.watch(run(10))

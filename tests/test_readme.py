@@ -32,8 +32,10 @@ from redbike.store import keys
 PAGES = (
     "README.md",
     "docs/applications.md",
+    "docs/arguments.md",
     "docs/commands.md",
     "docs/failures.md",
+    "docs/pausing.md",
     "docs/production.md",
     "docs/promises.md",
     "docs/state.md",

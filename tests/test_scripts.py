@@ -17,6 +17,7 @@ from bench import (
     QUEUED,
     REST,
     RUNNING,
+    SECOND,
     STOPPED,
     TIMED,
     Bench,
@@ -31,7 +32,7 @@ from redbike.schedule.plan import Action
 from redbike.store.keys import Keys
 from redbike.store.messages import Placement
 
-NAMES = ["lost", "now", "place", "promote", "signal", "turn", "unset", "wake"]
+NAMES = ["extend", "hold", "lost", "now", "pause", "place", "promote", "signal", "turn", "unset", "wake"]
 
 
 # The headers of the scripts
@@ -40,7 +41,7 @@ NAMES = ["lost", "now", "place", "promote", "signal", "turn", "unset", "wake"]
 def source(name: str) -> tuple[str, str]:
     """Return header and body of a script; the body of turn begins in another file."""
     if name == "turn":
-        return split("turn")[0], split("_end")[1] + split("turn")[1]
+        return split("turn")[0], split("_end")[1] + split("_begin")[1] + split("turn")[1]
     return split(name)
 
 
@@ -67,6 +68,7 @@ def test_every_script_is_tested() -> None:
     """The folder of scripts holds exactly the scripts that these tests compare."""
     folder = resources.files("redbike.store").joinpath("lua")
     assert sorted(file.name for file in folder.iterdir()) == [
+        "_begin.lua",
         "_common.lua",
         "_end.lua",
         "_keys.lua",
@@ -80,7 +82,9 @@ def test_head_names_the_keys() -> None:
     listed = numbered(section(header, "KEYS", "ARGV").partition("These")[0])
     assert list(listed.values()) == list(Keys("P").common())
     [(names, last)] = re.findall(r"^local ([\w, ]+) = unpack\(KEYS, 1, (\d+)\)$", body, re.MULTILINE)
-    assert names.split(", ") == [re.split("[-:]", key)[1] for key in listed.values()]
+    assert [name.removesuffix("_key") for name in names.split(", ")] == [
+        re.split("[-:]", key)[1] for key in listed.values()
+    ]
     assert int(last) == len(listed)
 
 
@@ -93,7 +97,7 @@ def test_header_names_the_keys(name: str) -> None:
     assert section_of_keys.startswith(f"  1 to {common}: see _keys")
     fixed = section_of_keys.partition("  then ")[0]
     listed = [int(number) for number in re.findall(r"  (\d+) \w", fixed) if int(number) > 1]
-    unpacked = re.findall(r"^local ([\w, ]+) = (?:unpack\(KEYS, 9, \d+\)|KEYS\[9\])$", body, re.MULTILINE)
+    unpacked = re.findall(r"^local ([\w, ]+) = (?:unpack\(KEYS, 16, \d+\)|KEYS\[16\])$", body, re.MULTILINE)
     read = unpacked[0].split(", ") if unpacked else []
     assert listed == list(range(common + 1, common + 1 + len(read)))
     for variable in read:
@@ -125,7 +129,7 @@ def test_header_names_the_returns(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     pooled = Bench(bench.client, bench.prefix, own=False)
     pooled.take()
     header, _ = source("turn")
-    assert len(replies[-1].split(b"\n")[0].split()) == len(numbered(section(header, "Returns", "@"))) == 7
+    assert len(replies[-1].split(b"\n")[0].split()) == len(numbered(section(header, "Returns", "@"))) == 10
     pooled.store.promote({bench.queue: [OTHER.encode()]}, 10)
     header, _ = source("promote")
     first = numbered(section(header, "Returns", "@"))[1]
@@ -154,7 +158,8 @@ def full_house(bench: Bench) -> None:
     for job in (JOB, OTHER, "z:B"):
         queue = bench.keys.queue("work-" + job[-1])
         for number, step in enumerate(("queue", "queue", "at", "stop", "bad", "queue")):
-            placement = Placement(job, queue, "TEXT", Action(step), NOW if step == "at" else None)
+            payload = ("text", "", None)[number % 3]
+            placement = Placement(job, queue, "TEXT", Action(step), NOW if step == "at" else None, payload=payload)
             for repeated in (False, True):
                 bench.store.place([placement], f"{job}{number}", repeated, noted=True, now=NOW)
     assert bench.take(order="AB").jobid == JOB.encode()
@@ -189,13 +194,26 @@ def full_house(bench: Bench) -> None:
     bench.store.place([Placement(OTHER, bench.queue, None, Action.QUEUE)], now=NOW)
     bench.store.promote({bench.queue: [OTHER.encode()]}, 10, NOW, extra=True)
     bench.looks.extra_due(10)
+    bench.place("queue", text=None, payload="once")
+    bench.store.extend(OTHER, "tag", bench.queue, 5)
+    for until in (NOW, None):
+        bench.store.pause(JOB, bench.queue, until, "{}", "pausing", True, noted=True)
+    bench.place("queue", only_paused="PAUSED:TEXT")
+    bench.place("pause")
+    for entry in ("{}", ""):
+        bench.store.hold("work-A", entry)
+    bench.clear()
+    bench.given(QUEUED | {":payloads": {f"\n{JOB}": "once"}, ":due": {JOB: f"1 2 {SECOND}"}})
+    bench.take("tag")
+    later = {"later_s": 5.0, "outcome": "later", "since": NOW}
+    bench.end("stop", places=bench.places("A"), request_id="fifth", ending=later)
 
 
 def test_only_declared_keys_are_touched(bench: Bench, server: Server) -> None:
     """Every key that a script uses is declared in KEYS, except the run tag of a job that `turn` takes; and a script
     uses every key that it declares beside the common ones.
     """
-    bench = Bench(bench.client, bench.prefix, index_running=True)
+    bench = Bench(bench.client, bench.prefix, index_running=True, records=9, wants_runs=True)
     full_house(bench)  # from here on, the server knows the scripts
     bench.clear()
     with server.client() as watcher, watcher.monitor() as monitor:
@@ -235,6 +253,10 @@ ALL_KEYS = [*(key.removeprefix("P") for key in Keys("P").common()), *KEYS_OF_A_Q
 
 
 CALLS: dict[str, tuple[State, Callable[[Bench], object]]] = {
+    "place payload": (REST, lambda bench: bench.place("queue", payload="text")),
+    "place pause stop": (QUEUED, lambda bench: bench.place("pause", text="PAUSED:TEXT")),
+    "pause stop": (QUEUED | TIMED, lambda bench: bench.store.pause(JOB, bench.queue, None, "{}")),
+    "end later": (RUNNING, lambda bench: bench.end("stop", ending={"later_s": 5.0, "outcome": "later", "since": NOW})),
     "place queue": (REST, lambda bench: bench.place("queue")),
     "place once": (REST, lambda bench: bench.place("queue", once=True, request_id="n")),
     "place at": (REST, lambda bench: bench.place("at", 5.5)),
@@ -266,6 +288,7 @@ def test_wrong_type(bench: Bench, call: str, name: str) -> None:
     bench.given(before)
     wrong(bench, name)
     broken = bench.state()
+    broken_records = bench.records()
     try:
         act(bench)
     except redis.ResponseError as error:
@@ -273,7 +296,7 @@ def test_wrong_type(bench: Bench, call: str, name: str) -> None:
         assert bench.state() == broken
         return
     after = bench.state()
-    assert after[name] == broken[name]
+    assert (after | bench.records())[name] == (broken | broken_records)[name]
     if "unset" in call:
         assert JOB not in after.get("-schedules", ()) or after == broken
     elif "stop" not in call and "badly" not in call and name != "-work-A":  # the jobs of the list are gone with it

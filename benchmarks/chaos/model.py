@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from redbike import Redbike, RoundRobin, StopWork, UnsetJob
-from redbike.engine.outcome import Run
+from redbike.engine.outcome import TakenRun
 from tests.state import state
 
 JOBS = ["a:A", "b:A", "c:B"]
@@ -176,7 +176,7 @@ late_runs: set[str] = set()
 """Tags of runs that outlived their timeout: by the clock of their worker, too."""
 
 
-def elapsed_s(run: Run) -> float:
+def elapsed_s(run: TakenRun) -> float:
     """For how long a run has been in hand, as the machine has it."""
     return run.timeout_s + 1 if run.tag in late_runs else 0.0
 
@@ -375,7 +375,7 @@ def play(
     machine = type("Machine", (Machine,), {"socket": socket, "folder": folder, "tally": tally})
     if seed is not None:
         machine = hypothesis.seed(seed)(machine)
-    with mock.patch.object(Run, "elapsed_s", elapsed_s):
+    with mock.patch.object(TakenRun, "elapsed_s", elapsed_s):
         _run(machine, runs, steps, seed, is_long)
 
 

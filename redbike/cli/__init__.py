@@ -8,7 +8,8 @@ import traceback
 import docopt
 
 from redbike import streams
-from redbike.cli.commands import COMMANDS, Arguments
+from redbike.cli.commands import COMMANDS
+from redbike.cli.opening import Arguments
 from redbike.errors import ConfigError, RedbikeError, ScheduleFileError, WorkerError
 from redbike.logs import PlainFormatter, printable
 from redbike.usage import USAGE

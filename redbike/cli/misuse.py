@@ -7,8 +7,11 @@ import shlex
 from redbike.usage import USAGE
 
 _LINES = [line.strip() for line in USAGE.partition("Usage:\n")[2].partition("\n\n")[0].splitlines()]
-_USAGES = {match[1]: line for line in _LINES if (match := re.match(r"redbike (?:\[--config=<CONF>\] )?([a-z]+)", line))}
-"""Command -> its line in the usage."""
+_USAGES: dict[str, list[str]] = {}
+"""Command -> its lines in the usage."""
+for _line in _LINES:
+    if _match := re.match(r"redbike (?:\[--config=<CONF>\] )?([a-z]+)", _line):
+        _USAGES.setdefault(_match[1], []).append(_line)
 
 _DECLARED = re.findall(r"^  (?:-(\w)[^,]*, )?--(\w+)(=<\w+>)?", USAGE.partition("Options:\n")[2], re.MULTILINE)
 _SHORT = {f"-{short}": f"--{name}" for short, name, _ in _DECLARED if short}
@@ -27,11 +30,14 @@ def fault(argv: list[str]) -> str:
     if command not in _USAGES:
         near = _meant(command, list(_USAGES)) or f"the commands are {', '.join(_USAGES)}"
         return f"there is no command {command!r}; {near}"
-    usage = _USAGES[command]
+    lines = _USAGES[command]
     for option in options:
-        if option not in usage:
-            return f"{command} has no option {option}; write: {usage}"
-    needed = re.findall(r"<\w+>", re.sub(r"\[.*?\]+", "", usage))
+        if not any(option in line for line in lines):
+            return f"{command} has no option {option}; write: {' or: '.join(lines)}"
+    usage = next((line for line in lines if all(option in line for option in options)), lines[0])
+    words_of = re.sub(r"\[.*?\]+|--[\w-]+=<\w+>", "", usage)
+    # A choice in parentheses is made by the option.
+    needed = re.findall(r"<\w+>", re.sub(r"\(.*?\)", "", words_of) if options else words_of)
     possible = len(needed) + usage.count("[<")
     if len(given) < len(needed):
         return f"{command} needs {' and '.join(needed[len(given) :])}; write: {usage}"

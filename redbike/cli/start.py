@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from redbike.cli.commands import Failure
+from redbike.cli.opening import Failure
 from redbike.errors import ConfigError
 
 CONF, WORKERS = ".redbike.conf", "workers.py"

@@ -9,26 +9,34 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from redbike.engine.outcome import EndedRun, Outcome, Run
+from redbike.engine.outcome import EndedRun, Outcome, TakenRun, one_line
 from redbike.engine.signals import Handlers
 from redbike.errors import WorkerError
-from redbike.worker import RoundRobin, StopWork, UnsetJob, Worker
+from redbike.store.text import decode
+from redbike.worker import BadJob, Later, RoundRobin, Run, StopWork, UnsetJob, Worker
 
-_PLAIN = "queue_for", "queue_names", "work", "timeout"
+if TYPE_CHECKING:
+    from redbike.engine.coroutines import EventLoop
+
+_PLAIN = "queue_for", "queue_names", "timeout"
+_RUNS_JOBS = "perform", "work"
 
 
 def check_plain(worker: Worker) -> None:
-    """Raise WorkerError if a plain call does not run a method, because the method is async or a generator."""
-    for name in _PLAIN:
-        method = getattr(worker, name)
-        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+    """Raise WorkerError if a call does not run a method, because the method is async or a generator.
+
+    `perform` and `work` may be coroutine functions: these run on an event loop.
+    """
+    for name in (*_PLAIN, *_RUNS_JOBS):
+        method = getattr(worker, name, None)
+        if name in _PLAIN and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
             raise WorkerError(
-                f"worker {type(worker).__name__}: {name}() is async, and nobody would await it: make it a plain method,"
-                " and call asyncio.run() in it for async code"
+                f"worker {type(worker).__name__}: {name}() is async, and nobody would await it: make it a plain method;"
+                " only perform() and work() may be async"
             )
-        if name == "work" and inspect.isgeneratorfunction(method):
+        if name in _RUNS_JOBS and (inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)):
             raise WorkerError(
                 f"worker {type(worker).__name__}: {name}() has a yield, so a call would not run it: make it a plain"
                 " method that returns"
@@ -45,10 +53,56 @@ def warn_of_no_name(worker: Worker, log: logging.Logger) -> None:
         )
 
 
+class Calls:
+    """How to call a worker for one run: `perform(run)` if it has this method, else `work(jobid)`."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._perform: Callable[[Run], Any] | None = getattr(worker, "perform", None)
+        self._work: Callable[[str], Any] | None = getattr(worker, "work", None)
+        self.wants_runs = self._perform is not None
+        """Whether the worker wants a `Run`, with payload and due time."""
+        self.loop: EventLoop | None = None
+        if inspect.iscoroutinefunction(self._perform or self._work):
+            from redbike.engine import coroutines
+
+            self.loop = coroutines.EventLoop()
+
+    def call(self, run: TakenRun, queue: str, extend: Callable[[float], bool]) -> object:
+        """Return what the worker returns for this run. `queue`: the name of its queue."""
+        if self._perform is None:
+            assert self._work is not None
+            result = self._work(run.jobid)
+        else:
+            result = self._perform(
+                Run(
+                    jobid=run.jobid,
+                    payload=decode(run.payload),
+                    due_at=run.began_at if run.due_at is None else run.due_at,
+                    began_at=run.began_at,
+                    attempt=run.attempt,
+                    queue=queue,
+                    schedule=None if run.text is None else decode(run.text),
+                    timeout_s=run.timeout_s,
+                    id=run.tag,
+                    _extend=extend,
+                )
+            )
+        return result if self.loop is None else self.loop.run(result)
+
+    def close(self) -> None:
+        """Close the event loop, if there is one."""
+        if self.loop is not None:
+            self.loop.close()
+
+
 def call_worker(
-    worker: Worker, run: Run, handlers: Handlers, log: logging.Logger, after_failure: Callable[[], str]
+    act: Callable[[TakenRun], object],
+    run: TakenRun,
+    handlers: Handlers,
+    log: logging.Logger,
+    after_failure: Callable[[], str],
 ) -> EndedRun:
-    """Call the worker for one job. Raises KeyboardInterrupt if a signal sent it, and nothing else.
+    """Call the worker for one job by `act`. Raises KeyboardInterrupt if a signal sent it, and nothing else.
 
     `after_failure`: returns, for the log, what comes after a run that failed.
 
@@ -56,7 +110,7 @@ def call_worker(
     """
     pid, noticed = os.getpid(), handlers.noticed
     try:
-        result = worker.work(run.jobid)
+        result = act(run)
         if os.getpid() != pid:
             _leave(run, None, log)
     except BaseException as error:
@@ -66,10 +120,15 @@ def call_worker(
             return EndedRun.of(run, Outcome.QUIT)
         if isinstance(error, UnsetJob):
             return EndedRun.of(run, Outcome.UNSET)
+        if isinstance(error, Later):
+            return EndedRun.of(run, Outcome.LATER, error.seconds)
+        if isinstance(error, BadJob):
+            log.error("job %r is BAD: %s; it does not run until it is set again", run.jobid, error)
+            return EndedRun.of(run, Outcome.BAD, None, one_line(error))
         log.exception("job %r died: %s", run.jobid, after_failure())
         if isinstance(error, KeyboardInterrupt) and handlers.noticed != noticed:
             raise
-        return EndedRun.of(run, Outcome.DIED)
+        return EndedRun.of(run, Outcome.DIED, None, one_line(error))
     finally:
         handlers.restore(run.jobid)
     if result is not None and isinstance(result, Awaitable | Generator | AsyncGenerator):
@@ -82,11 +141,11 @@ def call_worker(
         if isinstance(result, Coroutine | Generator):
             with suppress(Exception):
                 result.close()
-        return EndedRun.of(run, Outcome.DIED)
+        return EndedRun.of(run, Outcome.DIED, None, f"work() returned a {type(result).__name__}, which nobody runs")
     return EndedRun.of(run, Outcome.DONE, result)
 
 
-def _leave(run: Run, error: BaseException | None, log: logging.Logger) -> NoReturn:
+def _leave(run: TakenRun, error: BaseException | None, log: logging.Logger) -> NoReturn:
     """End a child that a job has forked, with the exit code of a normal end. The parent cleans up, not the child."""
     code = 1
     try:

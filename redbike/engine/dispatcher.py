@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Container, Iterable
 from functools import partial
 
+from redbike.engine.heartbeat import Heartbeat
 from redbike.engine.monitor import QueueMonitor
 from redbike.engine.recovery import Recovery
 from redbike.engine.retry import Stopped
 from redbike.engine.runtime import Runtime
 from redbike.engine.waiting import WakeChannel
-from redbike.errors import JobIdError, TimeFileError
+from redbike.errors import JobIdError, RedbikeError, TimeFileError
 from redbike.store.looks import Looks
 from redbike.store.messages import Look
 from redbike.store.store import Store
@@ -23,7 +24,7 @@ from redbike.timefile import TimeFile
 _EXACT_SLEEP_S = 0.001  # the wait for messages ends this long before a due time, and a sleep follows
 _BATCH = 150  # jobs per call: about half a millisecond of the server's time
 _LONGEST_DELAY_S = 60.0
-_LOOK_FOR_EXTRA_EVERY_S = 1.2  # longer than an idle dispatcher sleeps: its peek shows extra runs too
+_LOOK_FOR_EXTRA_EVERY_S = 0.9
 
 
 class Refusals:
@@ -63,7 +64,10 @@ class Dispatcher:
         recovery: Recovery | None,
         monitor: QueueMonitor,
         runtime: Runtime,
+        resume: Callable[[str], object],
+        heartbeat: Heartbeat,
     ) -> None:
+        """`resume`: plans a paused job from now; returns None if the job is not paused."""
         self._store = store
         self._looks = looks
         self._queue_key_for = queue_key_for
@@ -72,8 +76,11 @@ class Dispatcher:
         self._recovery = recovery
         self._monitor = monitor
         self._runtime = runtime
+        self._resume = resume
+        self._heartbeat = heartbeat
         self._refusals = Refusals()
         self._looked_for_extra_at = -math.inf
+        self._has_more = True
 
     def run(self, first_now: float | None) -> None:
         """Pass over the timeline until the prefix is halted or this process is asked to stop.
@@ -83,12 +90,13 @@ class Dispatcher:
         """
         stopping = self._runtime.stopping
         try:
-            look = self.sweep(first_now)
-            self._queue_extra_runs()
-            while not (look.halted or stopping()):
-                self._recover()
-                look = self._sleep(look)
-            self._runtime.call(self._monitor.end, look.halted)
+            with self._heartbeat:
+                look = self.sweep(first_now)
+                self._queue_extra_runs()
+                while not (look.halted or stopping()):
+                    self._recover()
+                    look = self._sleep(look)
+                self._runtime.call(self._monitor.end, look.halted)
         except Stopped:
             pass
         finally:
@@ -108,13 +116,26 @@ class Dispatcher:
         return look
 
     def _queue_extra_runs(self) -> None:
-        """Queue due extra runs, of jobs that were enqueued while they ran. Queue at most one batch per second."""
+        """Queue due extra runs, of jobs that were enqueued while they ran, and resume jobs: one batch per second."""
         now = time.monotonic()
         if now - self._looked_for_extra_at > _LOOK_FOR_EXTRA_EVERY_S:
             due = self._runtime.call(self._looks.extra_due, _BATCH)
             if due:
                 self._promote(due, None, extra=True)
+            self._resume_jobs()
             self._looked_for_extra_at = now
+
+    def _resume_jobs(self) -> None:
+        """Plan the paused jobs whose time to resume has come."""
+        for jobid in self._runtime.call(self._looks.resuming, _BATCH):
+            try:
+                plan = self._resume(jobid)
+            except RedbikeError as error:
+                self._runtime.report(f"job {jobid!r} cannot be resumed", str(error))
+            else:
+                self._runtime.log.info("job %r: resumed", jobid)
+                if plan is None:
+                    self._runtime.call(self._looks.forget_resume, jobid)
 
     def _promote(self, jobids: list[bytes], now: float | None, *, extra: bool = False) -> Look:
         by_queue, bad = self._by_queue(jobids)
@@ -175,15 +196,17 @@ class Dispatcher:
 
     def _peek(self) -> Look:
         look, has_reason, has_extra = self._looks.peek(self._monitor.queue_keys)
-        # Without extra runs, look for them only after the next peek. With extra runs, look immediately.
+        # Without extra runs, runs in progress and jobs that resume, look for them only after the next peek.
         self._looked_for_extra_at = -math.inf if has_extra else time.monotonic()
+        self._has_more = has_extra
         return look._replace(halted=self._monitor.look(has_reason))
 
     def _recover(self) -> None:
         self._queue_extra_runs()
         recovery = self._recovery
         if recovery is not None:
-            self._runtime.call(recovery.look)
+            self._runtime.call(recovery.look, self._has_more)
+        self._has_more = True  # unless the next peek shows otherwise
 
     def _is_due(self, look: Look) -> bool:
         return look.first is not None and look.first[1] <= self._now()

@@ -9,11 +9,13 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from enum import Enum, auto
+from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 from redbike.engine.policy import Policy, is_number
 from redbike.errors import JobIdError
+from redbike.logs import printable
 from redbike.schedule.forms import read
 from redbike.schedule.plan import Action
 from redbike.settings import OnFailure
@@ -23,7 +25,7 @@ from redbike.store.text import decode
 _SHORTEST_DELAY_S = 1.0
 
 
-class Run(NamedTuple):
+class TakenRun(NamedTuple):
     """A job that this worker has taken and not yet ended."""
 
     jobid: str
@@ -33,6 +35,9 @@ class Run(NamedTuple):
     began_at: float  # server's time, Unix seconds
     began_clock_s: float  # this machine's monotonic clock at that moment
     timeout_s: float
+    payload: bytes = b""
+    attempt: int = 1
+    due_at: float | None = None  # the time for which the run was planned, Unix seconds; None: not known
 
     def elapsed_s(self) -> float:
         """Return the seconds since the worker took the job."""
@@ -43,31 +48,44 @@ class Run(NamedTuple):
         return self.began_at + (time.monotonic() - self.began_clock_s)
 
 
-class Outcome(Enum):
-    """How a call of the worker ended."""
+class Outcome(StrEnum):
+    """How a run ended. The history uses the same words."""
 
-    DONE = auto()  # it returned: the schedule decides
-    QUIT = auto()  # StopWork
-    UNSET = auto()  # UnsetJob
-    DIED = auto()  # any other exception
-    BAD = auto()  # the worker could not be called
+    DONE = "done"  # it returned: the schedule decides
+    QUIT = "stopped"  # StopWork
+    UNSET = "unset"  # UnsetJob
+    DIED = "failed"  # any other exception
+    LATER = "later"  # Later: it has not happened
+    BAD = "bad"  # BadJob, or the worker could not be called
+    # Not from the worker:
+    LOST = "lost"  # it had no end within its timeout, or its worker died
+    LATE = "late"  # it ended after its lease: the end changes nothing
 
 
 _ACTIONS = {Outcome.QUIT: Action.QUIT, Outcome.UNSET: Action.UNSET, Outcome.DIED: Action.DIE, Outcome.BAD: Action.BAD}
+_LONGEST_ERROR = 200
 
 
 class EndedRun(NamedTuple):
     """A run that is over. Redis does not know it yet."""
 
-    run: Run
+    run: TakenRun
     outcome: Outcome
     is_in_time: bool  # by the worker's own clock
-    result: object = None  # what the worker returned
+    result: object = None  # what the worker returned; with LATER, the delay in seconds
+    error: str = ""  # one line
 
     @classmethod
-    def of(cls, run: Run, outcome: Outcome, result: object = None) -> "EndedRun":
+    def of(cls, run: TakenRun, outcome: Outcome, result: object = None, error: str = "") -> "EndedRun":
         """Return a run that has just ended."""
-        return cls(run, outcome, run.elapsed_s() < run.timeout_s, result)
+        return cls(run, outcome, run.elapsed_s() < run.timeout_s, result, error)
+
+
+def one_line(error: BaseException) -> str:
+    """Return type and message of an exception in one line of at most 200 characters, for the history."""
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    line = printable(" ".join(text[: 4 * _LONGEST_ERROR].split()))
+    return line if len(line) <= _LONGEST_ERROR else f"{line[: _LONGEST_ERROR - 1]}…"
 
 
 class RunEnds:
@@ -81,39 +99,53 @@ class RunEnds:
     def of(self, ended: EndedRun, text: bytes | None) -> RunEnd:
         """Return the end of this run, if this text is the schedule of the job."""
         run = ended.run
-        jobid, tag, taken_from, _, began_at, _, _ = run
-        goes_to, tries = self._goes_to(jobid, taken_from), self._policy.forget_tries
-        began = began_at if ended.is_in_time else None
+        jobid, tag, taken_from, began_at = run.jobid, run.tag, run.queue_key, run.began_at
+        goes_to, tries, outcome = self._goes_to(jobid, taken_from), self._policy.forget_tries, ended.outcome
+        began, later_s, error = began_at if ended.is_in_time else None, None, ended.error
+        due_at: float | None = None
         if goes_to is None:
-            return RunEnd(jobid, tag, taken_from, taken_from, text, Action.BAD, None, tries, False, began)
-        if ended.outcome is not Outcome.DONE:
-            action = _ACTIONS[ended.outcome]
-            run_end = RunEnd(jobid, tag, taken_from, goes_to, text, action, None, tries, False, began)
-            return self._after_failure(run_end, self._policy.on_error, run.now()) if action is Action.DIE else run_end
-        now = run.now()
-        action, due_at = self._by_schedule(jobid, text, now)
-        if action is Action.QUEUE and ended.result is not None:
-            pause_s = self._pause_s(run, ended.result)
-            if pause_s > 0:
-                action, due_at = Action.AT, now + pause_s
-        return RunEnd(jobid, tag, taken_from, goes_to, text, action, due_at, tries, False, began)
+            goes_to, action, outcome = taken_from, Action.BAD, Outcome.BAD
+        elif outcome is Outcome.DONE or outcome is Outcome.LATER or (outcome is Outcome.BAD and text != run.text):
+            now = run.now()
+            action, due_at = self._by_schedule(jobid, text, now)
+            if outcome is Outcome.LATER:
+                later_s = float(ended.result)  # type: ignore[arg-type]
+            elif action is Action.QUEUE and ended.result is not None:
+                next_at = self._next_at(run, ended.result, now)
+                if next_at is not None:
+                    action, due_at = Action.AT, next_at
+        else:
+            action = _ACTIONS[outcome]
+        run_end = RunEnd(
+            *(jobid, tag, taken_from, goes_to, text, action, due_at, tries, False, began),
+            *(later_s, outcome.value, began_at, error),
+        )
+        return self._after_failure(run_end, self._policy.on_error, run.now()) if action is Action.DIE else run_end
 
-    def of_lost(self, run: Overdue, now: float) -> RunEnd:
-        """Return the end of a run that exceeded its timeout."""
+    def of_lost(self, run: Overdue, now: float, why: str) -> RunEnd:
+        """Return the end of a run that exceeded its timeout, or whose worker died. `why`: one line for the history."""
         jobid, tag, taken_from, text = run
         goes_to = self._goes_to(jobid, taken_from)
-        if goes_to is None:
-            return RunEnd(jobid, tag, taken_from, taken_from, text, Action.BAD, overdue=True)
-        run_end = RunEnd(jobid, tag, taken_from, goes_to, text, Action.STOP, overdue=True)
-        return self._after_failure(run_end, self._policy.on_timeout, now)
+        action = Action.BAD if goes_to is None else Action.LOST
+        run_end = RunEnd(
+            *(jobid, tag, taken_from, goes_to or taken_from, text, action),
+            overdue=True,
+            outcome=Outcome.LOST,
+            error=why,
+        )
+        return run_end if goes_to is None else self._after_failure(run_end, self._policy.on_timeout, now)
 
-    def overdue_line(self, run: Run, took: str) -> str:
+    def overdue_line(self, run: TakenRun, took: str) -> str:
         """Return a line on a run that exceeded its timeout. `took`: "took" or "has taken"."""
         return (
             f"job {run.jobid!r} {took} {run.elapsed_s():.4g} s, its timeout is {run.timeout_s:g} s: the run counts as"
             f" lost, and {self._then('on-timeout', self._policy.on_timeout)}. Raise default-timeout, or the worker's"
             " timeout()"
         )
+
+    def lost_line(self, run: Overdue, why: str) -> str:
+        """Return a line on a run that a dispatcher has found lost."""
+        return f"job {run.jobid!r}: its run is lost ({why}); {self._then('on-timeout', self._policy.on_timeout)}"
 
     def late_line(self, ended: EndedRun) -> str:
         """Return a line on a run whose end was not accepted: it took too long, or its run tag was lost."""
@@ -165,16 +197,19 @@ class RunEnds:
             return Action.OVER, None
         return plan.action, plan.due_at
 
-    def _pause_s(self, run: Run, result: object) -> float:
-        """Return the pause that a job on CONTINUE has returned, in seconds."""
+    def _next_at(self, run: TakenRun, result: object, now: float) -> float | None:
+        """Return the time of the next run that a job on CONTINUE has asked for, Unix seconds; None for at once."""
         if is_number(result):
             with contextlib.suppress(OverflowError, ValueError):
                 pause_s = float(result)
                 if math.isfinite(pause_s):
-                    return pause_s
+                    return now + pause_s if pause_s > 0 else None
+        if isinstance(result, datetime) and result.tzinfo is not None:
+            return result.timestamp()
         self._log.warning(
-            "job %r: work() returned %.100r, which is ignored: return a number of seconds, or None",
+            "job %r: work() returned %.100r, which is ignored: return a number of seconds, a datetime with a zone, or"
+            " None",
             run.jobid,
             result,
         )
-        return 0.0
+        return None

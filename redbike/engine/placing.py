@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TypeVar
 
 from redbike.engine.retry import RetryPolicy
 from redbike.errors import ServerError
@@ -9,6 +10,8 @@ from redbike.server.refusals import is_wrong_type
 from redbike.store.messages import Placement
 from redbike.store.requests import RequestIds
 from redbike.store.store import Outdated, Store
+
+T = TypeVar("T")
 
 _BATCH = 200  # jobs per round trip: a millisecond or so of the server's time
 
@@ -25,9 +28,14 @@ class Placing:
         self._check_server = check_server
         self._policy = policy
 
-    def place(self, placement: Placement) -> None:
-        """Place a job."""
-        self._send(partial(self._store.place, [placement]), placement.once)
+    def place(self, placement: Placement, *, only_paused: str | None = None, only_payload: bool = False) -> bool:
+        """Place a job. Return False if it was not placed: see `Store.place`."""
+        place = partial(self._store.place, [placement], only_paused=only_paused, only_payload=only_payload)
+        return self._send(place, placement.once)
+
+    def pause(self, jobid: str, queue_key: str, until: float | None, note: str) -> str | None:
+        """Pause a job. Return its schedule as it is registered now; None without a schedule."""
+        return self._send(partial(self._store.pause, jobid, queue_key, until, note), False)
 
     def place_all(self, placements: Iterable[Placement]) -> None:
         """Place jobs in order, many per call.
@@ -56,7 +64,7 @@ class Placing:
         """Forget a job."""
         self._send(partial(self._store.unset, jobid, queue_key), False)
 
-    def _send(self, transition: Callable[..., bool], noted: bool) -> None:
+    def _send(self, transition: Callable[..., T], noted: bool) -> T:
         """Make a call with a request id. The memo keeps the id if `noted`, or if an earlier call may still arrive."""
         self._check_server()
         client = self._request_ids.begin()
@@ -65,12 +73,12 @@ class Placing:
                 request_id, noted = client.request_id(), noted or client.is_uncertain
                 client.is_uncertain = True  # until this call is answered
                 try:
-                    self._policy.retry(partial(transition, request_id, noted=noted))
+                    result = self._policy.retry(partial(transition, request_id, noted=noted))
                 except Outdated:
                     client.renew()
                     continue
                 client.is_uncertain = False
-                return
+                return result
         finally:
             self._request_ids.end(client)
 

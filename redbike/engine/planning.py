@@ -7,12 +7,37 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from redbike.errors import JobIdError, ScheduleError
-from redbike.schedule.forms import read, shown
+from redbike.errors import JobIdError, PayloadError, ScheduleError
+from redbike.schedule.forms import EARLIEST, LATEST, read, shown
 from redbike.schedule.plan import Action, Plan
 from redbike.store.jobid import Collisions, jobid_fault
 from redbike.store.messages import Placement
 from redbike.worker import Worker
+
+MAX_PAYLOAD_BYTES = 1_048_576
+
+
+def check_payload(jobid: str, payload: str | None) -> None:
+    """Raise PayloadError or TypeError for a payload that cannot be kept."""
+    if payload is None:
+        return
+    if not isinstance(payload, str):
+        raise TypeError(f"job {jobid!r}: a payload is text, not {type(payload).__name__}: use json.dumps()")
+    try:
+        size = len(payload.encode())
+    except UnicodeEncodeError:
+        raise PayloadError(f"job {jobid!r}: its payload is not valid UTF-8") from None
+    if size > MAX_PAYLOAD_BYTES:
+        raise PayloadError(
+            f"job {jobid!r}: its payload has {size} bytes: at most {MAX_PAYLOAD_BYTES} are allowed; keep the data"
+            " elsewhere, and its name in the payload"
+        )
+
+
+def _time(first: float) -> float:
+    if not EARLIEST <= first <= LATEST:
+        raise ValueError(f"first: {first!r} is not a time in Unix seconds")
+    return float(first)
 
 
 class Planner:
@@ -32,14 +57,18 @@ class Planner:
         schedule: str,
         reference: Callable[[], float],
         registered: Callable[[], str | None] | None = None,
+        payload: str | None = None,
+        first: float | None = None,
     ) -> tuple[Plan, Placement]:
         """Return the plan and the placement of a job with this schedule.
 
+        `payload`: None leaves the payload of the job as it is. `first`: the time of the first run, Unix seconds.
         `reference` is called only if the plan depends on it. A schedule that cannot be read is planned as `BAD`. But
         if `registered` is given and returns a schedule that can be read, raises ScheduleError instead. Raises
         JobIdError for an id that cannot be registered.
         """
         queue_key = self.check(jobid)
+        check_payload(jobid, payload)
         if not isinstance(schedule, str):
             raise TypeError(f"job {jobid!r}: a schedule is text or None, not {type(schedule).__name__}")
         meant = read(schedule)
@@ -54,17 +83,26 @@ class Planner:
             self._log.warning("job %r is BAD: %s", jobid, plan.reason, extra={"bad_schedule": True})
         elif plan.action is Action.STOP and plan.reason is not None:
             self._log.warning("job %r will not run: %s", jobid, plan.reason)
+        if first is not None and plan.leads_on:
+            plan = replace(plan, action=Action.AT, due_at=_time(first))
         once = plan.registered == "STOP" and plan.action is not Action.STOP
-        return plan, Placement(jobid, queue_key, plan.registered, plan.action, plan.due_at, once)
+        return plan, Placement(jobid, queue_key, plan.registered, plan.action, plan.due_at, once, payload)
 
     def warn(self, jobid: str, warnings: Iterable[str]) -> None:
         """Log what the user may not expect of a job's schedule."""
         for warning in warnings:
             self._log.warning("job %r: %s", jobid, warning)
 
-    def run_now(self, jobid: str) -> Placement:
+    def run_now(self, jobid: str, payload: str | None = None) -> Placement:
         """Return the placement of a job that runs once now, whatever its schedule is. Raise JobIdError."""
-        return Placement(jobid, self.check(jobid), None, Action.QUEUE, once=True)
+        queue_key = self.check(jobid)
+        check_payload(jobid, payload)
+        return Placement(jobid, queue_key, None, Action.QUEUE, once=True, payload=payload)
+
+    def carry(self, jobid: str, payload: str) -> Placement:
+        """Return the placement that changes only the payload of a job."""
+        check_payload(jobid, payload)
+        return Placement(jobid, "", None, Action.STOP, payload=payload)
 
     def again(self, jobid: str, schedule: str, now: float) -> Placement | None:
         """Return how a job is placed as if a run of it had just ended; None if it has no further run, or no queue."""

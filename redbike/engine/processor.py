@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
-from redbike.engine.calling import call_worker
+from redbike.engine.heartbeat import Heartbeat
 from redbike.engine.monitor import IdleWorkers
 from redbike.engine.order import Order
-from redbike.engine.outcome import EndedRun, Outcome, Run, RunEnds
+from redbike.engine.outcome import EndedRun, Outcome, RunEnds, TakenRun
 from redbike.engine.policy import is_number
+from redbike.engine.present import PresentRun
 from redbike.engine.retry import Stopped
 from redbike.engine.runtime import Runtime
 from redbike.engine.signals import Handlers
@@ -49,6 +50,8 @@ class Consumer:
         bells: Bells,
         idle: IdleWorkers,
         runtime: Runtime,
+        present: PresentRun,
+        heartbeat: Heartbeat,
     ) -> None:
         self._store = store
         self._looks = looks
@@ -59,14 +62,19 @@ class Consumer:
         self._bells = bells
         self._idle = idle
         self._runtime = runtime
-        self.running: str | None = None
-        """The job that the loop is running, for a signal handler."""
+        self.present = present
+        self._heartbeat = heartbeat
         self._order: Order | None = None
         self._request_ids = RequestIds()
         self._unanswered: tuple[str, Order] | None = None
-        self._reported: Run | None = None  # the latest run that was reported as overdue
+        self._reported: TakenRun | None = None  # the latest run that was reported as overdue
         self._may_arrive_late = False
         """Whether this loop gave up a call that may still arrive. Then the memo stays, so the call has no effect."""
+
+    @property
+    def running(self) -> str | None:
+        """The job that the loop is running, for a signal handler."""
+        return self.present.running
 
     def __iter__(self) -> Iterator[tuple[str | None, str]]:
         return self
@@ -100,22 +108,23 @@ class Consumer:
         ServerError if Redis did not receive the end of the last run before the process had to stop.
         """
         order, stopping = self._current_order(), self._runtime.stopping
+        self._heartbeat.client_id = self._request_ids.new()[:CLIENT_ID_LENGTH]
         watchdog = Watchdog(order.shortest_timeout_s, self._report_overdue)
-        with suppress(Stopped), Handlers(self._runtime.log) as handlers, watchdog:
+        self.present.watch = watchdog.watch
+        with suppress(Stopped), Handlers(self._runtime.log) as handlers, watchdog, self._heartbeat:
             run, halted = self._turn(order, order.one(), heed_halt=False)
             if run is None and not stopping():
                 # Before the first wait: a halt, or jobs in the other places, may be there already.
                 run, halted = self._turn(order, order.next_block())
             while run is not None or not (halted or stopping()):
                 if run is not None:
-                    watchdog.watch(run)
                     ended = self._do(run, order, handlers)
-                    watchdog.watch(None)
                     run, halted = self._turn(order, NO_PLACES if stopping() else order.next_block(), ended)
                 else:
                     self._wait(order)
                     if not stopping():
                         run, halted = self._turn(order, order.next_block())
+            self.present.close()
             if not self._may_arrive_late:
                 self._store.forget_memo(self._request_ids.new())
 
@@ -153,7 +162,7 @@ class Consumer:
 
     def _turn(
         self, order: Order, places: Places, ended: EndedRun | None = None, *, heed_halt: bool = True
-    ) -> tuple[Run | None, bool]:
+    ) -> tuple[TakenRun | None, bool]:
         """End a run and take the next job from these places. Return the job, and whether the prefix is halted.
 
         If the order is long, further turns look at the rest of it.
@@ -166,7 +175,7 @@ class Consumer:
 
     def _one_turn(
         self, order: Order, places: Places, ended: EndedRun | None, heed_halt: bool
-    ) -> tuple[Run | None, bool]:
+    ) -> tuple[TakenRun | None, bool]:
         request_id = self._request_ids.new()
         run_end = None if ended is None else self._run_ends.of(ended, ended.run.text)
         is_unanswered = False
@@ -174,6 +183,7 @@ class Consumer:
             turn, is_unanswered = self._call(request_id, places, run_end, heed_halt, is_unanswered)
             if turn.ended is EndReply.OUTDATED:
                 request_id, is_unanswered = self._request_ids.renew(), False
+                self._heartbeat.client_id = request_id[:CLIENT_ID_LENGTH]
             elif ended is not None and turn.ended is EndReply.CHANGED:
                 run_end = self._run_ends.of(ended, turn.changed_text)
             else:
@@ -219,7 +229,7 @@ class Consumer:
                 " stop: the run counts as lost"
             ) from None
 
-    def _taken(self, turn: Turn, request_id: str, order: Order, places: Places) -> Run | None:
+    def _taken(self, turn: Turn, request_id: str, order: Order, places: Places) -> TakenRun | None:
         for queue_key, error in turn.troubles:
             self._runtime.report(f"queue {queue_key}", error)
         if turn.jobid is None or turn.place is None:
@@ -228,7 +238,10 @@ class Consumer:
             return None
         queue_key = order.looked(turn.place + 1)
         timeout_s = order.timeout_s(queue_key)
-        return Run(decode(turn.jobid), request_id, queue_key, turn.text, turn.now, time.monotonic(), timeout_s)
+        return TakenRun(
+            *(decode(turn.jobid), request_id, queue_key, turn.text, turn.now, time.monotonic(), timeout_s),
+            *(turn.payload, turn.attempt, turn.due_at),
+        )
 
     def _wait(self, order: Order) -> None:
         """Wait until a bell rings, until our own look at the queues finds something, or until a request to stop."""
@@ -252,7 +265,7 @@ class Consumer:
         while runtime.call(runtime.wait, wait) is False:
             pass
 
-    def _report_overdue(self, run: Run) -> None:
+    def _report_overdue(self, run: TakenRun) -> None:
         self._reported = run
         self._runtime.log.warning("%s", self._run_ends.overdue_line(run, "has taken"))
 
@@ -263,18 +276,9 @@ class Consumer:
         else:
             self._runtime.log.warning("%s", self._run_ends.late_line(ended))
 
-    def _do(self, run: Run, order: Order, handlers: Handlers) -> EndedRun:
-        """Call the worker. Any exception is an outcome, except a KeyboardInterrupt that a signal has caused."""
+    def _do(self, run: TakenRun, order: Order, handlers: Handlers) -> EndedRun:
         try:
-            run.jobid.encode()
-        except UnicodeEncodeError:
-            self._runtime.log.error("job id %r is not UTF-8: the job is BAD and is not run", run.jobid)
-            return EndedRun.of(run, Outcome.BAD)
-        self.running = run.jobid
-        try:
-            return call_worker(self._worker, run, handlers, self._runtime.log, self._run_ends.failed_line)
-        except KeyboardInterrupt:
-            self._turn(order, NO_PLACES, EndedRun.of(run, Outcome.DIED))
+            return self.present.do(run, handlers)
+        except KeyboardInterrupt:  # a signal has caused it
+            self._turn(order, NO_PLACES, EndedRun.of(run, Outcome.DIED, None, "KeyboardInterrupt"))
             raise
-        finally:
-            self.running = None

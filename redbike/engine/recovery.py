@@ -1,12 +1,14 @@
-"""End lost runs, which exceeded their timeout and have no end yet, if `on-timeout` asks for it.
+"""End lost runs: those that exceeded their timeout without an end, and those whose worker is dead.
 
 The dispatcher does this between its passes. With several dispatchers, the index of running jobs makes sure that only
 one of them ends a run.
 """
 
+import json
 import logging
 import math
 import time
+from contextlib import suppress
 
 import redis
 
@@ -21,31 +23,60 @@ from redbike.store.store import Store
 _LOOK_EVERY_S = 0.25  # the shortest time between two looks, even if the dispatcher is busy
 _LOOK_WITHIN_S = 0.9  # the longest time between two looks: a run is ended within a second of its timeout
 _BATCH = 100
+_LOOK_FOR_DEAD_EVERY_S = 2.0
+_LOOK_WHEN_IDLE_EVERY_S = 30.0
+OBSERVED_S = 7.0
+"""How long a dispatcher itself sees no heartbeat before it calls a worker dead: longer than the time between two
+heartbeats. So a step of the server's clock kills nobody, and a fleet that comes back after an outage has time."""
 
 
 class Recovery:
-    """A dispatcher's look at overdue runs."""
+    """A dispatcher's look at lost runs."""
 
     def __init__(
-        self, store: Store, looks: Looks, run_ends: RunEnds, limited_log: RateLimitedLog, log: logging.Logger
+        self,
+        store: Store,
+        looks: Looks,
+        run_ends: RunEnds,
+        limited_log: RateLimitedLog,
+        log: logging.Logger,
+        dead_after_s: float,
+        *,
+        ends_runs: bool,
     ) -> None:
+        """`dead_after_s`: the seconds without a heartbeat after which a worker counts as dead; 0 for never.
+
+        `ends_runs`: whether its runs are lost then. Else they are lost at their timeout.
+        """
         self._store = store
         self._looks = looks
         self._run_ends = run_ends
         self._limited_log = limited_log
         self._log = log
+        self._dead_after_s = dead_after_s
+        self._ends_runs = ends_runs
         self._request_ids = RequestIds()
-        self._looked_at = -math.inf  # monotonic
+        self._looked_at = self._looked_for_dead_at = -math.inf  # monotonic
+        self._silent: dict[str, tuple[float, float]] = {}
+        """Client id -> its last heartbeat (server's time), and when this dispatcher first saw it (monotonic)."""
 
-    def look(self) -> None:
-        """End overdue runs if it is time to look for them. End at most one batch, so that due jobs do not wait long."""
+    def look(self, some_run: bool) -> None:
+        """End lost runs if it is time to look for them. End at most one batch, so that due jobs do not wait long.
+
+        `some_run`: whether a run may be in progress.
+        """
         now = time.monotonic()
         if now - self._looked_at < _LOOK_EVERY_S:
             return
         ended = 0
         try:
-            for run in self._looks.overdue(_BATCH):
-                ended += self._end(run)
+            for run in self._looks.overdue(_BATCH) if some_run else ():
+                ended += self._end(run, "it had no end within its timeout")
+            every_s = _LOOK_FOR_DEAD_EVERY_S if some_run else _LOOK_WHEN_IDLE_EVERY_S
+            if self._dead_after_s and now - self._looked_for_dead_at >= every_s:
+                for client_id in self._dead(now):
+                    self._bury(client_id)
+                self._looked_for_dead_at = now
         except redis.ResponseError as error:
             if not is_wrong_type(error):
                 raise
@@ -58,10 +89,31 @@ class Recovery:
         """Return the seconds that the dispatcher may sleep before the next look."""
         return max(0.0, self._looked_at + _LOOK_WITHIN_S - time.monotonic())
 
-    def _end(self, run: Overdue) -> bool:
+    def _dead(self, now: float) -> list[str]:
+        """Return the processes that have been silent for too long, by the server's clock and by our own."""
+        silent_s = max(0.0, self._dead_after_s - OBSERVED_S)
+        silent = self._looks.silent_since(self._store.now() - silent_s)
+        former, self._silent = self._silent, {}
+        for client_id, beat_at in silent.items():
+            seen = former.get(client_id)
+            self._silent[client_id] = seen if seen is not None and seen[0] == beat_at else (beat_at, now)
+        return [client_id for client_id, (_, seen_at) in self._silent.items() if now - seen_at >= OBSERVED_S]
+
+    def _bury(self, client_id: str) -> None:
+        """End the runs of a dead worker."""
+        name = client_id
+        with suppress(ValueError, KeyError, TypeError):
+            noted = json.loads(self._looks.process(client_id))
+            name = f"{noted['host']}:{noted['pid']}"
+        for run in self._looks.runs_of([client_id]) if self._ends_runs else ():
+            self._end(run, f"its worker {name} has been silent for {self._dead_after_s:g} s")
+        self._looks.forget_process(client_id)
+        self._silent.pop(client_id, None)
+
+    def _end(self, run: Overdue, why: str) -> bool:
         request_id = self._request_ids.new()
         while True:
-            run_end = self._run_ends.of_lost(run, self._store.now())
+            run_end = self._run_ends.of_lost(run, self._store.now(), why)
             turn = self._store.turn(request_id, run_end=run_end)
             if turn.ended is EndReply.CHANGED:
                 request_id, run = self._request_ids.new(), run._replace(text=turn.changed_text)
@@ -70,5 +122,5 @@ class Recovery:
             else:
                 break
         if turn.ended is EndReply.DONE:
-            self._log.warning("job %r: a run exceeded its timeout; on-timeout decides what comes next", run.jobid)
+            self._log.warning("%s", self._run_ends.lost_line(run, why))
         return turn.ended is EndReply.DONE

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
-from redbike.engine.outcome import Run
+from redbike.engine.outcome import TakenRun
 
 _SHORTEST_LOOK_S = 0.1
 
@@ -13,16 +13,16 @@ _SHORTEST_LOOK_S = 0.1
 class Watchdog:
     """Watches the present run of a loop. Its thread starts with the first run, and wakes once per shortest timeout."""
 
-    def __init__(self, shortest_s: float, report: Callable[[Run], None]) -> None:
+    def __init__(self, shortest_s: float, report: Callable[[TakenRun], None]) -> None:
         """`shortest_s`: the shortest timeout of the loop's queues, seconds. `report`: called from the thread."""
         self._shortest_s = max(shortest_s, _SHORTEST_LOOK_S)
         self._report = report
-        self._run: Run | None = None
-        self._reported: Run | None = None
+        self._run: TakenRun | None = None
+        self._reported: TakenRun | None = None
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def watch(self, run: Run | None) -> None:
+    def watch(self, run: TakenRun | None) -> None:
         """Watch this run from now on, and no other. None: the loop has no run."""
         self._run = run
         if self._thread is None and run is not None:

@@ -219,6 +219,10 @@ class _Every(_Zoneless):
     again = first
 
 
+def _paused(text: str, rest: str) -> Schedule:  # noqa: ARG001 - as every reader
+    return _Fixed(Plan(Action.PAUSE, f"{PAUSED}{rest}", reason="the schedule is paused"))
+
+
 def _at(text: str, rest: str) -> Schedule:
     try:
         due_at = read_time(rest)
@@ -271,6 +275,9 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:80]}…")
 
 
+PAUSED = "PAUSED:"
+"""The word before the schedule of a paused job."""
+
 _FORMS = "NOW, AT:TIME, CONTINUE, STOP, EVERY:INTERVAL, CRON:EXPRESSION or an iCalendar RRULE"
 _RESTARTS = "without DTSTART, the recurrence starts again after each run: times drift, and COUNT is never used up"
 _FREQUENCIES = {"": "SECONDLY", "s": "SECONDLY", "m": "MINUTELY", "h": "HOURLY", "d": "DAILY"}
@@ -280,6 +287,7 @@ WORDS: dict[str, Schedule] = {
     "STOP": _Fixed(Plan(Action.STOP, "STOP")),
 }
 READERS: dict[str, Callable[[str, str], Schedule]] = {
+    PAUSED: _paused,
     "AT:": _at,
     "EVERY:": _every,
     "CRON:": _cron,

@@ -13,11 +13,13 @@ class Action(StrEnum):
     AT = "at"  # it goes on the timeline
     STOP = "stop"  # no further run
     BAD = "bad"  # its schedule cannot be read, or its id would break a queue
+    PAUSE = "pause"  # no run while it is paused: it also leaves its queue
     # Only at the end of a run:
     OVER = "over"  # its schedule was for one run: it becomes STOP
     QUIT = "quit"  # the job raised StopWork: its schedule becomes STOP
     UNSET = "unset"  # the job raised UnsetJob: it is forgotten
     DIE = "die"  # the job raised another exception: it is neither planned nor queued any more
+    LOST = "lost"  # the run had no end within its timeout: places and status stay as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Plan:
     """What comes next for a job by its schedule, at one reference time."""
 
     action: Action
-    """QUEUE, AT, STOP or BAD."""
+    """QUEUE, AT, STOP, PAUSE or BAD."""
     registered: str
     """The schedule text that is registered for the job."""
     due_at: float | None = None

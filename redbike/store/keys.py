@@ -63,7 +63,7 @@ ADDED_STATE = (
     KeyDoc(
         "P:running",
         "sorted set",
-        "a run's tag, queue and job id, scored by the Unix time at which it times out; only where `on-timeout` is set",
+        "a run's tag, queue and job id, scored by the Unix time at which it times out",
         "end of the run",
     ),
     KeyDoc("P:retries", "hash", "job id → how often it was tried again", "the job succeeds, or is set"),
@@ -78,6 +78,41 @@ ADDED_STATE = (
         "hash",
         "queue and job id, a line each → how many entries of the unset job are still in that list, to be skipped",
         "when a worker comes to the entry",
+    ),
+    KeyDoc(
+        "P:payloads",
+        "hash",
+        "job id → the payload of its runs; a payload for the next run alone has a line break before the job id",
+        "`unset`; the run ends",
+    ),
+    KeyDoc(
+        "P:due",
+        "hash",
+        "job id → the Unix time for which its present run was planned, the attempt, and the second at which it was"
+        " queued (or `k` and the time of the next attempt)",
+        "end of the run, unless it is tried again",
+    ),
+    KeyDoc(
+        "P:runs",
+        "hash",
+        "job id → its last run: number of runs, outcome, begin, end (Unix seconds), failures in a row, error",
+        "`unset`",
+    ),
+    KeyDoc("P:history", "stream", "one record per run, the latest `history` of them", "when newer records come"),
+    KeyDoc("P:pauses", "hash", "job id → who paused it, since when and why, as JSON", "`resume`, `set`, `unset`"),
+    KeyDoc("P:resume", "sorted set", "paused job, scored by the Unix time at which it resumes", "when it resumes"),
+    KeyDoc(
+        "P:held",
+        "string",
+        'a JSON object: the queues that are held (`""`: all of the prefix), and who holds them, since when and why',
+        "when the last queue is released",
+    ),
+    KeyDoc("P:alive", "sorted set", "process, scored by the Unix time of its last heartbeat", "when the process ends"),
+    KeyDoc(
+        "P:processes",
+        "hash",
+        "process → what it is, as JSON: kind, host, pid, since when, version, queues, counts",
+        "when the process ends",
     ),
     KeyDoc(
         "P:memo:CLIENT",
@@ -117,11 +152,21 @@ class Keys:
         self.retries = f"{prefix}:retries"
         self.extra = f"{prefix}:extra"
         self.holes = f"{prefix}:holes"
+        self.payloads = f"{prefix}:payloads"
+        self.due = f"{prefix}:due"
+        self.runs = f"{prefix}:runs"
+        self.history = f"{prefix}:history"
+        self.pauses = f"{prefix}:pauses"
+        self.resume = f"{prefix}:resume"
+        self.held = f"{prefix}:held"
+        self.alive = f"{prefix}:alive"
+        self.processes = f"{prefix}:processes"
 
     def common(self) -> tuple[str, ...]:
         """Return the keys that every script gets first, in the order in which lua/_keys.lua names them."""
         own = (self.schedules, self.statuses, self.timeline, self.control)
-        return (*own, self.retries, self.running, self.extra, self.holes)
+        added = (self.retries, self.running, self.extra, self.holes, self.payloads, self.due, self.runs, self.history)
+        return (*own, *added, self.pauses, self.resume, self.held)
 
     def encoded_common(self) -> list[bytes]:
         """Return the same keys as bytes, for scripts."""
@@ -135,6 +180,10 @@ class Keys:
     def queue(self, name: str) -> str:
         """Return the list of the queue that the worker calls `name`."""
         return f"{self.prefix}-{name}"
+
+    def queue_name(self, queue_key: str) -> str:
+        """Return the name of a queue from the key of its list."""
+        return queue_key[len(self.prefix) + 1 :]
 
     def members(self, queue_key: str) -> str:
         """Return the set of the job ids in a list."""

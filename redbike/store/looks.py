@@ -26,11 +26,11 @@ class Looks:
 
         1. The look at the timeline that `promote` would return if no job is due.
         2. Whether there is a job in these queues, or a signal. Then the script `wake` looks again.
-        3. Whether there are extra runs.
+        3. Whether there are extra runs, runs in progress, or jobs that resume by themselves.
         """
         keys = self._keys
         has_timeline, has_extra, has_reason = self._count_existing(
-            [keys.timeline], [keys.extra], [keys.control, *queue_keys]
+            [keys.timeline], [keys.extra, keys.running, keys.resume], [keys.control, *queue_keys]
         )
         first: Any = self._client.zrange(keys.timeline, 0, 0, withscores=True) if has_timeline else []
         id_and_due = (first[0][0], float(first[0][1])) if first else None
@@ -56,10 +56,45 @@ class Looks:
         found: Any = self._client.zrangebyscore(self._keys.extra, "-inf", self._clock.now(), start=0, num=limit)
         return list(found)
 
+    def resuming(self, limit: int) -> list[str]:
+        """Return paused jobs whose time to resume has come."""
+        found: Any = self._client.zrangebyscore(self._keys.resume, "-inf", self._clock.now(), start=0, num=limit)
+        return [decode(jobid) for jobid in found]
+
+    def forget_resume(self, jobid: str) -> None:
+        """Forget when a job resumes, because it is not paused."""
+        self._client.zrem(self._keys.resume, encode(jobid))
+
+    def silent_since(self, server_time: float) -> dict[str, float]:
+        """Return the processes without a heartbeat after this Unix time, and the times of their last heartbeats."""
+        alive = self._keys.alive
+        found: Any = self._client.zrangebyscore(alive, "-inf", server_time, start=0, num=1000, withscores=True)
+        return {decode(process): float(at) for process, at in found}
+
+    def runs_of(self, processes: Sequence[str]) -> list[Overdue]:
+        """Return the runs in progress of workers with these client ids."""
+        starts = tuple(encode(process) for process in processes)
+        entries = [entry for entry, _ in self._client.zscan_iter(self._keys.running, count=1000)]
+        return self._read([entry for entry in entries if entry.startswith(starts)])
+
+    def process(self, client_id: str) -> str:
+        """Return what a process noted about itself: JSON, or an empty text."""
+        found: Any = self._client.hget(self._keys.processes, client_id)
+        return decode(found or b"")
+
+    def forget_process(self, client_id: str) -> None:
+        """Forget a process that is dead."""
+        self._client.zrem(self._keys.alive, client_id)
+        self._client.hdel(self._keys.processes, client_id)
+
     def overdue(self, limit: int) -> list[Overdue]:
         """Return runs that have exceeded their timeout without an end. The longest overdue run comes first."""
+        found: Any = self._client.zrangebyscore(self._keys.running, "-inf", self._clock.now(), start=0, num=limit)
+        return self._read(list(found))
+
+    def _read(self, found: list[bytes]) -> list[Overdue]:
+        """Return the runs of entries of P:running."""
         keys = self._keys
-        found: Any = self._client.zrangebyscore(keys.running, "-inf", self._clock.now(), start=0, num=limit)
         ours = encode(keys.queue(""))
         split = [entry.split(b"\n", 2) for entry in found]
         runs = [words for words in split if len(words) == 3 and words[1].startswith(ours)]

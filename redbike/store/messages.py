@@ -33,6 +33,7 @@ class Placement(NamedTuple):
     action: Action  # QUEUE, AT, STOP or BAD
     due_at: float | None = None
     once: bool = False  # a repeated call would run the job twice, so the memo keeps the request id
+    payload: str | None = None  # None: leave the payload of the job as it is; "": remove it
 
 
 class Told(TypedDict):
@@ -109,6 +110,10 @@ class RunEnd(NamedTuple):
     tries: int | None = None  # the retries before the action is taken; 0: the run succeeded; None: not counted
     overdue: bool = False  # the run has exceeded its timeout
     began_at: float | None = None  # if the run ended within its timeout: its begin, server's time, Unix seconds
+    later_s: float | None = None  # the run has not happened: again after so many seconds
+    outcome: str = ""  # a word of Outcome, for the history
+    since: float | None = None  # the begin of the run, server's time, Unix seconds
+    error: str = ""  # one line
 
 
 class Overdue(NamedTuple):
@@ -131,14 +136,18 @@ class Turn(NamedTuple):
     jobid: bytes | None
     text: bytes | None
     troubles: tuple[tuple[str, str], ...]  # queue key, error text
+    payload: bytes = b""
+    attempt: int = 1
+    due_at: float | None = None  # Unix seconds; None: not known
 
     @classmethod
     def of(cls, reply: bytes, places: Places) -> "Turn":
         """Read a reply of `turn`, which looked at these places."""
         head, _, rest = reply.partition(b"\n")
-        second, microsecond, how, halted, place, job_length, text_length = head.split()
+        second, microsecond, how, halted, place, job_length, text_length, payload_length, attempt, due_at = head.split()
         job_end = int(job_length)
         text_end = job_end + max(0, int(text_length))
+        payload_end = text_end if payload_length == b"0" else text_end + int(payload_length)
         text = None if text_length == b"-1" else rest[job_end:text_end]
         ended = _ENDED[how]
         return cls(
@@ -149,7 +158,10 @@ class Turn(NamedTuple):
             int(place) - 1 if place != b"0" else None,
             rest[:job_end] if place != b"0" else None,
             None if ended is EndReply.CHANGED else text,
-            _troubles(rest[text_end:].split(b"\n"), places.queues.keys) if len(rest) > text_end else (),
+            _troubles(rest[payload_end:].split(b"\n"), places.queues.keys) if len(rest) > payload_end else (),
+            rest[text_end:payload_end],
+            int(attempt),
+            None if due_at == b"-" else float(due_at),
         )
 
 

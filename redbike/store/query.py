@@ -60,11 +60,18 @@ class Query:
 
     def tell(self, jobid: str, queue_key: str) -> Told:
         """Return the state of one job, in one round trip."""
-        keys, field = self._keys, encode(jobid)
         pipeline: Any = self._client.pipeline(transaction=False)
+        self.ask_about(pipeline, jobid, queue_key)
+        return self.told(jobid, *pipeline.execute())
+
+    def ask_about(self, pipeline: Any, jobid: str, queue_key: str) -> None:
+        """Add the commands that ask for the state of one job. `told` reads the replies."""
+        keys, field = self._keys, encode(jobid)
         pipeline.hget(keys.statuses, field).zscore(keys.timeline, field).hget(keys.schedules, field)
         pipeline.exists(encode(keys.tag(queue_key, jobid)))
-        status, due_at, schedule, working = pipeline.execute()
+
+    def told(self, jobid: str, status: Any, due_at: Any, schedule: Any, working: Any) -> Told:
+        """Return the state of one job from the replies to `ask_about`."""
         return {
             "status": None if status is None else decode(status),
             "next_run": self._next_run(jobid, due_at),
@@ -76,6 +83,22 @@ class Query:
         """Return the registered schedule of one job; None if it has none."""
         text: Any = self._client.hget(self._keys.schedules, encode(jobid))
         return None if text is None else decode(text)
+
+    def held(self) -> dict[str, dict[str, object]]:
+        """Return who holds which queue, by the name of the queue."""
+        content: Any = self._client.get(self._keys.held)
+        return {name: entry for name, entry in read_json(content or b"{}").items() if isinstance(entry, dict)}
+
+    def payloads(self, call: Call) -> Iterator[tuple[str, str, str]]:
+        """Yield job id, schedule text and payload of every registered job."""
+        for page in _pages(self._fields(self._keys.schedules, call)):
+            found = call(partial(self._payloads_of, [jobid for jobid, _ in page]))
+            for (jobid, text), payload in zip(page, found, strict=True):
+                yield decode(jobid), decode(text), decode(payload or b"")
+
+    def _payloads_of(self, jobids: list[bytes], _repeated: bool) -> list[bytes | None]:
+        found: Any = self._client.hmget(self._keys.payloads, jobids)
+        return list(found)
 
     def is_working(self, jobid: str, queue_key: str) -> bool:
         """Return True if one job has a run tag."""
@@ -157,7 +180,7 @@ class Query:
             deleted += self._delete(page)
         for queue_key in queues:
             deleted += self._delete((queue_key, keys.members(queue_key), keys.bell(queue_key), keys.watch(queue_key)))
-        return deleted + self._delete((*keys.common(), keys.idle))
+        return deleted + self._delete((*keys.common(), keys.idle, keys.alive, keys.processes))
 
     def _delete(self, keys: Iterable[str | bytes]) -> int:
         names = list(keys)
@@ -202,7 +225,18 @@ class Query:
         return page[0], page[1]
 
 
-def _pages(items: Iterable[bytes]) -> Iterator[list[bytes]]:
+def read_json(text: bytes) -> dict[str, Any]:
+    """Return a JSON object; an empty dict for another text."""
+    import json
+
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _pages(items: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(items)
     while page := list(islice(iterator, _PAGE)):
         yield page

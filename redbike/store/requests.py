@@ -9,6 +9,11 @@ CLIENT_ID_LENGTH = 16
 """The first characters of a request id are the id of the client that made it."""
 
 
+def new_client_id() -> str:
+    """Return a client id that no other client has."""
+    return secrets.token_hex(CLIENT_ID_LENGTH // 2)
+
+
 class Caller:
     """A client that makes one call at a time. Its memo in Redis, under its client id, says what its last call did."""
 
@@ -17,11 +22,11 @@ class Caller:
         self.is_busy = False
         self.is_uncertain = False
         """Whether a call that was given up may still arrive. Then the memo should keep the next request id."""
-        self._client_id, self._count = secrets.token_hex(CLIENT_ID_LENGTH // 2), itertools.count()
+        self._client_id, self._count = new_client_id(), itertools.count()
 
     def renew(self) -> None:
         """Take another client id, because a copy of this process uses ours too."""
-        self._client_id, self._count = secrets.token_hex(CLIENT_ID_LENGTH // 2), itertools.count()
+        self._client_id, self._count = new_client_id(), itertools.count()
 
     def request_id(self) -> str:
         """Return a request id that no other call has. The ids of one client grow."""

@@ -17,7 +17,7 @@ from redbike.store.messages import NO_PLACES, Look, Placement, Places, RunEnd, T
 from redbike.store.script import Script
 from redbike.store.text import decode, encode
 
-SCRIPTS = ("place", "promote", "turn", "unset", "lost", "now", "wake", "signal")
+SCRIPTS = ("place", "promote", "turn", "unset", "lost", "now", "wake", "signal", "pause", "hold", "extend")
 _YES = {True: b"yes", False: b"no"}
 _MOST_PLACED = 1000
 
@@ -41,11 +41,15 @@ class Store:
         *,
         memo_s: int = 60,
         is_cluster: bool = False,
+        records: int = 0,
+        process: str = "",
+        wants_runs: bool = False,
     ) -> None:
         """Call scripts over this connection.
 
         `index_running`: keep the index with which a dispatcher finds runs that exceed their timeout. `memo_s`: the
-        seconds in which a call may be repeated, or arrive late.
+        seconds in which a call may be repeated, or arrive late. `records`: how many runs the history holds. `process`:
+        the name of this process, for the history. `wants_runs`: whether the worker wants payload and due time.
         """
         self.clock = ServerClock(self._ask_time)
         self._connection = connection
@@ -53,6 +57,8 @@ class Store:
         self._index_running = index_running
         self._memo_s = b"%d" % memo_s
         self._is_cluster = is_cluster
+        self._record_args = (b"run" if wants_runs else b"", b"%d" % records)
+        self._process = encode(process)
         self._common = Packed(keys.encoded_common())
         self._wake_channel = encode(keys.wake)
         self._scripts: dict[str, Script] = {}
@@ -90,28 +96,34 @@ class Store:
         *,
         noted: bool = False,
         only_lost: bool = False,
+        only_paused: str | None = None,
+        only_payload: bool = False,
         now: float | None = None,
     ) -> bool:
         """Register schedules of different jobs and carry out their plans, atomically. After an error, nothing is done.
 
         Place at most a thousand jobs, because Lua can pass only so many arguments to one command. `repeated`: as for
         turn. `noted`: leave the request id in the memo. `only_lost`: place only jobs that are in no place, and return
-        True if there are any. Raise Outdated.
+        True if there are any. `only_paused`: place the job only if this is its schedule. `only_payload`: change
+        nothing but the payload of a registered job. Return False if nothing was changed, as for an extra run of a
+        paused job. Raise Outdated.
         """
         assert len(placements) <= _MOST_PLACED, len(placements)
         purpose = b"run" if placements[0].text is None else b"reset" if only_lost else b"register"
+        purpose = b"carry" if only_payload else purpose if only_paused is None else b"resume"
         number_of: dict[str, bytes] = {}
         keys, tags, jobs = [self._keys.memo(request_id)], [], []
         for one in placements:
             jobs += [encode(one.jobid), encode(one.text or ""), one.action.encode(), _optional(one.due_at), b""]
-            if one.action is Action.QUEUE or only_lost:
+            jobs.append(b"" if one.payload is None else b"+" + encode(one.payload) if one.payload else b"-")
+            if one.action in (Action.QUEUE, Action.PAUSE) or only_lost:
                 if one.queue_key not in number_of:
                     number_of[one.queue_key] = b"%d" % (len(number_of) + 1)
                     keys += self._keys.triple(one.queue_key)
-                jobs[-1] = number_of[one.queue_key]
+                jobs[-2] = number_of[one.queue_key]
                 tags.append(encode(self._keys.tag(one.queue_key, one.jobid)))
         args = [_optional(now), self._wake_channel, request_id.encode(), self._memo_s if noted or repeated else b""]
-        args += (_YES[repeated], purpose, b"%d" % len(number_of))
+        args += (_YES[repeated], purpose, encode(only_paused or ""), b"%d" % len(number_of))
         reply = self._script("place").run([*keys, *tags], [*args, *jobs])
         if reply == b"outdated":
             raise Outdated
@@ -170,16 +182,21 @@ class Store:
         keys: list[Argument] = [self._keys.memo(request_id), queues.packed_keys]
         args: list[Argument] = [_YES[self._index_running], _YES[heed_halt], self._wake_channel, places.spec]
         args.append(b"ask " + queues.cautions if self._is_cluster else queues.cautions)
-        args += (_optional(now), request_id.encode(), _YES[repeated], queues.number)
+        args += (_optional(now), request_id.encode(), _YES[repeated], *self._record_args, queues.number)
         if run_end is not None:
             keys += (encode(self._keys.tag(run_end.taken_from, run_end.jobid)), *self._keys.triple(run_end.goes_to))
             args += (encode(run_end.jobid), encode(run_end.tag), encode(run_end.taken_from), run_end.known_text or b"")
             args += (run_end.action.encode(), _optional(run_end.due_at))
             # A random factor spreads the retries of jobs that failed together.
-            tries = b"" if run_end.tries is None else b"%d" % run_end.tries
-            args += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"")
+            if run_end.later_s is not None:
+                args += (b"later", b"%.3f" % run_end.later_s)
+            else:
+                tries = b"" if run_end.tries is None else b"%d" % run_end.tries
+                args += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"")
             began = b"" if run_end.began_at is None else b"%d" % run_end.began_at
             args.append(b"overdue" if run_end.overdue else began)
+            since = b"" if run_end.since is None else b"%.3f" % run_end.since
+            args += (run_end.outcome.encode(), since, self._process, encode(run_end.error))
         args.append(queues.packed_timeouts)
         turn = Turn.of(self._script("turn").run(keys, args), places)
         if now is not None:
@@ -209,6 +226,42 @@ class Store:
             if known >= 0:
                 return bool(known)
             look_at = b"%d" % -known  # the script searches a long queue piece by piece
+
+    def pause(
+        self,
+        jobid: str,
+        queue_key: str,
+        resumes_at: float | None,
+        note: str,
+        request_id: str = "",
+        repeated: bool = False,
+        *,
+        noted: bool = False,
+    ) -> str | None:
+        """Pause a job: off the timeline, out of its queue. Return its schedule as registered now; None without one.
+
+        `resumes_at`: when it resumes by itself, Unix seconds. `note`: JSON. `repeated`: as for turn. Raise Outdated.
+        """
+        keys = [self._keys.memo(request_id), encode(queue_key), encode(self._keys.members(queue_key))]
+        keep_s = self._memo_s if noted or repeated else b""
+        args = [encode(jobid), request_id.encode(), keep_s, _YES[repeated], _optional(resumes_at), encode(note)]
+        reply: bytes | None = self._script("pause").run(keys, args)
+        if reply == b"outdated":
+            raise Outdated
+        return None if reply is None else decode(reply)
+
+    def hold(self, name: str, entry: str) -> bool:
+        """Hold the queue with this name, or the prefix (""). Without an `entry` (JSON), release it.
+
+        Return True if it was held before.
+        """
+        return bool(self._script("hold").run((), [encode(name), encode(entry), self._wake_channel]))
+
+    def extend(self, jobid: str, tag: str, queue_key: str, seconds: float) -> bool:
+        """Let the lease of a run end in so many seconds. Return False if the lease is gone."""
+        entry = encode(f"{tag}\n{queue_key}\n{jobid}")
+        args = [tag.encode(), b"%d" % max(1, round(1000 * seconds)), entry]
+        return bool(self._script("extend").run([encode(self._keys.tag(queue_key, jobid))], args))
 
     def wake(self, queue_keys: Sequence[str]) -> bool:
         """Wake idle workers if jobs are in these queues and no bell rang, or for a halt. Return True if halted."""

@@ -1,6 +1,6 @@
 -- _common: the second part of every script: the functions that several scripts use. It does nothing by itself.
 --
--- KEYS  1 to 8: see _keys
+-- KEYS  1 to 15: see _keys
 --
 -- Lua makes every function again in each call. So `rare` makes the functions that few calls need, when they are needed.
 
@@ -84,6 +84,24 @@ local function rare()
         end
     end
 
+    -- Take a job out of its queue. In a long list, its entry stays, and the worker that comes to the entry skips it.
+    -- Return whether the job was in the queue.
+    function functions.leave(queue, members, job)
+        if try('SREM', members, job) ~= 1 then
+            return false
+        end
+        local length = call('LLEN', queue)
+        if length <= 10 * SHORT then
+            return call('LREM', queue, 0, job) > 0
+        elseif functions.is_in_list(queue, members, job) ~= false then
+            if type(try('HINCRBY', holes, functions.hole(queue, job), 1)) == 'table' then
+                call('LREM', queue, 1, job)
+            end
+            return true
+        end
+        return false
+    end
+
     -- Return whether an extra run of the job is planned.
     function functions.has_extra(job)
         local due = try('ZSCORE', extra, job)
@@ -91,6 +109,20 @@ local function rare()
     end
 
     return functions
+end
+
+-- Return whether a schedule text pauses its job.
+local function is_paused(text)
+    return text and string.sub(text, 1, 7) == 'PAUSED:'
+end
+
+-- Return whether a queue is held, or the whole prefix (queue is nothing). `holding` is the content of P:held.
+local function is_held(holding, queue)
+    local is_read, names = pcall(cjson.decode, holding)
+    if not is_read or type(names) ~= 'table' then
+        return false
+    end
+    return names[''] ~= nil or (queue and names[string.sub(queue, #schedules - 8)] ~= nil)
 end
 
 -- Put a job into a queue, unless it is there. Return the length of the list, or nil and the reason: an error, or

@@ -2,10 +2,11 @@
 --
 -- KEYS and ARGV: see turn
 
-local memo = KEYS[9]
-local indexes, heeds_halt, channel, places, cautions, given_now, request_id, repeated, queues = unpack(ARGV, 1, 9)
+local memo = KEYS[16]
+local indexes, heeds_halt, channel, places, cautions, given_now, request_id, repeated = unpack(ARGV, 1, 8)
+local wants, records, queues = unpack(ARGV, 9, 11)
 local is_indexed, is_repeated = indexes == 'yes', repeated == 'yes'
-local end_keys, timeouts = 9 + 3 * queues, #ARGV - queues -- after these come the keys to end a run, and the timeouts
+local end_keys, timeouts = 16 + 3 * queues, #ARGV - queues -- after these come the keys to end a run, and the timeouts
 
 -- The time of the call: whole Unix seconds and microseconds, both as text; and all as a number.
 local second, microsecond, now
@@ -18,11 +19,46 @@ else
     now = tonumber(given_now)
 end
 
+-- Record what became of a run: as a record of the history, and as the last run of the job if the job is registered.
+-- `planned` is the content of P:due for the job.
+local function record(job, outcome, planned, is_registered)
+    local began, worker, fault = unpack(ARGV, 22, 24)
+    local ended = given_now ~= '' and given_now or string.format('%d.%03d', second, microsecond / 1000)
+    if began == '' then
+        -- A dispatcher ends the run. It does not know more than the status.
+        local status = try('HGET', statuses, job)
+        began = type(status) == 'string' and string.match(status, '^WRK:(%d+)$') or ended
+    end
+    local due, attempt = string.match(planned or '', '^(%S+) (%d+) ')
+    if records ~= '0' then
+        local fields = { 'job', job, 'due', due or began, 'began', began, 'ended', ended, 'outcome', outcome, 'attempt',
+            attempt or '1', 'worker', worker }
+        if fault ~= '' then
+            fields[15], fields[16] = 'error', fault
+        end
+        try('XADD', history, 'MAXLEN', '~', records, '*', unpack(fields))
+    end
+    if is_registered then
+        local last = try('HGET', runs, job)
+        local count, failed = string.match(type(last) == 'string' and last or '', '^(%d+) %S+ %S+ %S+ (%d+)')
+        count, failed = tonumber(count or 0), tonumber(failed or 0)
+        if outcome == 'failed' or outcome == 'lost' or outcome == 'bad' then
+            failed = failed + 1
+        elseif outcome ~= 'later' then
+            failed = 0
+        end
+        if outcome ~= 'later' then
+            count = count + 1
+        end
+        try('HSET', runs, job, string.format('%d %s %s %s %d %s', count, outcome, began, ended, failed, fault))
+    end
+end
+
 -- End the run. Return four values: the answer to the end ('ended', 'late' or 'changed'); the changed text; the event
 -- for the status of the job, if there is an event; the length of the queue, if the job entered it.
 local function end_run(holder)
     local tag, queue, members = unpack(KEYS, end_keys + 1, end_keys + 3)
-    local job, mine, taken_from, known_text, plan, due, tries, factor, began = unpack(ARGV, 10, 18)
+    local job, mine, taken_from, known_text, plan, due, tries, factor, began, outcome = unpack(ARGV, 12, 21)
     local overdue = began == 'overdue'
     if holder ~= mine and not overdue then
         -- The tag has expired. The run still counts if it ended in time (Redis was away meanwhile), and if nothing has
@@ -35,11 +71,12 @@ local function end_run(holder)
             and not rare().has_extra(job)
             and try('SISMEMBER', members, job) ~= 1
         if not counts then
+            record(job, 'late')
             return 'late', false
         end
     end
     local text = call('HGET', schedules, job)
-    if text and text ~= known_text and plan ~= 'die' and plan ~= 'quit' and plan ~= 'unset' then
+    if text and text ~= known_text and plan ~= 'die' and plan ~= 'quit' and plan ~= 'unset' and plan ~= 'lost' then
         return 'changed', text
     end
     -- An entry of the index of running jobs: run tag, list key and job id, a line each.
@@ -64,29 +101,55 @@ local function end_run(holder)
     end
     -- The job gets its place first, and loses its tag after that. So it is not lost if the server refuses one of the
     -- two.
-    if tries == '0' then
+    local planned = try('HGET', due_key, job)
+    planned = type(planned) == 'string' and planned
+    local latest = (tries ~= '' or outcome == 'bad') and try('HGET', statuses, job)
+    local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
+    local is_put_back = false
+    if tries == 'later' then
+        -- The run has not happened. It has the same due time again, unless somebody has set the job meanwhile.
+        if is_the_latest or type(latest) == 'table' then
+            plan, is_put_back = 'at', true
+            due = string.format('%.3f', now + factor)
+        end
+    elseif outcome == 'bad' and text and not is_the_latest then
+        plan = 'lost' -- somebody has set the job meanwhile: its places stay
+    elseif tries == '0' then
         try('HDEL', retries, job)
     elseif tries ~= '' and text then
         -- Retry, unless the retries are used up, or somebody has set the job: then its schedule decides.
-        local latest, count = try('HGET', statuses, job), try('HINCRBY', retries, job, 1)
-        local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
+        local count = try('HINCRBY', retries, job, 1)
         if is_the_latest and type(count) == 'number' and count <= tonumber(tries) then
-            plan = 'at'
+            plan, is_put_back = 'at', true
             local LONGEST_DELAY = 300 -- seconds between two tries
             due = string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
-            local planned = call('ZSCORE', timeline, job)
-            if planned and tonumber(planned) > now and type(try('ZADD', extra, 'LT', due, job)) == 'number' then
-                due = planned -- a later run that is already planned stays on the timeline
-            end
         else
             try('HDEL', retries, job)
         end
     end
+    if is_put_back then
+        local first = string.match(planned or '', '^%S+') or ARGV[22]
+        local attempt = string.match(planned or '', '^%S+ (%d+)') or 1
+        try('HSET', due_key, job, string.format('%s %d k%s', first ~= '' and first or second, attempt + 1, due))
+        local later = call('ZSCORE', timeline, job)
+        if later and tonumber(later) > now and type(try('ZADD', extra, 'LT', due, job)) == 'number' then
+            due = later -- a later run that is already planned stays on the timeline
+        end
+    else
+        if planned then
+            try('HDEL', due_key, job)
+        end
+        if wants ~= '' then
+            try('HDEL', payloads, '\n\n' .. job)
+        end
+    end
     local event
-    if not text or plan == 'unset' then
+    if plan == 'unset' or (not text and not is_put_back) then
         call('HDEL', schedules, job)
         try('HDEL', statuses, job)
         try('HDEL', retries, job)
+        try('HDEL', payloads, job, '\n' .. job)
+        try('HDEL', runs, job)
         try('ZREM', extra, job)
         call('ZREM', timeline, job)
         if try('SREM', members, job) == 1 then
@@ -108,8 +171,10 @@ local function end_run(holder)
         event = 'BAD:'
     elseif plan == 'die' then
         event = 'DIE:'
-    elseif plan ~= 'queue' then -- 'stop', 'quit' or 'over'
-        if plan ~= 'stop' then
+    elseif plan == 'lost' then
+        event = nil -- status and places stay as they are
+    elseif plan ~= 'queue' then -- 'stop', 'pause', 'quit' or 'over'
+        if plan ~= 'stop' and plan ~= 'pause' then
             call('HSET', schedules, job, 'STOP')
         end
         if plan == 'quit' then
@@ -142,5 +207,6 @@ local function end_run(holder)
     if holder == mine then
         call('DEL', tag)
     end
+    record(job, outcome, planned, text and plan ~= 'unset')
     return 'ended', false, event, entered
 end

@@ -1,6 +1,6 @@
 -- place: register the schedules of one or many jobs, and carry out the next action of each.
 --
--- KEYS  1 to 8: see _keys  9 P:memo:CLIENT
+-- KEYS  1 to 15: see _keys  16 P:memo:CLIENT
 --       then for each queue that jobs may enter: the list, its members, its bell
 --       then for each job with the number of a queue: its run tag
 -- ARGV  1 now, Unix seconds; '' for the server's time
@@ -10,23 +10,33 @@
 --       4 how long the memo keeps the id, seconds; '' if it does not keep the id
 --       5 'yes' if an earlier call with this id may have been carried out
 --       6 purpose: 'register'; 'reset': only jobs that are in no place, and have this schedule already; 'run': leave
---         schedule and timeline unchanged (an extra run)
---       7 number of queues
---       then for each job, and no job twice: its id; the schedule text; the action, which is 'queue', 'at', 'stop' or
---       'bad'; for 'at' the due time, Unix seconds; the number of its queue, '' if it enters no queue
+--         schedule and timeline unchanged (an extra run); 'resume': only a job that has the schedule in ARGV 7;
+--         'carry': change nothing but the payloads of registered jobs
+--       7 for 'resume': the schedule text of the paused job; else ''
+--       8 number of queues
+--       then for each job, and no job twice: its id; the schedule text; the action, which is 'queue', 'at', 'stop',
+--       'pause' (also leave the queue) or 'bad'; for 'at' the due time, Unix seconds; the number of its queue, '' if it
+--       neither enters nor leaves a queue; its payload after a '+', '-' to remove its payload, '' to leave it
 -- Returns the time of the call, whole Unix seconds and microseconds (0 if ARGV gives it), separated by a blank;
 --         'outdated' if nothing was changed, because the memo has a later call of this client, or has this call,
---         although ARGV 5 is not 'yes'; false if 'reset' found no job that is in no place.
+--         although ARGV 5 is not 'yes'; false if 'reset' found no job that is in no place, if 'resume' found another
+--         schedule, if 'run' found a paused job, and if 'carry' found no registered job.
 
-local memo = KEYS[9]
-local given_now, channel, request_id, keep_s, repeated, purpose, queues = unpack(ARGV, 1, 7)
+local memo = KEYS[16]
+local given_now, channel, request_id, keep_s, repeated, purpose, paused_text, queues = unpack(ARGV, 1, 8)
 
 -- A key of a wrong type makes the call fail here, before its first write.
 call('HLEN', schedules)
 call('ZCARD', timeline)
-for at = 10, 7 + 3 * queues, 3 do
+for at = 17, 14 + 3 * queues, 3 do
     call('LLEN', KEYS[at])
     call('SCARD', KEYS[at + 1])
+end
+for at = 14, #ARGV, 6 do
+    if ARGV[at] ~= '' then
+        call('HLEN', payloads)
+        break
+    end
 end
 
 -- The time of the call: whole Unix seconds and microseconds, both as text.
@@ -60,7 +70,7 @@ local function is_lost(job, text, tag, queue, members)
     return not is_placed and call('HGET', schedules, job) == text
 end
 
-local registered, status, jobs = {}, {}, {}
+local registered, status, jobs, carried, planned = {}, {}, {}, {}, {}
 local due_jobs, earliest, off_the_timeline = {}, nil, {}
 
 local function put_on_the_timeline(job, due)
@@ -89,41 +99,74 @@ local function enqueue(job, tag, queue, members, bell)
     if purpose ~= 'run' then
         off_the_timeline[#off_the_timeline + 1] = job
     end
+    local count = #planned
+    planned[count + 1], planned[count + 2] = job, second .. '.' .. string.format('%03d 1 ', microsecond / 1000) .. second
     return 'ENQ:'
 end
 
-local next_tag = 10 + 3 * queues
-for at = 8, #ARGV, 5 do
-    local job, text, plan, due, number = unpack(ARGV, at, at + 4)
+-- Return whether this call concerns the job.
+local function concerns(job, text, tag, queue, members)
+    if purpose == 'reset' then
+        return is_lost(job, text, tag, queue, members)
+    elseif purpose == 'resume' then
+        return call('HGET', schedules, job) == paused_text
+    elseif purpose == 'carry' then
+        return call('HEXISTS', schedules, job) == 1
+    end
+    return purpose ~= 'run' or not is_paused(call('HGET', schedules, job))
+end
+
+-- Keep the payload of a job. An extra run has its own payload.
+local function carry(job, payload)
+    local field = purpose == 'run' and '\n' .. job or job
+    if payload == '-' then
+        try('HDEL', payloads, field)
+    elseif payload ~= '' then
+        local count = #carried
+        carried[count + 1], carried[count + 2] = field, string.sub(payload, 2)
+    end
+end
+
+local next_tag = 17 + 3 * queues
+for at = 9, #ARGV, 6 do
+    local job, text, plan, due, number, payload = unpack(ARGV, at, at + 5)
     local tag, queue, members, bell
     if number ~= '' then
         tag, next_tag = KEYS[next_tag], next_tag + 1
-        queue, members, bell = unpack(KEYS, 7 + 3 * number, 9 + 3 * number)
+        queue, members, bell = unpack(KEYS, 14 + 3 * number, 16 + 3 * number)
     end
-    if purpose ~= 'reset' or is_lost(job, text, tag, queue, members) then
+    if concerns(job, text, tag, queue, members) then
         local event
         if plan == 'queue' then
             event = enqueue(job, tag, queue, members, bell)
         elseif plan == 'at' then
             event = put_on_the_timeline(job, due)
-        else
+        elseif purpose ~= 'carry' then
+            if plan == 'pause' then
+                rare().leave(queue, members, job)
+            end
             off_the_timeline[#off_the_timeline + 1] = job
-            event = plan == 'stop' and 'STP:' or 'BAD:'
+            event = plan == 'bad' and 'BAD:' or 'STP:'
         end
-        local count = #status
-        registered[count + 1], registered[count + 2] = job, text
-        status[count + 1], status[count + 2] = job, event .. second
+        if event then
+            local count = #status
+            registered[count + 1], registered[count + 2] = job, text
+            status[count + 1], status[count + 2] = job, event .. second
+        end
         jobs[#jobs + 1] = job
+        carry(job, payload)
     end
 end
 if not jobs[1] then
     return false
 end
 -- Write the schedule first. If that fails, a job that had already left the timeline would not run any more.
-if purpose ~= 'run' then
+if registered[1] and purpose ~= 'run' then
     call('HSET', schedules, unpack(registered))
     try('HDEL', retries, unpack(jobs))
     try('ZREM', extra, unpack(jobs))
+    try('HDEL', pauses, unpack(jobs))
+    try('ZREM', resume, unpack(jobs))
 end
 if off_the_timeline[1] then
     call('ZREM', timeline, unpack(off_the_timeline))
@@ -136,6 +179,14 @@ if earliest then
         try('PUBLISH', channel, '')
     end
 end
+if planned[1] then
+    try('HSET', due_key, unpack(planned))
+end
 -- If the hash has a wrong type, the status is lost, but no job.
-try('HSET', statuses, unpack(status))
+if status[1] then
+    try('HSET', statuses, unpack(status))
+end
+if carried[1] then
+    call('HSET', payloads, unpack(carried))
+end
 return second .. ' ' .. microsecond

@@ -1,7 +1,7 @@
 -- promote: move due jobs from the timeline into their queues, then return which jobs are due next. Each job is checked
 -- again, so any number of dispatchers may race.
 --
--- KEYS  1 to 8: see _keys  9 from: P-timeline, or P:extra, which is handled in the same way
+-- KEYS  1 to 15: see _keys  16 from: P-timeline, or P:extra, which is handled in the same way
 --       then for each queue: the list, its members, its bell
 --       then for each job, queue by queue: its run tag, which is the key of the list, a dash and the job id
 -- ARGV  1 the time up to which jobs are due, Unix seconds; '' for the server's time. Statuses carry the server's time
@@ -18,7 +18,7 @@
 --          then for each queue or job that failed: the number of the queue, and the error
 --       Then the ids of the jobs due next, a line each, or joined. If no job is due, the id of the next job.
 
-local from = KEYS[9]
+local from = KEYS[16]
 local queues = tonumber(ARGV[3])
 
 local time = call('TIME')
@@ -32,7 +32,9 @@ end
 local queued_now, bad_now = 'ENQ:' .. second, 'BAD:' .. second
 local queued, failures = 0, {}
 local status, postponed = {}, {}
-local halted = call('MGET', control)[1] == 'HALT' and 1 or 0
+local signal, holding = unpack(call('MGET', control, held))
+local halted, is_paused_whole = signal == 'HALT' and 1 or 0, holding and is_held(holding)
+local score_of = {} -- of the jobs that are due, as text
 
 local function postpone(job, delay_s)
     local count = #postponed
@@ -71,7 +73,7 @@ end
 -- Return the jobs of one queue that are still due and not running.
 local function still_due(number, first, last)
     local ids, tags = {}, { unpack(KEYS, first, last) }
-    local skip = #KEYS[7 + 3 * number] + 2
+    local skip = #KEYS[14 + 3 * number] + 2
     for i = 1, #tags do
         ids[i] = string.sub(tags[i], skip)
     end
@@ -80,9 +82,10 @@ local function still_due(number, first, last)
     local due, count = {}, 0
     for i = 1, #ids do
         local score = scores[i] and tonumber(scores[i])
-        if score and score <= now and not (some_run and pass_over(ids[i], number, tags[i])) then
+        if score and score <= now and not is_paused_whole and not (some_run and pass_over(ids[i], number, tags[i])) then
             count = count + 1
             due[count] = ids[i]
+            score_of[ids[i]] = scores[i]
         end
     end
     return due
@@ -121,8 +124,17 @@ local function not_in_list(queue, members, due, known)
     return fresh, taken
 end
 
+-- Return the entry of P:due for a job that enters its queue. A run that was put back keeps its due time.
+local function planned_as(score, former)
+    local at, attempt, mark = string.match(former or '', '^(%S+) (%d+) k(%S+)$')
+    if not at or tonumber(mark) ~= tonumber(score) then
+        at, attempt = tonumber(score) == 0 and clock or score, 1
+    end
+    return at .. ' ' .. attempt .. ' ' .. second
+end
+
 local function queue_up(number, due, delay_s)
-    local queue, members, bell = unpack(KEYS, 7 + 3 * number, 9 + 3 * number)
+    local queue, members, bell = unpack(KEYS, 14 + 3 * number, 16 + 3 * number)
     local known = try('SMISMEMBER', members, unpack(due))
     local fresh, taken, why
     if known.err then
@@ -156,16 +168,20 @@ local function queue_up(number, due, delay_s)
             pushed = rare.drop_if_twice(queue, size, fresh[i], pushed)
         end
     end
-    local count = #status
+    local count, planned, former = #status, {}, try('HMGET', due_key, unpack(fresh))
     for i = 1, #fresh do
         status[count + 1], status[count + 2] = fresh[i], queued_now
         count = count + 2
+        planned[2 * i - 1], planned[2 * i] = fresh[i], planned_as(score_of[fresh[i]], former[i])
+    end
+    if not former.err then
+        try('HSET', due_key, unpack(planned))
     end
     queued = queued + #fresh
     ring(bell)
 end
 
-local next_tag = 10 + 3 * queues
+local next_tag = 17 + 3 * queues
 for number = 1, queues do
     local count, delay_s = tonumber(ARGV[2 + 2 * number]), tonumber(ARGV[3 + 2 * number])
     local due = still_due(number, next_tag, next_tag + count - 1)
@@ -192,9 +208,9 @@ if #status > 0 then
     try('HSET', statuses, unpack(status))
 end
 
-local ids = call('ZRANGEBYSCORE', from, '-inf', clock, 'LIMIT', 0, ARGV[2])
+local ids = is_paused_whole and {} or call('ZRANGEBYSCORE', from, '-inf', clock, 'LIMIT', 0, ARGV[2])
 local first_due = ''
-if #ids == 0 then
+if #ids == 0 and not is_paused_whole then
     local first = call('ZRANGE', from, 0, 0, 'WITHSCORES')
     ids, first_due = { first[1] }, first[2] or ''
 end

@@ -1,6 +1,6 @@
 -- signal: set the control key, and wake idle dispatchers. This works also if memory is full.
 --
--- KEYS  1 to 8: see _keys
+-- KEYS  1 to 15: see _keys
 -- ARGV  1 the signal  2 wake channel
 -- Returns nothing.
 

@@ -1,6 +1,6 @@
 -- turn: end a run and begin the next run. A call may also do only one of the two.
 --
--- KEYS  1 to 8: see _keys  9 P:memo:CLIENT
+-- KEYS  1 to 15: see _keys  16 P:memo:CLIENT
 --       then for each queue that is served: the list, its members, its bell
 --       then, to end a run: its run tag, the list to which the job returns, the members and the bell of that list
 --       (Only one key is not named here, the run tag of the job that is taken: the script itself finds the job's id.)
@@ -17,18 +17,21 @@
 --         each client has its own memo. So a call that arrives after a later call, or after its own repetition, changes
 --         nothing
 --       8 'yes' if an earlier call with this id may have been carried out without a reply
---       9 number of queues
+--       9 'run' if the worker wants due time, attempt and payload of the job that is taken; else ''
+--       10 the number of records that the history keeps
+--       11 number of queues
 --       then, to end a run:
---         10 job id  11 run tag  12 key of the list from which it was taken
---         13 the schedule text from which the action was decided
---         14 the action: 'queue', 'at', 'stop', 'bad', 'over' (its schedule was for one run), 'die', 'quit' (StopWork)
---            or 'unset'
---         15 for 'at': the due time, Unix seconds
---         16 the most retries before the action is taken; '' if retries are not counted, 0 if the run succeeded and
---            earlier retries are forgotten
---         17 factor of the delay before a retry
---         18 if the run ended within its timeout: its begin, whole Unix seconds. 'overdue' if a dispatcher ends a run
+--         12 job id  13 run tag  14 key of the list from which it was taken
+--         15 the schedule text from which the action was decided
+--         16 the action: 'queue', 'at', 'stop', 'bad', 'over' (its schedule was for one run), 'die', 'quit' (StopWork),
+--            'unset' or 'lost' (places and status stay as they are)
+--         17 for 'at': the due time, Unix seconds
+--         18 the most retries before the action is taken; '' if retries are not counted, 0 if the run succeeded and
+--            earlier retries are forgotten; 'later' if the run has not happened and is put back
+--         19 factor of the delay before a retry; for 'later' the delay, seconds
+--         20 if the run ended within its timeout: its begin, whole Unix seconds. 'overdue' if a dispatcher ends a run
 --            that exceeded its timeout: then the index, not the tag, shows whether the run still has no end. Else ''
+--         21 the outcome  22 the begin, Unix seconds; '' if not known  23 the worker: host and pid  24 the error, or ''
 --       then for each queue: how long a run from it may take, milliseconds
 -- Returns one text, because a reply of many parts is slow to read. Its first line, separated by blanks:
 --          1 the time of the call, whole Unix seconds  2 and microseconds (0 if ARGV gives the time)
@@ -40,89 +43,32 @@
 --          5 which of the places in ARGV 4 gave the job, from 1; 0: nothing was taken
 --          6 length of the id of the job taken, bytes
 --          7 length of its schedule text, or of the changed text, bytes; -1: there is no text
---       Then the id, the text, and a line for each queue that failed: its number and the error.
+--          8 length of its payload, bytes  9 attempt  10 due time, Unix seconds; '-': not known
+--       Then the id, the text, the payload, and a line for each queue that failed: its number and the error.
 --
 -- Every job costs one call of this script, so the usual path through it is short. Functions that few calls need are
 -- made only when needed. Numbers stay the texts that they were in the arguments, because '..' with a number costs as
 -- much as a command.
 
--- Give the job its tag, unless it is running. Return false if it is running. `again`: it is known not to be running.
-local function hand_out(job, number, tag, again)
-    local timeout_ms = ARGV[timeouts + number]
-    local given = again and try('SET', tag, request_id, 'PX', timeout_ms)
-        or try('SET', tag, request_id, 'PX', timeout_ms, 'NX')
-    if not given then
-        return false
-    end
-    if given.err then
-        if not again then
-            -- Put the job back to its place in the queue.
-            local queue, members = KEYS[7 + 3 * number], KEYS[8 + 3 * number]
-            if type(try('RPUSH', queue, job)) == 'table' then
-                try('LPUSH', queue, job)
-            end
-            try('SADD', members, job)
-        end
-        call('SET', tag, request_id, 'PX', timeout_ms) -- makes the call fail with the error of the server
-    end
-    if is_indexed then
-        local deadline = string.format('%.3f', now + timeout_ms / 1000)
-        try('ZADD', running, deadline, request_id .. '\n' .. KEYS[7 + 3 * number] .. '\n' .. job)
-    end
-    return true
-end
-
--- Take the next job out of a queue. Return the job, false if there is none, or the error of the server. Skip the
--- entries of jobs that were unset in the queue. The second value is true if more such entries may follow.
-local function pop(queue, members)
-    for _ = 1, 100 do
-        if cautions ~= '' and string.find(cautions, 'ask', 1, true) then
-            local first = try('LINDEX', queue, -1)
-            if type(first) == 'string' then
-                call('EXISTS', queue .. '-' .. first)
-            end
-        end
-        local job = try('RPOP', queue)
-        if not job then
-            return false
-        elseif type(job) == 'table' then
-            if string.sub(job.err, 1, 9) ~= 'WRONGTYPE' then
-                call('RPOP', queue) -- The server accepts no writes. This is not an error of the queue: the call fails.
-            end
-            return job
-        end
-        if try('SREM', members, job) ~= 0 then
-            return job
-        end
-        local field = rare().hole(queue, job)
-        if type(try('HGET', holes, field)) ~= 'string' then
-            return job
-        end
-        if tonumber(try('HINCRBY', holes, field, -1)) < 1 then
-            try('HDEL', holes, field)
-        end
-    end
-    return false, true
-end
-
 local ended, changed_text, place, job, failures, empty = '-', false, '0', false, {}, {}
+local text, is_read, is_same -- its schedule, and whether a repeated call hands it out again
 local status = { nil, nil, nil, nil } -- job, status, job, status …, with room for two jobs; written by one command
 local home, left = nil, nil -- the list that the ended job entered, and how many jobs are in it
 local to_ring = {} -- list key -> bell key
 -- Read all with one command, because the overhead of a command is more than its work. MGET treats a key of another type
 -- as missing.
-local memory, signal, holder
+local memory, signal, holding, holder
 if #KEYS > end_keys then
-    memory, signal, holder = unpack(call('MGET', memo, control, KEYS[end_keys + 1]))
+    memory, signal, holding, holder = unpack(call('MGET', memo, control, held, KEYS[end_keys + 1]))
 else
-    memory, signal = unpack(call('MGET', memo, control))
+    memory, signal, holding = unpack(call('MGET', memo, control, held))
 end
 local noted = compare(memory, request_id)
 if noted == 'newer' or (noted == 'same' and not is_repeated) then
     -- There are two cases. The call may have been delayed on a connection that the client has given up: then nobody
     -- reads this reply. Or two processes use this client id, because one is a copy of the other's memory. In both
     -- cases, no job may be handed out.
-    return second .. ' ' .. microsecond .. ' outdated 0 0 0 -1\n'
+    return second .. ' ' .. microsecond .. ' outdated 0 0 0 -1 0 1 -\n'
 end
 if noted == 'same' then
     -- Repetition of a completed call: hand out the same job again, unless another worker took it.
@@ -131,7 +77,7 @@ if noted == 'same' then
     local code = string.byte(places, tonumber(was_place))
     if was_job ~= '' and code then
         local number = code - 48
-        local queue, members = KEYS[7 + 3 * number], KEYS[8 + 3 * number]
+        local queue, members = KEYS[14 + 3 * number], KEYS[15 + 3 * number]
         local tag = queue .. '-' .. was_job
         holder = call('MGET', tag)[1]
         local is_elsewhere = call('EXISTS', tag) == 1
@@ -140,7 +86,7 @@ if noted == 'same' then
             or (is_indexed and not try('ZSCORE', running, request_id .. '\n' .. queue .. '\n' .. was_job))
         if holder == request_id or not is_elsewhere then
             hand_out(was_job, number, tag, true)
-            place, job = was_place, was_job
+            place, job, is_same = was_place, was_job, true
             status[1], status[2] = job, 'WRK:' .. second
         end
     end
@@ -148,7 +94,7 @@ elseif #KEYS > end_keys then
     local event
     ended, changed_text, event, left = end_run(holder)
     if event then
-        status[1], status[2] = ARGV[10], event .. second
+        status[1], status[2] = ARGV[12], event .. second
     end
     if left then
         home = KEYS[end_keys + 2]
@@ -157,8 +103,9 @@ elseif #KEYS > end_keys then
 end
 
 local is_halted = heeds_halt == 'yes' and signal == 'HALT'
+local is_all_held = holding and is_held(holding)
 -- A repeated call takes no other job, because it may have been delayed too, and then nobody reads its reply.
-if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted then
+if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted and not is_all_held then
     if ended == '-' then
         -- A key of a wrong type makes the call fail here, before a job is taken.
         call('HLEN', schedules)
@@ -167,10 +114,17 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
     -- Take the first job that is found at the places.
     for at_place = 1, #places do
         local number = string.byte(places, at_place) - 48
-        local at = 7 + 3 * number
+        local at = 14 + 3 * number
         local queue, bell = KEYS[at], KEYS[at + 2]
-        local next_job, is_more = pop(queue, KEYS[at + 1])
-        if not next_job then
+        local next_job, is_more, is_skipped
+        if holding and is_held(holding, queue) then
+            is_skipped = true
+        else
+            next_job, is_more = pop(queue, KEYS[at + 1])
+        end
+        if is_skipped then
+            -- Jobs stay in a queue that is held.
+        elseif not next_job then
             empty[#empty + 1] = bell
             if is_more then
                 to_ring[queue] = bell
@@ -186,7 +140,7 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
             -- The run tag may be the key of the list or the set of a queue, if another program wrote the job id.
             local spells_a_queue = next_job == 'members'
             if cautions ~= '' and string.find(cautions, 'spell', 1, true) then
-                for key = 10, end_keys do
+                for key = 17, end_keys do
                     spells_a_queue = spells_a_queue or KEYS[key] == tag
                 end
             end
@@ -194,6 +148,15 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
                 event = 'BAD:'
                 failures[#failures + 1] = number .. ' a job is BAD, because its run tag would be the key of a queue: '
                     .. string.gsub(string.sub(next_job, 1, 100), '%c', '?')
+            else
+                -- If this fails, the job has to get its tag before the call fails: then it is not lost.
+                text = try('HGET', schedules, next_job)
+                is_read = type(text) ~= 'table'
+            end
+            if event then
+                -- It is BAD.
+            elseif is_read and is_paused(text) then
+                event = 'STP:' -- another program has paused the job while it was queued
             elseif hand_out(next_job, number, tag) then
                 place, job, event = string.format('%d', at_place), next_job, 'WRK:'
             else
@@ -212,7 +175,7 @@ end
 if is_halted then
     -- The idle workers wake up and end, one after the other.
     for number = 1, queues do
-        to_ring[KEYS[7 + 3 * number]] = KEYS[9 + 3 * number]
+        to_ring[KEYS[14 + 3 * number]] = KEYS[16 + 3 * number]
     end
 end
 if ended ~= 'changed' and (job or ended ~= '-' or is_repeated) then
@@ -222,6 +185,14 @@ if empty[2] and not job and not failures[1] and not next(to_ring) and call('EXIS
     -- These queues are empty. The tokens in their bells would wake workers without a reason.
     for i = 1, #empty do
         try('LPOP', empty[i])
+    end
+end
+
+local payload, due_at, attempt
+if job then
+    due_at, attempt = planned_for(job, is_same)
+    if wants ~= '' then
+        payload = payload_of(job, attempt and attempt ~= '1', is_same) or ''
     end
 end
 
@@ -237,8 +208,17 @@ if status[1] then
     -- If the hash has a wrong type, the status is lost, but no job.
     try('HSET', statuses, unpack(status))
 end
-local text = changed_text or (job and call('HGET', schedules, job))
+if not job then
+    text = nil
+elseif is_same or not is_read then
+    text = call('HGET', schedules, job)
+end
+text = changed_text or text
 job = job or ''
+local about = ' 0 1 -\n'
+if payload then
+    about = string.format(' %d %s %s\n', #payload, attempt or '1', due_at or '-')
+end
 return second .. ' ' .. microsecond .. ' ' .. ended .. (is_halted and ' 1 ' or ' 0 ') .. place
-    .. string.format(' %d %d\n', #job, text and #text or -1)
-    .. job .. (text or '') .. table.concat(failures, '\n')
+    .. string.format(' %d %d', #job, text and #text or -1) .. about
+    .. job .. (text or '') .. (payload or '') .. table.concat(failures, '\n')

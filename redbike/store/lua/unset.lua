@@ -1,6 +1,6 @@
 -- unset: forget a job: its schedule, status, and places on the timeline and in the queue. A present run keeps its tag.
 --
--- KEYS  1 to 8: see _keys  9 P:memo:CLIENT  10 P-Q  11 P-Q-members
+-- KEYS  1 to 15: see _keys  16 P:memo:CLIENT  17 P-Q  18 P-Q-members
 -- ARGV  1 job id
 --       2 request id, as for place; '' for none
 --       3 how long the memo keeps the id, seconds; '' if it does not keep the id
@@ -10,7 +10,7 @@
 --         nothing was changed yet, because the list is long and a part of it is still to be searched. Then call again
 --         with that number, without the sign, in ARGV 5.
 
-local memo, queue, members = unpack(KEYS, 9, 11)
+local memo, queue, members = unpack(KEYS, 16, 18)
 local job, request_id = ARGV[1], ARGV[2]
 local PIECE = 1000 -- entries to search in one call: all clients wait while the server searches
 
@@ -59,6 +59,11 @@ if try('HDEL', statuses, job) == 1 then
 end
 try('HDEL', retries, job)
 try('ZREM', extra, job)
+try('HDEL', payloads, job, '\n' .. job, '\n\n' .. job)
+try('HDEL', due_key, job)
+try('HDEL', runs, job)
+try('HDEL', pauses, job)
+try('ZREM', resume, job)
 local member = call('SREM', members, job)
 if to_end == 1 then
     call('RPOP', queue)

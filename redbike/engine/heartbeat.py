@@ -1,0 +1,104 @@
+"""The heartbeat of a loop: every five seconds, a thread notes in Redis that this process is alive.
+
+A dispatcher can so tell a long job from a dead worker (recovery.py). A job that holds the interpreter's lock for longer
+than `dead-after`, as some C code does, stops this thread, and its run counts as lost.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Self
+
+import redis
+
+from redbike.store.keys import Keys
+
+EVERY_S = 5.0
+_FIRST_AFTER_S = 0.25  # a call of `work()` that does one turn leaves no note
+_AGAIN_S = 1.0  # after a beat that failed
+_REFRESHED_EVERY = 6  # beats: the server's time is asked, and the description is written
+_ENDS_WITHIN_S = 2.0
+
+
+class Heartbeat:
+    """Keeps one process in P:alive, and its description in P:processes, while a loop runs."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        log: logging.Logger,
+        client_id: str,
+        describe: Callable[[], Mapping[str, object]],
+    ) -> None:
+        """`client_id`: of the loop, which may change it. `describe` returns what it is, and what it has counted."""
+        self.client_id = client_id
+        self._client = client
+        self._keys = keys
+        self._log = log
+        self._describe = describe
+        self._since = 0.0
+        self._noted: str | None = None
+        self._server_time: tuple[float, float] | None = None  # the server's time, and ours: monotonic
+        self._ends = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._ends.clear()
+        self._noted, self._server_time, self._since = None, None, 0.0
+        thread = threading.Thread(target=self._beat, name="heartbeat of redbike", daemon=True)
+        with suppress(RuntimeError):  # the system allows no further thread: nobody knows of this process then
+            thread.start()
+            self._thread = thread
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End, and remove the process from Redis."""
+        self._ends.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_ENDS_WITHIN_S)
+        if self._noted is not None:
+            with suppress(Exception):  # no loss: dispatchers forget a process that is silent
+                self._forget(self._noted)
+
+    def _beat(self) -> None:
+        beats, has_failed = 0, False
+        if self._ends.wait(_FIRST_AFTER_S):
+            return
+        while True:
+            wait_s = EVERY_S
+            try:
+                self._note(beats % _REFRESHED_EVERY == 0)
+                beats, has_failed = beats + 1, False
+            except redis.ResponseError as error:
+                if not has_failed:
+                    self._log.warning("this process cannot note that it is alive: %s", error)
+                has_failed = True
+            except Exception:  # Redis is away: the loop itself reports that. A connection closed by another thread …
+                beats, wait_s = 0, _AGAIN_S
+            if self._ends.wait(wait_s):
+                return
+
+    def _note(self, refreshes: bool) -> None:
+        client_id = self.client_id
+        if refreshes or client_id != self._noted or self._server_time is None:
+            moment: Any = self._client.time()
+            self._server_time = moment[0] + moment[1] / 1e6, time.monotonic()
+            self._since = self._since or round(self._server_time[0], 3)
+            about = {"host": os.uname().nodename, "pid": os.getpid(), "since": self._since, **self._describe()}
+            if self._noted is not None and self._noted != client_id:
+                self._forget(self._noted)
+            self._client.hset(self._keys.processes, client_id, json.dumps(about, ensure_ascii=False))
+        self._noted = client_id
+        server_time, at = self._server_time
+        self._client.zadd(self._keys.alive, {client_id: server_time + time.monotonic() - at})
+
+    def _forget(self, client_id: str) -> None:
+        self._client.zrem(self._keys.alive, client_id)
+        self._client.hdel(self._keys.processes, client_id)
