@@ -21,6 +21,7 @@ from redbike.conffile import expanded, sections_of
 from redbike.errors import ConfigError
 from redbike.logs import plain
 from redbike.settings import (
+    COMMAND_SETTINGS,
     SETTINGS,
     Setting,
     default,
@@ -54,6 +55,8 @@ class Config:
     dead_after: float = default("dead_after")
     """Seconds; 0: off."""
     retries: int = default("retries")
+    log_level: str | None = default("log_level")
+    log_format: str = default("log_format")
     # Not in the repr, because it may hold a password.
     redis: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Converted arguments of redis.Redis, and the given settings of `REDIS_SETTINGS`."""
@@ -153,17 +156,18 @@ def _refuse_moved(path: str | Path, name: str, text: str, used: str) -> None:
 
 def _read_ours(where: str, texts: Mapping[str, str]) -> dict[str, Any]:
     values = {}
+    known = {**SETTINGS, **COMMAND_SETTINGS}
     for key, text in texts.items():
         name = key.replace("_", "-")
-        if key in SETTINGS:
+        if key in known:
             # 0.13.1 replaced %(name)s by another setting. A prefix with a literal %( would name other jobs.
             if "%(" in text:
                 raise ConfigError(
                     f"{where} {name}: holds %(, which 0.13.1 replaced by another setting; write the value out"
                 )
-            values[key] = _read(f"{where} {name}", SETTINGS[key], expanded(f"{where} {name}", text, os.environ))
+            values[key] = _read(f"{where} {name}", known[key], expanded(f"{where} {name}", text, os.environ))
         else:
-            _log.warning("%s %s: %s", where, name, _unknown(name, [k.replace("_", "-") for k in SETTINGS]))
+            _log.warning("%s %s: %s", where, name, _unknown(name, [k.replace("_", "-") for k in known]))
     return values
 
 

@@ -3,6 +3,7 @@
 All log lines of Redbike go through `plain`. The command line also formats them with `PlainFormatter`.
 """
 
+import json
 import logging
 import time
 from collections.abc import MutableMapping
@@ -50,6 +51,42 @@ class PlainFormatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:
         """Return the traceback with escapes for unprintable characters. It keeps its line breaks."""
         return printable(super().formatException(ei), keep="\n\t")
+
+
+RUNS = "runs"
+"""The child logger with one line per run."""
+
+_OF_A_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Format each log line as a JSON object: time (UTC), level, logger, message, the extra fields, and a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _OF_A_RECORD}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure(log: logging.Logger, level: str | None, form: str, runs: bool) -> None:
+    """Set level and form of the lines of a command. Without a level: INFO, but one line per run only if `runs`."""
+    root = logging.getLogger()
+    if form == "json":
+        for handler in root.handlers:
+            handler.setFormatter(JsonFormatter())
+    if level is not None:
+        root.setLevel(level.upper())
+    elif not runs:
+        log.getChild(RUNS).setLevel(logging.WARNING)
 
 
 _REPORT_EVERY_S = 60.0

@@ -22,6 +22,7 @@ class OnFailure(StrEnum):
 
 LONGEST_S = 1e9
 MOST_RETRIES = 100
+LEVELS = ("debug", "info", "warning", "error")
 MOST_RECORDS = 100_000_000
 SHORTEST_DEAD_AFTER_S = 15.0  # three heartbeats
 
@@ -87,6 +88,20 @@ def read_dead_after(text: str) -> float:
     return number
 
 
+def read_level(text: str) -> str:
+    """Read the name of a log level."""
+    if text.lower() not in LEVELS:
+        raise ValueError(f"{text!r} is not one of {', '.join(LEVELS)}")
+    return text.lower()
+
+
+def read_form(text: str) -> str:
+    """Read the form of log lines."""
+    if text not in ("text", "json"):
+        raise ValueError(f"{text!r} is neither text nor json")
+    return text
+
+
 def read_url(text: str) -> str:
     """Read the URL of a server."""
     if not text.startswith(("redis://", "rediss://", "unix://")):
@@ -127,6 +142,13 @@ SETTINGS: Mapping[str, Setting] = {
 """The settings of the section [redbike]. `Config` has fields, and `Redbike` has arguments, with these names."""
 
 
+COMMAND_SETTINGS: Mapping[str, Setting] = {
+    "log_level": Setting(read_level, optional=True),
+    "log_format": Setting(read_form, "text"),
+}
+"""Settings of the section [redbike] for the command line alone."""
+
+
 def default(name: str) -> Any:
     """Return the default of a setting."""
-    return SETTINGS[name].default
+    return (SETTINGS.get(name) or COMMAND_SETTINGS[name]).default

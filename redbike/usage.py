@@ -12,8 +12,8 @@ Usage:
   redbike [--config=<CONF>] pause --queue=<NAME> [--note=<TEXT>]
   redbike [--config=<CONF>] resume (<JOBID> | --match=<GLOB>) [--dry-run]
   redbike [--config=<CONF>] resume --queue=<NAME>
-  redbike [--config=<CONF>] dispatch [<WORKER>] [--schedules=<SCHEDULESCSV> [--after=<TIMESTAMP>]]
-  redbike [--config=<CONF>] work [<WORKER>]
+  redbike [--config=<CONF>] dispatch [<WORKER>] [--schedules=<SCHEDULESCSV> [--after=<TIMESTAMP>]] [--log-level=<LEVEL>]
+  redbike [--config=<CONF>] work [<WORKER>] [--log-level=<LEVEL>]
   redbike [--config=<CONF>] statuses [--before=<TIMESTAMP>]
   redbike [--config=<CONF>] schedules [--payloads]
   redbike [--config=<CONF>] tell <JOBID>
@@ -60,6 +60,7 @@ Options:
   --outcome=<WORD>                              Print only runs with this outcome: done, failed, lost and so on.
   --follow                                      Print new runs until Ctrl-C.
   -b <TIMESTAMP>, --before=<TIMESTAMP>          Print only events up to this time (Unix seconds, ISO 8601).
+  --log-level=<LEVEL>                           debug, info (also a line per run), warning or error.
   --reset                                       Reschedule each lost job.
   -n <N>, --count=<N>                           The most runs to print (default: 5 with next, 20 with history).
   -h, --help                                    Show this text.

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from redbike.config import REDIS_SETTINGS, Config, load
 from redbike.errors import ConfigError
-from redbike.settings import SETTINGS
+from redbike.settings import COMMAND_SETTINGS, SETTINGS
 
 EXAMPLE = ROOT / "redbike.conf.example"
-OTHERS = "prefix, worker, default-timeout, on-timeout, on-error, history, dead-after, retries"
+OTHERS = "prefix, worker, default-timeout, on-timeout, on-error, history, dead-after, retries, log-level, log-format"
 KNOWN = OTHERS.replace("worker,", "worker, timefile,")
 
 
@@ -31,7 +31,9 @@ pytestmark = pytest.mark.usefixtures("in_a_folder")
 def test_defaults() -> None:
     """G1: a section without settings gives the defaults, and no argument of redis.Redis."""
     config = conf("[redbike]\n")
-    assert config == Config("redbike", None, ".redbike.timefile", 10.0, "drop", "drop", 10_000, 30.0, 3, {})
+    assert config == Config(
+        "redbike", None, ".redbike.timefile", 10.0, "drop", "drop", 10_000, 30.0, 3, None, "text", {}
+    )
 
 
 def test_all_settings() -> None:
@@ -39,8 +41,12 @@ def test_all_settings() -> None:
     config = conf(
         "[redbike]\nprefix: {shop}\nworker: a.b:C('x:y')\ntimefile = /var/lib/time\ndefault-timeout = 2.5\n"
         "on-timeout = retry\non-error: reschedule\nretries: 7\nhistory: 50\ndead-after: 0\n"
+        "log-level: DEBUG\n"
+        "log-format: json\n"
     )
-    assert config == Config("{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, "retry", "reschedule", 50, 0.0, 7, {})
+    assert config == Config(
+        "{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, "retry", "reschedule", 50, 0.0, 7, "debug", "json", {}
+    )
 
 
 def test_names_are_lenient() -> None:
@@ -459,4 +465,4 @@ def test_each_line_of_the_example_works(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_settings_are_the_fields() -> None:
     """Each setting of [redbike] is a field of Config, and each field but `redis` a setting."""
-    assert [*SETTINGS, "redis"] == [field.name for field in fields(Config)]
+    assert [*SETTINGS, *COMMAND_SETTINGS, "redis"] == [field.name for field in fields(Config)]

@@ -174,7 +174,9 @@ class Reader:
 
 def is_a_look(command: str) -> bool:
     """Return True if the command only reads, and may be repeated until earlier commands show their effect."""
-    return command.startswith(("redbike tell", "redbike statuses", "redbike schedules", "grep"))
+    return command.startswith(
+        ("redbike tell", "redbike statuses", "redbike schedules", "redbike history", "redbike show", "grep")
+    )
 
 
 def says(output: str, expected: str) -> bool:

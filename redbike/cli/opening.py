@@ -1,21 +1,22 @@
 """What commands share: open what the conf names, read times and counts, and speak to the user."""
 
+import logging
 import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from redbike import config, streams
 from redbike.bike import Redbike, StopEvent
 from redbike.engine.planning import MAX_PAYLOAD_BYTES
 from redbike.errors import RedbikeError, WorkerError
-from redbike.logs import printable
+from redbike.logs import configure, printable
 from redbike.schedule.forms import read_time
-from redbike.settings import SETTINGS
+from redbike.settings import SETTINGS, read_level
 from redbike.worker import RoundRobin, Worker
 
 Arguments = dict[str, Any]
@@ -54,6 +55,12 @@ def opened(
         say(f"{fault}; the queue names of RoundRobin are assumed")
         worker = ASSUMED
     settings = {name: getattr(conf, name) for name in SETTINGS if name != "worker"}
+    level = arguments["--log-level"]
+    try:
+        level = conf.log_level if level is None else read_level(level)
+    except ValueError as error:
+        raise Failure(f"--log-level: {error}") from None
+    configure(logging.getLogger("redbike"), level, conf.log_format, is_tty(sys.stderr))
     with Redbike(worker, redis_config=conf.redis, stop_event=stop, **settings) as bike:
         yield bike
 
@@ -73,6 +80,13 @@ def _worker(expression: str | None, conf: str, is_needed: bool) -> Worker:
             " and timeout: subclass redbike.RoundRobin"
         )
     return cast(Worker, worker)
+
+
+def is_tty(stream: TextIO | None) -> bool:
+    """Return True if this stream is a terminal."""
+    with suppress(ValueError):
+        return stream is not None and stream.isatty()
+    return False
 
 
 def say_unknown(bike: Redbike, jobid: str) -> None:

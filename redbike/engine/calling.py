@@ -67,26 +67,28 @@ class Calls:
 
             self.loop = coroutines.EventLoop()
 
-    def call(self, run: TakenRun, queue: str, extend: Callable[[float], bool]) -> object:
-        """Return what the worker returns for this run. `queue`: the name of its queue."""
-        if self._perform is None:
-            assert self._work is not None
-            result = self._work(run.jobid)
-        else:
-            result = self._perform(
-                Run(
-                    jobid=run.jobid,
-                    payload=decode(run.payload),
-                    due_at=run.began_at if run.due_at is None else run.due_at,
-                    began_at=run.began_at,
-                    attempt=run.attempt,
-                    queue=queue,
-                    schedule=None if run.text is None else decode(run.text),
-                    timeout_s=run.timeout_s,
-                    id=run.tag,
-                    _extend=extend,
-                )
+    def work(self, jobid: str) -> object:
+        """Return what `work` returns for this job."""
+        assert self._work is not None
+        return self._work(jobid) if self.loop is None else self.loop.run(self._work(jobid))
+
+    def perform(self, run: TakenRun, queue: str, extend: Callable[[float], bool]) -> object:
+        """Return what `perform` returns for this run. `queue`: the name of its queue."""
+        assert self._perform is not None
+        result = self._perform(
+            Run(
+                jobid=run.jobid,
+                payload=decode(run.payload),
+                due_at=run.began_at if run.due_at is None else run.due_at,
+                began_at=run.began_at,
+                attempt=run.attempt,
+                queue=queue,
+                schedule=None if run.text is None else decode(run.text),
+                timeout_s=run.timeout_s,
+                id=run.tag,
+                _extend=extend,
             )
+        )
         return result if self.loop is None else self.loop.run(result)
 
     def close(self) -> None:

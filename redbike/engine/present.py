@@ -65,7 +65,9 @@ class PresentRun:
         self._calls.close()
 
     def _call(self, run: TakenRun) -> object:
-        return self._calls.call(run, self._keys.queue_name(run.queue_key), partial(self._extend, run))
+        if not self._calls.wants_runs:
+            return self._calls.work(run.jobid)
+        return self._calls.perform(run, self._keys.queue_name(run.queue_key), partial(self._extend, run))
 
     def _extend(self, run: TakenRun, seconds: float) -> bool:
         """Let the lease of the present run end in so many seconds. Return False if the lease is lost."""

@@ -16,6 +16,7 @@ from redbike.engine.outcome import EndedRun, Outcome, RunEnds, TakenRun
 from redbike.engine.policy import is_number
 from redbike.engine.present import PresentRun
 from redbike.engine.retry import Stopped
+from redbike.engine.runlog import RunLog
 from redbike.engine.runtime import Runtime
 from redbike.engine.signals import Handlers
 from redbike.engine.waiting import Bells
@@ -62,6 +63,7 @@ class Consumer:
         self._bells = bells
         self._idle = idle
         self._runtime = runtime
+        self._run_log = RunLog(runtime.log)
         self.present = present
         self._heartbeat = heartbeat
         self._order: Order | None = None
@@ -188,8 +190,11 @@ class Consumer:
                 run_end = self._run_ends.of(ended, turn.changed_text)
             else:
                 break
-        if ended is not None and turn.ended is EndReply.LATE:
-            self._report_late(ended)
+        if ended is not None:
+            if turn.ended is EndReply.LATE:
+                self._report_late(ended)
+            else:
+                self._run_log.note(ended, turn.now)
         return self._taken(turn, request_id, order, places), turn.halted
 
     def _call(
@@ -239,9 +244,9 @@ class Consumer:
         queue_key = order.looked(turn.place + 1)
         timeout_s = order.timeout_s(queue_key)
         return TakenRun(
-            *(decode(turn.jobid), request_id, queue_key, turn.text, turn.now, time.monotonic(), timeout_s),
-            *(turn.payload, turn.attempt, turn.due_at),
-        )
+            decode(turn.jobid), request_id, queue_key, turn.text, turn.now, time.monotonic(), timeout_s,
+            turn.payload, turn.planned,
+        )  # fmt: skip
 
     def _wait(self, order: Order) -> None:
         """Wait until a bell rings, until our own look at the queues finds something, or until a request to stop."""

@@ -33,11 +33,12 @@ class Record(NamedTuple):
     @classmethod
     def of(cls, fields: dict[bytes, bytes]) -> "Record | None":
         """Read a record. Return None for an entry that another program wrote."""
-        text = {decode(name): decode(value) for name, value in fields.items()}
         try:
-            times = (float(text["due"]), float(text["began"]), float(text["ended"]))
-            attempt = int(text["attempt"])
-            return cls(text["job"], *times, text["outcome"], attempt, text.get("worker", ""), text.get("error", ""))
+            outcome, began, ended, due, attempt, *rest = decode(fields[b"run"]).split(" ", 6)
+            worker, error = [*rest, "", ""][:2]
+            return cls(
+                decode(fields[b"job"]), float(due), float(began), float(ended), outcome, int(attempt), worker, error
+            )
         except (KeyError, ValueError):
             return None
 

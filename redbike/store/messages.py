@@ -114,6 +114,7 @@ class RunEnd(NamedTuple):
     outcome: str = ""  # a word of Outcome, for the history
     since: float | None = None  # the begin of the run, server's time, Unix seconds
     error: str = ""  # one line
+    planned: bytes = b""  # due time and attempt, as `turn` returned them; empty if the due time was not known
 
 
 class Overdue(NamedTuple):
@@ -137,8 +138,9 @@ class Turn(NamedTuple):
     text: bytes | None
     troubles: tuple[tuple[str, str], ...]  # queue key, error text
     payload: bytes = b""
-    attempt: int = 1
-    due_at: float | None = None  # Unix seconds; None: not known
+    planned: bytes = (
+        b""  # due time (Unix seconds) and attempt, with a blank between; empty if the due time is not known
+    )
 
     @classmethod
     def of(cls, reply: bytes, places: Places) -> "Turn":
@@ -160,8 +162,7 @@ class Turn(NamedTuple):
             None if ended is EndReply.CHANGED else text,
             _troubles(rest[payload_end:].split(b"\n"), places.queues.keys) if len(rest) > payload_end else (),
             rest[text_end:payload_end],
-            int(attempt),
-            None if due_at == b"-" else float(due_at),
+            b"" if due_at == b"-" else due_at + b" " + attempt,
         )
 
 

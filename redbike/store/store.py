@@ -196,7 +196,8 @@ class Store:
             began = b"" if run_end.began_at is None else b"%d" % run_end.began_at
             args.append(b"overdue" if run_end.overdue else began)
             since = b"" if run_end.since is None else b"%.3f" % run_end.since
-            args += (run_end.outcome.encode(), since, self._process, encode(run_end.error))
+            error = encode(run_end.error) if run_end.error else b""
+            args += (run_end.outcome.encode(), since, self._process, error, run_end.planned)
         args.append(queues.packed_timeouts)
         turn = Turn.of(self._script("turn").run(keys, args), places)
         if now is not None:

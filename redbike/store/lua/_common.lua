@@ -102,6 +102,15 @@ local function rare()
         return false
     end
 
+    -- Return whether a queue is held, or the whole prefix (queue is nothing). `holding` is the content of P:held.
+    function functions.is_held(holding, queue)
+        local is_read, names = pcall(cjson.decode, holding)
+        if not is_read or type(names) ~= 'table' then
+            return false
+        end
+        return names[''] ~= nil or (queue and names[string.sub(queue, #schedules - 8)] ~= nil)
+    end
+
     -- Return whether an extra run of the job is planned.
     function functions.has_extra(job)
         local due = try('ZSCORE', extra, job)
@@ -114,15 +123,6 @@ end
 -- Return whether a schedule text pauses its job.
 local function is_paused(text)
     return text and string.sub(text, 1, 7) == 'PAUSED:'
-end
-
--- Return whether a queue is held, or the whole prefix (queue is nothing). `holding` is the content of P:held.
-local function is_held(holding, queue)
-    local is_read, names = pcall(cjson.decode, holding)
-    if not is_read or type(names) ~= 'table' then
-        return false
-    end
-    return names[''] ~= nil or (queue and names[string.sub(queue, #schedules - 8)] ~= nil)
 end
 
 -- Put a job into a queue, unless it is there. Return the length of the list, or nil and the reason: an error, or

@@ -20,7 +20,7 @@ else
 end
 
 -- Record what became of a run: as a record of the history, and as the last run of the job if the job is registered.
--- `planned` is the content of P:due for the job.
+-- `planned` is the entry of P:due: due time and attempt.
 local function record(job, outcome, planned, is_registered)
     local began, worker, fault = unpack(ARGV, 22, 24)
     local ended = given_now ~= '' and given_now or string.format('%d.%03d', second, microsecond / 1000)
@@ -29,28 +29,29 @@ local function record(job, outcome, planned, is_registered)
         local status = try('HGET', statuses, job)
         began = type(status) == 'string' and string.match(status, '^WRK:(%d+)$') or ended
     end
-    local due, attempt = string.match(planned or '', '^(%S+) (%d+) ')
-    if records ~= '0' then
-        local fields = { 'job', job, 'due', due or began, 'began', began, 'ended', ended, 'outcome', outcome, 'attempt',
-            attempt or '1', 'worker', worker }
-        if fault ~= '' then
-            fields[15], fields[16] = 'error', fault
-        end
-        try('XADD', history, 'MAXLEN', '~', records, '*', unpack(fields))
+    -- Few long texts, because every part of a command costs as much as a text of a hundred characters.
+    local body = outcome .. ' ' .. began .. ' ' .. ended .. ' '
+    local text = body .. (planned or began .. ' 1') .. ' ' .. worker .. ' ' .. fault
+    if microsecond % 50 == 0 then
+        try('XADD', history, 'MAXLEN', '~', records, '*', 'job', job, 'run', text)
+    else
+        try('XADD', history, '*', 'job', job, 'run', text) -- to trim the stream each time costs as much as to add
     end
     if is_registered then
         local last = try('HGET', runs, job)
-        local count, failed = string.match(type(last) == 'string' and last or '', '^(%d+) %S+ %S+ %S+ (%d+)')
-        count, failed = tonumber(count or 0), tonumber(failed or 0)
+        local count, failed
+        if type(last) == 'string' then
+            count, failed = string.match(last, '^(%d+) %S+ %S+ %S+ (%d+)')
+        end
         if outcome == 'failed' or outcome == 'lost' or outcome == 'bad' then
-            failed = failed + 1
+            failed = (failed or 0) + 1
         elseif outcome ~= 'later' then
-            failed = 0
+            failed = '0'
         end
         if outcome ~= 'later' then
-            count = count + 1
+            count = (count or 0) + 1
         end
-        try('HSET', runs, job, string.format('%d %s %s %s %d %s', count, outcome, began, ended, failed, fault))
+        try('HSET', runs, job, (count or '0') .. ' ' .. body .. (failed or '0') .. ' ' .. fault)
     end
 end
 
@@ -60,6 +61,12 @@ local function end_run(holder)
     local tag, queue, members = unpack(KEYS, end_keys + 1, end_keys + 3)
     local job, mine, taken_from, known_text, plan, due, tries, factor, began, outcome = unpack(ARGV, 12, 21)
     local overdue = began == 'overdue'
+    -- What P:due held when the run began: its due time and the attempt.
+    local planned = ARGV[25] ~= '' and ARGV[25]
+    if overdue then
+        planned = try('HGET', due_key, job)
+        planned = type(planned) == 'string' and string.match(planned, '^%S+ %d+')
+    end
     if holder ~= mine and not overdue then
         -- The tag has expired. The run still counts if it ended in time (Redis was away meanwhile), and if nothing has
         -- happened to the job since the worker took it.
@@ -71,7 +78,9 @@ local function end_run(holder)
             and not rare().has_extra(job)
             and try('SISMEMBER', members, job) ~= 1
         if not counts then
-            record(job, 'late')
+            if records ~= '0' then
+                record(job, 'late', planned)
+            end
             return 'late', false
         end
     end
@@ -101,8 +110,6 @@ local function end_run(holder)
     end
     -- The job gets its place first, and loses its tag after that. So it is not lost if the server refuses one of the
     -- two.
-    local planned = try('HGET', due_key, job)
-    planned = type(planned) == 'string' and planned
     local latest = (tries ~= '' or outcome == 'bad') and try('HGET', statuses, job)
     local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
     local is_put_back = false
@@ -207,6 +214,8 @@ local function end_run(holder)
     if holder == mine then
         call('DEL', tag)
     end
-    record(job, outcome, planned, text and plan ~= 'unset')
+    if records ~= '0' then
+        record(job, outcome, planned, text and plan ~= 'unset')
+    end
     return 'ended', false, event, entered
 end

@@ -33,7 +33,7 @@ local queued_now, bad_now = 'ENQ:' .. second, 'BAD:' .. second
 local queued, failures = 0, {}
 local status, postponed = {}, {}
 local signal, holding = unpack(call('MGET', control, held))
-local halted, is_paused_whole = signal == 'HALT' and 1 or 0, holding and is_held(holding)
+local halted, is_paused_whole = signal == 'HALT' and 1 or 0, holding and rare().is_held(holding)
 local score_of = {} -- of the jobs that are due, as text
 
 local function postpone(job, delay_s)

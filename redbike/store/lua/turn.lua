@@ -32,6 +32,7 @@
 --         20 if the run ended within its timeout: its begin, whole Unix seconds. 'overdue' if a dispatcher ends a run
 --            that exceeded its timeout: then the index, not the tag, shows whether the run still has no end. Else ''
 --         21 the outcome  22 the begin, Unix seconds; '' if not known  23 the worker: host and pid  24 the error, or ''
+--         25 due time and attempt, as this script returned them when the run began; '' if the due time was not known
 --       then for each queue: how long a run from it may take, milliseconds
 -- Returns one text, because a reply of many parts is slow to read. Its first line, separated by blanks:
 --          1 the time of the call, whole Unix seconds  2 and microseconds (0 if ARGV gives the time)
@@ -103,7 +104,7 @@ elseif #KEYS > end_keys then
 end
 
 local is_halted = heeds_halt == 'yes' and signal == 'HALT'
-local is_all_held = holding and is_held(holding)
+local is_all_held = holding and rare().is_held(holding)
 -- A repeated call takes no other job, because it may have been delayed too, and then nobody reads its reply.
 if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted and not is_all_held then
     if ended == '-' then
@@ -117,7 +118,7 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
         local at = 14 + 3 * number
         local queue, bell = KEYS[at], KEYS[at + 2]
         local next_job, is_more, is_skipped
-        if holding and is_held(holding, queue) then
+        if holding and rare().is_held(holding, queue) then
             is_skipped = true
         else
             next_job, is_more = pop(queue, KEYS[at + 1])
@@ -216,8 +217,8 @@ end
 text = changed_text or text
 job = job or ''
 local about = ' 0 1 -\n'
-if payload then
-    about = string.format(' %d %s %s\n', #payload, attempt or '1', due_at or '-')
+if payload or due_at then
+    about = string.format(' %d %s %s\n', payload and #payload or 0, attempt or '1', due_at or '-')
 end
 return second .. ' ' .. microsecond .. ' ' .. ended .. (is_halted and ' 1 ' or ' 0 ') .. place
     .. string.format(' %d %d', #job, text and #text or -1) .. about
