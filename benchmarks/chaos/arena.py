@@ -19,7 +19,7 @@ from typing import Any, Self
 import redis
 
 from benchmarks.chaos.history import History, Verdict, doubled_seconds, lost_and_doubled
-from benchmarks.chaos.recorder import OFTEN
+from benchmarks.chaos.recorder import LATER, OFTEN
 from benchmarks.chaos.zygote import Actor, Zygote
 from benchmarks.server import server_program
 from redbike import Redbike, RoundRobin
@@ -34,7 +34,7 @@ worker: benchmarks.chaos.recorder:Recorder('{order}', '{notary}', '{prefix}', {n
 default-timeout: {timeout_s}
 on-timeout: {on_timeout}
 retries: 20
-
+{more}
 [redbike-redis]
 """
 
@@ -169,6 +169,7 @@ class Round:
         timeout_s: float = LONG_TIMEOUT_S,
         on_timeout: str = "retry",
         nap_s: float = 0.0,
+        more: str = "",
         zygote: Zygote | None = None,
         server: Mapping[str, object] | None = None,
     ) -> None:
@@ -197,6 +198,7 @@ class Round:
         )
         self._zygote = zygote or arena.zygote
         self._conf: dict[str, Any] = {"order": order, "timeout_s": timeout_s, "on_timeout": on_timeout, "nap_s": nap_s}
+        self._conf["more"] = more
         self._ids = itertools.count()
         self._began_at = time.monotonic()
         arena.rounds.append(self)
@@ -234,14 +236,18 @@ class Round:
     def set_now(self, count: int, bike: Redbike | None = None) -> None:
         for _ in range(count):
             jobid = self.new_id("now")
-            (bike or self.bike).set(jobid, "NOW")
+            (bike or self.bike).set(jobid, "NOW", payload=self._payload(jobid))
             self.once.append(jobid)
+
+    def _payload(self, jobid: str) -> str:
+        """Every seventh job is put off once."""
+        return LATER if sum(jobid.encode()) % 7 == 0 else jobid
 
     def set_at(self, count: int, rng: random.Random, within_s: float, bike: Redbike | None = None) -> None:
         """Jobs that are due some time within so many seconds."""
         for _ in range(count):
             jobid, due_at = self.new_id("at"), round(self.arena.now() + rng.uniform(0.05, within_s), 4)
-            (bike or self.bike).set(jobid, f"AT:{due_at}")
+            (bike or self.bike).set(jobid, f"AT:{due_at}", payload=jobid)
             self.once.append(jobid)
             self.due[jobid] = due_at
 
@@ -333,6 +339,8 @@ class Round:
         lost, doubled = lost_and_doubled(self.history, self.once, self.killed, dropped_is_lost=dropped_is_lost)
         verdict.lost += lost
         verdict.doubled += doubled
+        if self.history.odd:
+            self.complain(f"odd payload or due time: {sorted(set(self.history.odd))[:5]}")
         if not self.killed:
             verdict.doubled += doubled_seconds(self.history, self.ticks)
         verdict.lateness_s = self.history.lateness_s(self.due)

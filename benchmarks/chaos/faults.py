@@ -19,6 +19,7 @@ from benchmarks.chaos.history import Verdict, missing_seconds
 from benchmarks.chaos.hostile import HOSTILE
 from benchmarks.chaos.losses import Losses
 from benchmarks.chaos.outage import GONE, outage
+from benchmarks.chaos.pauses import OPERATORS
 from benchmarks.chaos.proxy import Fate, FaultProxy
 from benchmarks.chaos.recorder import Recorder
 from benchmarks.chaos.sizes import Size
@@ -483,7 +484,7 @@ _TOLD_FROM = 10_000
 Fault = Callable[[Arena, random.Random, Size], Verdict]
 
 _IN_ORDER: list[Fault] = [crash, replies, torn, late, flush]
-_IN_ORDER += [restart, down, frozen, refused, failover, clock, many, foreign, garbage, *HOSTILE, model]
+_IN_ORDER += [restart, down, frozen, refused, failover, clock, many, foreign, garbage, *HOSTILE, *OPERATORS, model]
 
 FAULTS = {one.__name__: one for one in _IN_ORDER}
 """By name, in the order in which a soak begins."""

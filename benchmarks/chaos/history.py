@@ -28,6 +28,8 @@ class History:
     def __init__(self, notary: redis.Redis, key: str) -> None:
         self.runs: dict[str, list[Run]] = defaultdict(list)
         self.latest_of: dict[int, Run] = {}
+        self.odd: list[str] = []
+        """Jobs of runs that had the payload of another job, or began before they were due."""
         self._notary: Any = notary
         self._key, self._read = key, 0
 
@@ -39,7 +41,9 @@ class History:
                 self._take(*note.decode().split(" "))
 
     def _take(self, what: str, jobid: str, stamp: str, pid: str) -> None:
-        if what == "begin":
+        if what == "odd":
+            self.odd.append(jobid)
+        elif what == "begin":
             run = Run(jobid, float(stamp), int(pid))
             self.runs[jobid].append(run)
             self.latest_of[run.pid] = run

@@ -7,8 +7,10 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import hypothesis
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from redbike import Redbike, RoundRobin, StopWork, UnsetJob
+from redbike import BadJob, Later, Redbike, RoundRobin, Run, ScheduleError, StopWork, UnsetJob
 from redbike.engine.outcome import TakenRun
 from tests.state import state
 
@@ -26,10 +28,15 @@ SWEPT_UP_TO = 2_000_000_000
 BACKOFF_S = 3_000_000_000
 DAILY = "DTSTART:20990101T000000\nRRULE:FREQ=DAILY"
 OVER = "DTSTART:20200101T000000\nRRULE:FREQ=DAILY;COUNT=2"
-SCHEDULES = ["NOW", "CONTINUE", "STOP", f"AT:{PAST}", f"AT:{FUTURE}", DAILY, OVER, "nonsense"]
+SCHEDULES = [
+    *("NOW", "CONTINUE", "STOP", f"AT:{PAST}", f"AT:{FUTURE}", DAILY, OVER, "nonsense"),
+    *("PAUSED:CONTINUE", "PAUSED:NOW", f"PAUSED:{DAILY}"),
+]
 """Schedules whose plans are the same whenever they are made, so that the model needs no clock."""
 
-ENDS = ["returns", "backs off", "stops", "unsets itself", "dies"]
+ENDS = ["returns", "backs off", "stops", "unsets itself", "dies", "is put off", "is bad"]
+PAYLOADS = [None, None, "", "one", "two"]
+PAUSED = "PAUSED:"
 
 
 @dataclass
@@ -44,6 +51,13 @@ class Job:
     """Which run holds its tag."""
     extra: bool = False
     """Whether it is to run once more, beside the later run that the timeline has."""
+    payload: str | None = None
+    taken: str | None = None
+    """Its schedule when the present run was taken."""
+
+    @property
+    def is_paused(self) -> bool:
+        return (self.schedule or "").startswith(PAUSED)
 
 
 @dataclass
@@ -53,12 +67,19 @@ class Model:
     jobs: dict[str, Job] = field(default_factory=lambda: {jobid: Job() for jobid in JOBS})
     queues: dict[str, list[str]] = field(default_factory=lambda: {"A": [], "B": []})
     runs: Iterator[int] = field(default_factory=itertools.count)
+    held: set[str] = field(default_factory=set)
+    """The queues from which nothing is taken."""
 
     def queue_of(self, jobid: str) -> list[str]:
         return self.queues[jobid[-1]]
 
-    def set(self, jobid: str, schedule: str) -> None:
+    def set(self, jobid: str, schedule: str, payload: str | None = None) -> None:
         job, is_at = self.jobs[jobid], schedule.startswith("AT:")
+        if payload is not None:
+            job.payload = payload or None
+        if schedule.startswith(PAUSED):
+            self._pause(jobid, schedule)
+            return
         job.schedule = "STOP" if is_at or schedule == "NOW" else schedule
         job.due, job.extra = None, False
         if schedule in ("NOW", "CONTINUE"):
@@ -68,8 +89,47 @@ class Model:
         else:
             job.event = "BAD" if schedule == "nonsense" else "STP"
 
+    def set_payload(self, jobid: str, payload: str) -> None:
+        if self.jobs[jobid].schedule is not None:
+            self.jobs[jobid].payload = payload or None
+
+    def pause(self, jobid: str) -> None:
+        job = self.jobs[jobid]
+        if job.schedule is None or job.is_paused:
+            return
+        text = job.schedule
+        if text == "STOP" and jobid in self.queue_of(jobid):
+            text = "NOW"
+        elif text == "STOP" and (job.due or job.extra):
+            text = f"AT:{job.due or 'past'}"
+        self._pause(jobid, PAUSED + text)
+
+    def resume(self, jobid: str) -> None:
+        job = self.jobs[jobid]
+        if not job.is_paused:
+            return
+        text = str(job.schedule).removeprefix(PAUSED)
+        if text.startswith("AT:") and not text[3:].isdigit():
+            job.schedule, job.due, job.event, job.extra = "STOP", text[3:], "TML", False
+        else:
+            self.set(jobid, text)
+
+    def hold(self, code: str) -> None:
+        self.held.add(code)
+
+    def release(self, code: str) -> None:
+        self.held.discard(code)
+
+    def _pause(self, jobid: str, text: str) -> None:
+        job = self.jobs[jobid]
+        job.schedule, job.due, job.extra, job.event = text, None, False, "STP"
+        if jobid in self.queue_of(jobid):
+            self.queue_of(jobid).remove(jobid)
+
     def enqueue(self, jobid: str) -> None:
         job = self.jobs[jobid]
+        if job.is_paused:
+            return
         if job.run is None:
             self._enter_queue(jobid)
         else:
@@ -95,14 +155,17 @@ class Model:
                     self._enter_queue(jobid)
 
     def take(self, code: str) -> tuple[str, int] | None:
-        if not self.queues[code]:
+        if not self.queues[code] or code in self.held:
             return None
         jobid = self.queues[code].pop(0)
         job = self.jobs[jobid]
+        if job.is_paused:
+            job.event = "STP"
+            return None
         if job.run is not None:
             self._run_soon(job)
             return None
-        job.run, job.event = next(self.runs), "WRK"
+        job.run, job.event, job.taken = next(self.runs), "WRK", job.schedule
         return jobid, job.run
 
     def end(self, jobid: str, run: int, how: str) -> None:
@@ -110,10 +173,21 @@ class Model:
         if job.run != run:
             return
         job.run = None
-        if job.schedule is None or how == "unsets itself":
+        if how == "is put off" and job.event == "WRK":
+            # It has not happened: it is due again.
+            if job.due in ("future", "postponed"):
+                job.extra = True
+            else:
+                job.due = "past"
+            job.event = "TML"
+        elif job.schedule is None or how == "unsets itself":
             self.unset(jobid)
         elif how == "dies":
             job.event = "DIE"
+        elif how == "is bad" and job.event != "WRK" and job.schedule == job.taken:
+            pass  # somebody has set it meanwhile
+        elif how == "is bad" and job.schedule == job.taken:
+            job.due, job.event, job.extra = None, "BAD", False
         elif how == "stops":
             was, job.schedule = job.schedule, "STOP"
             job.extra = False
@@ -158,8 +232,8 @@ class Script(RoundRobin):
 
     machine: "Machine"
 
-    def work(self, jobid: str) -> object:
-        return self.machine.perform(jobid)
+    def perform(self, run: Run) -> object:
+        return self.machine.perform(run)
 
 
 @dataclass
@@ -181,13 +255,16 @@ def elapsed_s(run: TakenRun) -> float:
     return run.timeout_s + 1 if run.tag in late_runs else 0.0
 
 
-Action = tuple[str, ...]
+Action = tuple[Any, ...]
 ITSELF = "the job that runs"
 
 
 def actions(jobids: st.SearchStrategy[str]) -> st.SearchStrategy[Action]:
     return st.one_of(
-        st.tuples(st.just("set"), jobids, st.sampled_from(SCHEDULES)),
+        st.tuples(st.just("set"), jobids, st.sampled_from(SCHEDULES), st.sampled_from(PAYLOADS)),
+        st.tuples(st.just("set_payload"), jobids, st.sampled_from(["", "three"])),
+        st.tuples(st.sampled_from(["pause", "resume"]), jobids),
+        st.tuples(st.sampled_from(["hold", "release", "release"]), st.sampled_from("AB")),
         st.tuples(st.just("enqueue"), jobids),
         st.tuples(st.just("sweep")),
         st.tuples(st.just("queue by hand"), jobids),
@@ -261,8 +338,16 @@ class Machine(RuleBasedStateMachine):
         name, *arguments = action
         self.tally.steps += 1
         match name:
-            case "set" | "unset" | "enqueue":
-                getattr(self.bike, name)(*arguments)
+            case "set":
+                jobid, schedule, payload = arguments
+                self.bike.set(jobid, schedule, payload=payload)
+                self.model.set(jobid, schedule, payload)
+            case "hold" | "release":
+                getattr(self.bike, name)(f"work-{arguments[0]}")
+                getattr(self.model, name)(*arguments)
+            case "unset" | "enqueue" | "set_payload" | "pause" | "resume":
+                with suppress(ScheduleError):  # it is paused, or has no schedule
+                    getattr(self.bike, name)(*arguments)
                 getattr(self.model, name)(*arguments)
             case "queue by hand":
                 self.queue_by_hand(*arguments)
@@ -310,10 +395,12 @@ class Machine(RuleBasedStateMachine):
             assert self.taken == (), "no job ran"
             self.model.end(*taken, how)
 
-    def perform(self, jobid: str) -> object:
+    def perform(self, run: Run) -> object:
         """The job that runs now; called by the worker."""
+        jobid = run.jobid
         assert self.taken, "no job was to be taken"
         assert jobid == self.taken[0]
+        assert run.payload == (self.model.jobs[jobid].payload or "")
         self.tally.runs += 1
         how, inside, self.inside = self.how, self.inside, []
         for action in inside:
@@ -326,6 +413,10 @@ class Machine(RuleBasedStateMachine):
             raise UnsetJob
         if how == "dies":
             raise ValueError("as it was told")
+        if how == "is put off":
+            raise Later(0)
+        if how == "is bad":
+            raise BadJob("as it was told")
         return BACKOFF_S if how == "backs off" else None
 
     def queued(self, code: str) -> list[str]:
@@ -347,16 +438,25 @@ class Machine(RuleBasedStateMachine):
         assert {jobid: status[:3] for jobid, status in found.get("-statuses", {}).items()} == {
             jobid: job.event for jobid, job in jobs.items() if job.event
         }
-        assert found.get("-schedules", {}) == {jobid: job.schedule for jobid, job in jobs.items() if job.schedule}
+        assert {jobid: symbolic(text) for jobid, text in found.get("-schedules", {}).items()} == {
+            jobid: job.schedule for jobid, job in jobs.items() if job.schedule
+        }
         assert {jobid: when(due_at) for jobid, due_at in found.get("-timeline", {}).items()} == {
             jobid: job.due for jobid, job in jobs.items() if job.due
         }
+        assert found.get(":payloads", {}) == {jobid: job.payload for jobid, job in jobs.items() if job.payload}
         assert set(found.get(":extra", {})) == {jobid for jobid, job in jobs.items() if job.extra}
         for jobid, job in jobs.items():
             assert (f"-work-{jobid[-1]}-{jobid}" in found) == (job.run is not None)
             if job.event in ("TML", "ENQ"):
                 is_placed = job.due or job.extra or jobid in self.model.queue_of(jobid) or job.run is not None
                 assert is_placed, f"{jobid} is nowhere"
+
+
+def symbolic(schedule: str) -> str:
+    """Return a schedule as the model has it: a paused one-off with the time in words."""
+    time_of_it = schedule.removeprefix(f"{PAUSED}AT:")
+    return schedule if time_of_it == schedule else f"{PAUSED}AT:{when(float(time_of_it))}"
 
 
 def when(due_at: float) -> str:

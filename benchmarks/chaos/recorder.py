@@ -9,13 +9,16 @@ import time
 
 import redis
 
-from redbike import RoundRobin
+from redbike import Later, RoundRobin, Run
 
 _NOTE = """
 local time = redis.call('TIME')
 local stamp = string.format('%d.%06d', time[1], time[2])
 redis.call('RPUSH', KEYS[1], ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. stamp .. ' ' .. ARGV[3])
 """
+
+LATER = "later"
+"""Jobs with this payload put their first attempt off."""
 
 OFTEN = "often"
 """Jobs with such ids are on CONTINUE, and ask for a short pause between runs."""
@@ -31,7 +34,16 @@ class Recorder(RoundRobin):
         self._key = notes_key
         self._nap_s = nap_s
 
+    def perform(self, run: Run) -> float | None:
+        """Check what the run carries, and do the job. A lost payload is an empty payload, and no fault."""
+        if run.payload == LATER and run.attempt == 1:
+            raise Later(0.05)
+        if run.payload not in ("", LATER, run.jobid) or run.began_at < run.due_at - 1:
+            self._note(keys=[self._key], args=["odd", run.jobid, threading.get_native_id()])
+        return self.work(run.jobid)
+
     def work(self, jobid: str) -> float | None:
+        """Record begin and end. Only 0.13.1 calls this itself."""
         self._note(keys=[self._key], args=["begin", jobid, threading.get_native_id()])
         if self._nap_s:
             time.sleep(self._nap_s)

@@ -119,7 +119,7 @@ local function end_run(holder)
             plan, is_put_back = 'at', true
             due = string.format('%.3f', now + factor)
         end
-    elseif outcome == 'bad' and text and not is_the_latest then
+    elseif plan == 'bad' and outcome == 'bad' and not is_the_latest then
         plan = 'lost' -- somebody has set the job meanwhile: its places stay
     elseif tries == '0' then
         try('HDEL', retries, job)
