@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from redbike.bulk import Bulk
 from redbike.engine.policy import Policy, is_number
 from redbike.engine.retry import Stopped
 from redbike.errors import ConfigError, ScheduleError, SignalError
 from redbike.logs import plain
 from redbike.parts import Parts
-from redbike.reads import Reads
 from redbike.schedule.plan import Plan
 from redbike.settings import LONGEST_S, default
 from redbike.worker import Worker
@@ -35,7 +35,7 @@ class StopEvent(Protocol):
         """Return True if loops should stop."""
 
 
-class Redbike(Reads):
+class Redbike(Bulk):
     """The scheduler on one prefix of one Redis.
 
     Threads may share an object, but only one thread may use `dispatch`, and only one thread `work` or `consumer`.
@@ -192,14 +192,6 @@ class Redbike(Reads):
     def reset(self, jobid: str) -> bool:
         """Reschedule a lost job as if a run had just ended. Return True if it was lost."""
         return self._parts.reset(jobid)
-
-    def load_csv(self, csvfilename: str | Path, after: float | None = None) -> None:
-        """Set every `JOBID,SCHEDULE` row of a file, with one reference time for all.
-
-        A row whose schedule cannot be read becomes `BAD`. If a row is malformed, nothing of the file is set, and
-        ScheduleFileError names the line.
-        """
-        self._parts.load_csv(csvfilename, self._parts.references.of(after)())
 
     def dispatch(self, after: float | None = None, csvfilename: str | Path | None = None) -> None:
         """Load the CSV, then move due jobs from the timeline into their queues until halted.

@@ -1,22 +1,18 @@
-"""Read and write files of schedules: `JOBID,SCHEDULE` rows of CSV (RFC 4180).
+"""Read and write `JOBID,SCHEDULE[,PAYLOAD]` rows of CSV (RFC 4180).
 
-A file is read twice: first to check all rows, then to set them. `ScheduleFile` reads the files that `write_rows`
-writes, including fields with line breaks and commas.
+`rows` reads the files that `write_rows` writes, including fields with line breaks and commas.
 """
 
 import csv
-import io
-import os
-import shutil
-import tempfile
+import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
-from redbike.errors import ScheduleFileError
-
+_LONGEST_FIELD = 2_097_152  # characters: a payload has at most half of it
 _QUOTES = 'put a field with a comma into quotes ("..."), and write a quote in it twice'
+_HEADER = ("job", "schedule", "payload")
+_MAY_HOLD_COMMAS = re.compile(r"CRON:|[^,]*(=|DATE)")
+"""Matches the schedules in which a comma is possible: cron expressions and recurrences."""
 
 
 class Row(NamedTuple):
@@ -25,98 +21,111 @@ class Row(NamedTuple):
     line: int  # the number of the last line of the row, counted from 1
     jobid: str
     schedule: str
+    payload: str | None = None  # None: the row has none, so the payload of the job stays as it is
+    first: float | None = None  # the time of the first run, Unix seconds
 
 
-@contextmanager
-def opened(path: str | Path) -> Iterator["ScheduleFile"]:
-    """Open a file of schedules. Copy it first if it can be read only once, such as a pipe.
+class Malformed(Exception):
+    """A row cannot be read. `line` is its line, and the message says what is wrong with it."""
 
-    Raise ScheduleFileError if it cannot be opened.
-    """
-    with ExitStack() as stack:
-        try:
-            raw: BinaryIO = stack.enter_context(Path(path).open("rb"))
-            if not raw.seekable():
-                copy = stack.enter_context(tempfile.TemporaryFile())
-                shutil.copyfileobj(raw, copy)
-                copy.flush()
-                raw = copy
-            file = ScheduleFile(path, raw)
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        yield file
+    def __init__(self, line: int, fault: str) -> None:
+        super().__init__(fault)
+        self.line = line
 
 
-class ScheduleFile:
-    """A file in UTF-8 that can be read more than once, row by row."""
+class Lines:
+    """The lines of a file, counted. At the beginning of a row, skip lines that are comments, if asked to."""
 
-    def __init__(self, path: str | Path, raw: BinaryIO) -> None:
-        """Read from an open file. `path` appears in error texts."""
-        self._path, self._raw = path, raw
-        self._state = self._state_now()
-        self._passes = 0
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self.number = 0
+        self.row: list[str] = []
+        """The lines of the present row."""
+        self.begins_row = False
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows, without blank lines. Raise ScheduleFileError with the line number of the first bad row.
+    def __iter__(self) -> Iterator[str]:
+        return self
 
-        The first pass checks the file. Later passes raise ScheduleFileError if the file has changed since then.
-        """
-        if self._state_now() != self._state:
-            raise ScheduleFileError(f"{self._path}: the file changed while it was read; nothing of the file was set")
-        self._passes += 1
-        try:
-            self._raw.seek(0)
-            # newline="": the csv module itself handles line ends.
-            text = io.TextIOWrapper(self._raw, encoding="utf-8-sig", newline="")
-            try:
-                yield from self._parsed(text)
-            finally:
-                with suppress(ValueError):  # after an error, the file may be closed already
-                    text.detach()  # otherwise the wrapper would close the file
-        except OSError as error:
-            raise _unreadable(self._path, error) from error
+    def __next__(self) -> str:
+        line = next(self._text)
+        self.number += 1
+        if self.begins_row:
+            while line.startswith("#"):
+                line = next(self._text)
+                self.number += 1
+            self.begins_row = False
+            self.row.clear()
+        self.row.append(line)
+        return line
 
-    def _parsed(self, text: TextIO) -> Iterator[Row]:
-        reader = csv.reader(text, strict=True)
-        try:
-            for fields in reader:
-                if not fields:
+
+def rows(lines: Lines) -> Iterator[Row]:
+    """Yield the rows of a CSV file, without comments, blank lines and the header. Raise Malformed."""
+    # The limit belongs to the process: raise it, and leave it so. A larger limit does no harm to others.
+    csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
+    reader = csv.reader(lines, strict=True)
+    may_be_header, has_payloads = True, False
+    try:
+        while True:
+            lines.begins_row = True
+            fields = next(reader, None)
+            if fields is None:
+                return
+            if not fields:
+                continue
+            if may_be_header:
+                may_be_header = False
+                if _is_header(fields, lines.row[0]):
+                    has_payloads = len(fields) == 3
                     continue
-                if len(fields) != 2:
-                    raise self._malformed(reader.line_num, _wrong_number(len(fields)))
-                yield Row(reader.line_num, *fields)
-        except csv.Error as error:
-            raise self._malformed(reader.line_num, f"{error}; {_QUOTES}") from error
-        except UnicodeDecodeError as error:
-            line = reader.line_num + 1 + error.object[: error.start].count(b"\n")
-            fault = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
-            raise self._malformed(line, fault) from error
+            if len(fields) == 2:
+                yield Row(lines.number, fields[0], fields[1])
+            elif len(fields) == 3:
+                if not has_payloads and _is_unclear(fields, lines.row):
+                    raise Malformed(lines.number, _wrong_number(3))
+                yield Row(lines.number, fields[0], fields[1], fields[2])
+            else:
+                raise Malformed(lines.number, _wrong_number(len(fields)))
+    except csv.Error as error:
+        raise Malformed(lines.number, f"{error}; {_QUOTES}") from error
 
-    def _malformed(self, line: int, fault: str) -> ScheduleFileError:
-        if self._passes > 1:
-            return ScheduleFileError(
-                f"{self._path}:{line}: the file changed while its rows were set; the rows above this line are set"
-            )
-        return ScheduleFileError(f"{self._path}:{line}: {fault}; nothing of the file was set")
 
-    def _state_now(self) -> tuple[int, int]:
-        status = os.fstat(self._raw.fileno())
-        return status.st_size, status.st_mtime_ns
+def _is_header(fields: list[str], line: str) -> bool:
+    """Return True for `job,schedule[,payload]` without quotes. `write_rows` writes a job called `job` in quotes."""
+    return tuple(field.lower() for field in fields) in (_HEADER[:2], _HEADER) and '"' not in line
+
+
+def _is_unclear(fields: list[str], lines: list[str]) -> bool:
+    """Return True if the last comma of a row may belong to the schedule: no quotes show where the payload begins."""
+    if not fields[2] or not _MAY_HOLD_COMMAS.match(fields[1]):
+        return False
+    return ',"' not in "".join(lines)
 
 
 def _wrong_number(of_fields: int) -> str:
     if of_fields == 1:
-        return "1 field instead of the two of JOBID,SCHEDULE; put a comma between job id and schedule"
-    return f"{of_fields} fields instead of the two of JOBID,SCHEDULE; {_QUOTES}"
-
-
-def _unreadable(path: str | Path, error: OSError) -> ScheduleFileError:
-    return ScheduleFileError(f"{path}: cannot be read ({error.strerror}); name a readable CSV file of schedules")
+        return "1 field instead of JOBID,SCHEDULE; put a comma between job id and schedule"
+    if of_fields == 3:
+        return (
+            f"3 fields, and the comma may belong to the schedule; {_QUOTES}; or begin the file with the line"
+            " job,schedule,payload"
+        )
+    return f"{of_fields} fields instead of JOBID,SCHEDULE or JOBID,SCHEDULE,PAYLOAD; {_QUOTES}"
 
 
 def write_rows(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
-    """Write rows as CSV. Quote the fields that contain commas, quotes or line breaks."""
-    csv.writer(_UnixLines(file), lineterminator="\r\n").writerows(rows)
+    """Write rows as CSV, so that `rows` reads them again.
+
+    Quote the fields that contain commas, quotes or line breaks, all fields of a row with a payload, and a job id that
+    would look like a comment or a header.
+    """
+    lines = _UnixLines(file)
+    plain = csv.writer(lines, lineterminator="\r\n")
+    quoted = csv.writer(lines, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        fields = tuple(row)
+        has_payload = len(fields) == 3 and isinstance(fields[2], str)
+        (quoted if has_payload else plain).writerow(fields)
 
 
 class _UnixLines:
@@ -131,4 +140,7 @@ class _UnixLines:
 
     def write(self, row: str) -> None:
         """Write a row with its line end replaced."""
+        if row.startswith("#") or row[:4].lower() == f"{_HEADER[0]},":
+            first, comma, rest = row.partition(",")
+            row = f'"{first}"{comma}{rest}'
         self._file.write(row.removesuffix("\r\n") + "\n")

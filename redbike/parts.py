@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from redbike.engine.interruptible import InterruptibleWait
@@ -138,12 +137,6 @@ class Parts:
     def references(self) -> ReferenceTimes:
         """The reference times of schedules."""
         return ReferenceTimes(self.timefile, self._bike.now, self.log)
-
-    def load_csv(self, path: str | Path, reference: float) -> None:
-        """Set the rows of a CSV file."""
-        from redbike.engine.loading import load_csv
-
-        load_csv(path, reference, self.planner, self.placing)
 
     def queue_for_any(self, jobid: str) -> str:
         """Return the key of a job's queue; of a queue that is always empty if queue_for() refuses the id or fails."""

@@ -23,11 +23,11 @@ FORM = "package.module:Name('argument', ...)"
 LATER = (
     *("decimal", "difflib", "getpass", "json", "numbers"),
     *(f"redbike.cli.{name}" for name in ("misuse", "notes", "start", "stopping", "terminal")),
-    *(f"redbike.engine.{name}" for name in ("calling", "coroutines", "loading", "outcome", "pausing")),
+    *(f"redbike.engine.{name}" for name in ("calling", "coroutines", "loading", "many", "outcome", "pausing")),
     *(f"redbike.schedule.{name}" for name in ("cron", "cron_reasons", "preview", "suggest", "windows_zones")),
     *(f"redbike.schedule.rrule.{name}" for name in ("departures", "recurrence", "steady")),
     *(f"redbike.server.{name}" for name in ("embedded", "process", "sentinels", "tls", "url")),
-    *("redbike.csvfile", "redbike.loops", "redbike.store.details", "redbike.store.history"),
+    *("redbike.csvfile", "redbike.jsonlfile", "redbike.loops", "redbike.store.details", "redbike.store.history"),
 )
 """The modules that Redbike imports when it first uses them."""
 

@@ -51,7 +51,7 @@ def test_extreme_timestamp(shop: Shop, text: str) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "said"),
     [
-        (b"new:A\n", 1, "1 field instead of the two of JOBID,SCHEDULE"),
+        (b"new:A\n", 1, "1 field instead of JOBID,SCHEDULE"),
         (b"new:A,NOW\nnewer:A,RRULE:FREQ=DAILY;BYHOUR=1,2\n", 2, "3 fields"),
         (b'new:A,NOW\nnewer:A,"NOW\n', 2, "unexpected end of data"),
         (b"new:A,NOW\nnew\xff:A,NOW\n", 2, "byte 0xff is not UTF-8"),

@@ -279,7 +279,7 @@ def test_a_bad_timestamp(command: Command, text: str, bike: Redbike) -> None:
     [
         (None, r"rows\.csv: .*No such file"),
         ("a:A,CONTINUE\nb:A\n", r"rows\.csv:2: 1 field"),
-        ("a:A,CONTINUE,5\n", r"rows\.csv:1: 3 field"),
+        ("a:A,CONTINUE,5,6\n", r"rows\.csv:1: 4 field"),
         ('a:A,"CONTINUE\n', r"rows\.csv:\d: "),
         ("a:A,CONTINUE\n\udcff:A,STOP\n", r"rows\.csv:2: .*UTF-8"),
         ("a:A,CONTINUE\n,STOP\n", r"rows\.csv:2: .*job id ''"),

@@ -13,8 +13,8 @@ from state import state
 
 from redbike import Redbike
 from redbike.cli import main
-from redbike.csvfile import opened
 from redbike.errors import ScheduleFileError, ServerError, TimeFileError
+from redbike.jobfile import opened
 
 # C2: the time file
 
@@ -136,12 +136,16 @@ def test_csv_with_a_bad_schedule(halted: Redbike, tmp_path: Path, caplog: pytest
     [
         (b"a:A,NOW\nb:A\nc:A,NOW\n", 2),
         (b"a:A,NOW\n\n\nb:A,RRULE:FREQ=DAILY;BYHOUR=1,2\n", 4),
-        (b"a:A,NOW\n# a comment\n", 2),
+        (b"a:A,NOW\n# a comment\nb:A\n", 3),
+        (b"a:A,NOW\njob,schedule,payload\nb:A\n", 3),
+        (b"a:A,NOW,payload,more\n", 1),
+        (b"a:A,NOW,\nb:A,CRON:0 6 * * 1,3\n", 2),
+        (b"a:A,NOW\nb:A,NOW," + b"x" * 1_048_577 + b"\n", 2),
         (b"a:A,NOW\n  \n", 2),
         (b'a:A,NOW\nb:A,"NOW\n', 2),
         (b'a:A,"NOW" or never\n', 1),
         (b"a:A,NOW\nb:A,N\xffW\n", 2),
-        (b"a:A,NOW\n" + b"b:A," + b"x" * 200_000 + b"\n", 2),
+        (b"a:A,NOW\n" + b"b:A," + b"x" * 3_000_000 + b"\n", 2),
         (b"a:A,NOW\n,NOW\n", 2),
         (b"a:A,NOW\nmembers,NOW\n", 2),
         (b'a:A,NOW\n"x\ny:A",NOW\n', 3),

@@ -18,7 +18,7 @@ from nodes import eventually
 
 import redbike
 from redbike import RoundRobin, config, resolve
-from redbike.csvfile import opened
+from redbike.jobfile import opened
 from redbike.schedule.forms import Action, read
 
 EXAMPLES = ROOT / "examples"

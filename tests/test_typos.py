@@ -125,7 +125,7 @@ ROWS = [
     Typo(
         "report:B,RRULE:FREQ=DAILY;BYHOUR=1,2", "rows.csv:1", "3 fields", "put a field with a comma into quotes", CONF
     ),
-    Typo("report:B,NOW,", "rows.csv:1", "3 fields", "put a field with a comma into quotes", CONF),
+    Typo("report:B,NOW,a,b", "rows.csv:1", "4 fields", "put a field with a comma into quotes", CONF),
     Typo(",NOW", "rows.csv:1", "job id ''", "give the job a name", CONF),
     Typo('report:B,"NOW', "rows.csv:1", "unexpected end of data", "quote", CONF),
     Typo('report:B,"NOW" ', "rows.csv:1", "expected after", "quote", CONF),

@@ -1,36 +1,82 @@
-"""Set the rows of a CSV file."""
+"""Set many jobs: the rows of a CSV file, or of `Redbike.set_many`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from redbike.csvfile import Row, opened
+from redbike.csvfile import Row
+from redbike.engine.many import ManyPlanner
 from redbike.engine.placing import Placing
-from redbike.engine.planning import Planner
-from redbike.errors import JobIdError, ScheduleFileError
+from redbike.errors import JobIdError, PayloadError
+from redbike.jobfile import JobFile, form_by_name, opened
 from redbike.store.messages import Placement
 
-_MOST_WARNINGS = 1_000  # of one file
+Progress = Callable[[int], object]
+"""A function that is called now and then with the number of rows that are done."""
+
+_ROWS_A_REPORT = 1_000
 
 
-def load_csv(path: str | Path, reference: float, planner: Planner, placing: Placing) -> None:
-    """Set every row of the file, with one reference time for all. Raise ScheduleFileError before anything is set."""
-    with opened(path) as file:
-        for row in file.rows():
-            try:
-                planner.check(row.jobid)
-            except JobIdError as error:
-                raise ScheduleFileError(f"{path}:{row.line}: {error}; nothing of the file was set") from error
+def load_csv(path: str | Path, many: ManyPlanner, placing: Placing) -> None:
+    """Set every row of the file. Raise ScheduleFileError before anything is set."""
+    with opened(path, form_by_name(path) or "csv") as file:
+        check(file, many)
         # Read the file again, piece by piece: the plans of a million rows would take half a gigabyte of memory.
-        placing.place_all(_placements(file.rows(), reference, planner))
+        placing.place_all(planned(file.rows(), many))
 
 
-def _placements(rows: Iterable[Row], reference: float, planner: Planner) -> Iterator[Placement]:
-    """Yield how the jobs are placed. Each warning is logged once, with the first of the jobs that it concerns."""
-    logged: set[str] = set()
-    for row in rows:
-        plan, placement = planner.plan(row.jobid, row.schedule, lambda: reference)
-        new = [warning for warning in plan.warnings if warning not in logged]
-        if new and len(logged) < _MOST_WARNINGS:
-            logged.update(new)
-            planner.warn(row.jobid, new)
-        yield placement
+def check(
+    file: JobFile,
+    many: ManyPlanner,
+    progress: Progress | None = None,
+    note: Callable[[str], object] | None = None,
+) -> int:
+    """Check all rows of a file, and return how many there are. Raise ScheduleFileError for the first bad row.
+
+    `note` is called with each job id.
+    """
+    count = 0
+    for row in file.rows():
+        try:
+            many.check(row)
+        except (JobIdError, PayloadError, ValueError) as error:
+            raise file.malformed(row.line, str(error)) from error
+        count += 1
+        if note is not None:
+            note(row.jobid)
+        if progress is not None and count % _ROWS_A_REPORT == 0:
+            progress(count)
+    return count
+
+
+def planned(rows: Iterable[Row], many: ManyPlanner) -> Iterator[Placement]:
+    """Yield how the jobs of a file are placed."""
+    plan = many.placement
+    for _, jobid, schedule, payload, first in rows:
+        yield plan(jobid, schedule, payload, first)
+
+
+def set_many(rows: Iterable[Any], many: ManyPlanner, placing: Placing, progress: Progress | None) -> int:
+    """Set rows of job id, schedule and perhaps payload and first run. Return how many were set.
+
+    Raise the error of the first row that cannot be set, after the rows before it are set.
+    """
+    refused: list[Exception] = []
+
+    def placements() -> Iterator[Placement]:
+        plan = many.placement
+        for number, row in enumerate(rows, 1):
+            try:
+                if not isinstance(row, tuple | list) or not 2 <= len(row) <= 4:
+                    raise TypeError(f"{row!r:.200} is not a tuple (jobid, schedule[, payload[, first]])")
+                placement = plan(*row)
+            except (JobIdError, PayloadError, TypeError, ValueError) as error:
+                refused.append(type(error)(f"row {number}: {error}; the rows before it are set"))
+                refused[0].__cause__ = error
+                return
+            yield placement
+
+    count = placing.place_all(placements(), progress)
+    if refused:
+        raise refused[0]
+    return count

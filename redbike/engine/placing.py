@@ -14,6 +14,7 @@ from redbike.store.store import Outdated, Store
 T = TypeVar("T")
 
 _BATCH = 200  # jobs per round trip: a millisecond or so of the server's time
+_BATCH_CHARS = 1_048_576  # of payloads per round trip
 
 
 class Placing:
@@ -37,28 +38,42 @@ class Placing:
         """Pause a job. Return its schedule as it is registered now; None without a schedule."""
         return self._send(partial(self._store.pause, jobid, queue_key, until, note), False)
 
-    def place_all(self, placements: Iterable[Placement]) -> None:
-        """Place jobs in order, many per call.
+    def place_all(
+        self,
+        placements: Iterable[Placement],
+        progress: Callable[[int], object] | None = None,
+        *,
+        only_payload: bool = False,
+    ) -> int:
+        """Place jobs in order, many per call. Return their number. Call `progress` with their number so far.
+        `only_payload`: see `Store.place`.
 
         If a key of a wrong type refuses some jobs, place the other jobs. Then raise ServerError, which names the first
         job that is missing.
         """
         refused: ServerError | None = None
+        count = 0
         for batch in _batches(placements):
+            if progress is not None and count:
+                progress(count)
             try:
-                self._send(partial(self._store.place, batch), True)
+                self._send(partial(self._store.place, batch, only_payload=only_payload), True)
             except ServerError as error:
                 if not is_wrong_type(error):
                     raise
                 for placement in batch:
                     try:
-                        self.place(placement)
+                        self.place(placement, only_payload=only_payload)
                     except ServerError as refusal:
                         if not is_wrong_type(refusal):
                             raise
                         refused = refused or ServerError(f"job {placement.jobid!r} is not set: {refusal}")
+            count += len(batch)
         if refused:
             raise refused
+        if progress is not None:
+            progress(count)
+        return count
 
     def unset(self, jobid: str, queue_key: str) -> None:
         """Forget a job."""
@@ -86,10 +101,13 @@ class Placing:
 def _batches(placements: Iterable[Placement]) -> Iterator[list[Placement]]:
     """Return pieces of limited length, in order. No piece has a job twice."""
     batch: dict[str, Placement] = {}
+    chars = 0
     for placement in placements:
-        if placement.jobid in batch or len(batch) == _BATCH:
+        if placement.jobid in batch or len(batch) == _BATCH or chars > _BATCH_CHARS:
             yield list(batch.values())
-            batch = {}
+            batch, chars = {}, 0
         batch[placement.jobid] = placement
+        if placement.payload:
+            chars += len(placement.payload)
     if batch:
         yield list(batch.values())
