@@ -12,6 +12,7 @@ Usage:
   redbike [--config=<CONF>] pause --queue=<NAME> [--note=<TEXT>]
   redbike [--config=<CONF>] resume (<JOBID> | --match=<GLOB>) [--dry-run]
   redbike [--config=<CONF>] resume --queue=<NAME>
+  redbike [--config=<CONF>] load <FILE> [--sync] [--dry-run] [--name=<NAME>] [--format=<FORMAT>] [--after=<TIMESTAMP>]
   redbike [--config=<CONF>] dispatch [<WORKER>] [--schedules=<SCHEDULESCSV> [--after=<TIMESTAMP>]] [--log-level=<LEVEL>]
   redbike [--config=<CONF>] work [<WORKER>] [--log-level=<LEVEL>]
   redbike [--config=<CONF>] statuses [--before=<TIMESTAMP>]
@@ -32,10 +33,11 @@ Commands:
   unset      Remove a job and its schedule.
   pause      Let a job not run until it is resumed; or take no job from a queue.
   resume     Plan a paused job from now; or take jobs from a queue again.
+  load       Set the jobs of a CSV or JSONL file; - is stdin. With --sync, change what differs, and unset removed jobs.
   dispatch   Move jobs that are due into their queues, until HALT or a signal.
   work       Take jobs from the queues and run them, until HALT or a signal.
   statuses   Print the latest event of each job as CSV: job id, event, Unix time.
-  schedules  Print the schedule of each job as CSV, ready for dispatch --schedules.
+  schedules  Print the schedule of each job as CSV, ready for load.
   tell       Print the state of one job as JSON.
   show       Print all that is known of one job.
   history    Print past runs, the latest last.
@@ -59,6 +61,9 @@ Options:
   --since=<TIMESTAMP>                           Print only runs that ended at this time or later.
   --outcome=<WORD>                              Print only runs with this outcome: done, failed, lost and so on.
   --follow                                      Print new runs until Ctrl-C.
+  --sync                                        Change what differs; unset jobs that have left the file of this name.
+  --name=<NAME>                                 The name of the load, for --sync; else the path of the file.
+  --format=<FORMAT>                             csv or jsonl; else the file's name or its first character decides.
   -b <TIMESTAMP>, --before=<TIMESTAMP>          Print only events up to this time (Unix seconds, ISO 8601).
   --log-level=<LEVEL>                           debug, info (also a line per run), warning or error.
   --reset                                       Reschedule each lost job.

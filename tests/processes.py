@@ -132,13 +132,15 @@ class Site:
         self.redis.close()
 
 
-def run_command(folder: Path, *arguments: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+def run_command(
+    folder: Path, *arguments: str, timeout_s: float = 30, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run `redbike` in a folder, to its end."""
     return subprocess.run(
         [sys.executable, "-m", "redbike", *arguments],
         cwd=folder,
         env=environment(),
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -155,9 +155,11 @@ def refusals(server: Server, user: str) -> list[object]:
 def test_every_command_with_few_rights(few: str, server: Server, prefix: str, tmp_path: Path) -> None:
     """G1: each command of the usage works with the rules in docs/scaling.md, and needs no more."""
     (tmp_path / "rows.csv").write_text("row:A,NOW\n")
+    (tmp_path / "none.csv").write_text("# no jobs\n")
     given = {
         "set": [["lost:A", "CONTINUE"], ["at:A", f"AT:{time.time() + 0.5:.3f}"], ["odd:A", "FREQ=ODD"]],
         "enqueue": [["lost:A"]],
+        "load": [["rows.csv", "--sync"], ["rows.csv"], ["none.csv", "--sync", f"--name={tmp_path}/rows.csv"]],
         "unset": [["odd:A"]],
         "pause": [["lost:A", "--note=why"], ["--queue=work-B"], ["--match=lost*", "--until=+1h"]],
         "resume": [["lost:A"], ["--queue=work-B"]],
@@ -218,6 +220,7 @@ def test_every_method_with_few_rights(few: str, server: Server, fleet: Fleet, tm
         "release": lambda: bike.release("work-A"),
         "enqueue": lambda: bike.enqueue("k:A", "once"),
         "details": lambda: bike.details("j:A"),
+        "set_many": lambda: bike.set_many([("row:A", "CONTINUE")]),
         "load_csv": lambda: bike.load_csv(rows),
         "tell": lambda: bike.tell("j:A"),
         "is_working": lambda: bike.is_working("j:A"),

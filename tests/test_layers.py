@@ -22,6 +22,8 @@ ORDER = (
     ("errors", "settings", "usage"),
     ("conffile",),
     ("logs", "streams", "uncopied", "worker", "timefile", "csvfile", "resolve"),
+    ("jsonlfile",),
+    ("jobfile",),
     ("config", "schedule"),
     ("server",),
     ("store",),
@@ -29,7 +31,9 @@ ORDER = (
     ("loops",),
     ("parts",),
     ("reads",),
+    ("bulk",),
     ("bike",),
+    ("syncing",),
     ("cli",),
     ("__main__", "__init__"),
 )
@@ -172,7 +176,7 @@ def literals(code: ast.Module) -> Iterator[str]:
 
 
 KEY_PARTS = re.compile(
-    r"-(schedules|statuses|timeline|control|members|wake)$|:(bell|memo|running|retries|due|runs|history|payloads|pauses|held|alive|processes)(:|$)|^redbike-[a-z]|^P-"
+    r"-(schedules|statuses|timeline|control|members|wake)$|:(bell|memo|running|retries|due|runs|history|payloads|pauses|held|alive|processes|loaded)(:|$)|^redbike-[a-z]|^P-"
 )
 NOT_KEYS = {"redbike-redis", "--schedules"}  # a section of the conf, and an option
 

@@ -35,6 +35,7 @@ PAGES = (
     "docs/arguments.md",
     "docs/commands.md",
     "docs/failures.md",
+    "docs/loading.md",
     "docs/pausing.md",
     "docs/production.md",
     "docs/promises.md",

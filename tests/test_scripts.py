@@ -200,6 +200,8 @@ def full_house(bench: Bench) -> None:
         bench.store.pause(JOB, bench.queue, until, "{}", "pausing", True, noted=True)
     bench.place("queue", only_paused="PAUSED:TEXT")
     bench.place("pause")
+    bench.store.place([Placement(JOB, bench.queue, "TEXT", Action.QUEUE, note="a\n1", former="")], now=NOW)
+    bench.store.unset(JOB, bench.queue, note="a\n1")
     for entry in ("{}", ""):
         bench.store.hold("work-A", entry)
     bench.clear()

@@ -160,7 +160,14 @@ def _of_module(module: str, name: str, arguments: Arguments) -> None:
     getattr(import_module(f"redbike.cli.{module}"), f"do_{name}")(arguments)
 
 
-_ELSEWHERE = {"unset": "pausing", "pause": "pausing", "resume": "pausing", "show": "past", "history": "past"}
+_ELSEWHERE = {
+    "unset": "pausing",
+    "pause": "pausing",
+    "resume": "pausing",
+    "show": "past",
+    "history": "past",
+    "load": "load",
+}
 """The modules of further commands, imported when called: `redbike set` does without them."""
 
 COMMANDS: dict[str, Callable[[Arguments], None]] = {

@@ -13,7 +13,7 @@ for _line in _LINES:
     if _match := re.match(r"redbike (?:\[--config=<CONF>\] )?([a-z]+)", _line):
         _USAGES.setdefault(_match[1], []).append(_line)
 
-_DECLARED = re.findall(r"^  (?:-(\w)[^,]*, )?--(\w+)(=<\w+>)?", USAGE.partition("Options:\n")[2], re.MULTILINE)
+_DECLARED = re.findall(r"^  (?:-(\w)[^,]*, )?--([\w-]+)(=<\w+>)?", USAGE.partition("Options:\n")[2], re.MULTILINE)
 _SHORT = {f"-{short}": f"--{name}" for short, name, _ in _DECLARED if short}
 _WITH_VALUE = {f"--{name}" for _, name, value in _DECLARED if value}
 _OPTIONS = [f"--{name}" for _, name, _ in _DECLARED]

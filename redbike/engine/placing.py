@@ -75,9 +75,9 @@ class Placing:
             progress(count)
         return count
 
-    def unset(self, jobid: str, queue_key: str) -> None:
-        """Forget a job."""
-        self._send(partial(self._store.unset, jobid, queue_key), False)
+    def unset(self, jobid: str, queue_key: str, note: str | None = None) -> bool:
+        """Forget a job. `note`: only if this is its note in P:loaded. Return True if the job was known."""
+        return self._send(partial(self._store.unset, jobid, queue_key, note=note), False)
 
     def _send(self, transition: Callable[..., T], noted: bool) -> T:
         """Make a call with a request id. The memo keeps the id if `noted`, or if an earlier call may still arrive."""

@@ -115,6 +115,12 @@ ADDED_STATE = (
         "when the process ends",
     ),
     KeyDoc(
+        "P:loaded",
+        "hash",
+        "job id → the name of the load that set it, and in another line a digest of its row in the file",
+        "`load --sync` of a file without the job",
+    ),
+    KeyDoc(
         "P:memo:CLIENT",
         "string",
         "what a thread of a process did last, in case the reply is lost",
@@ -161,6 +167,7 @@ class Keys:
         self.held = f"{prefix}:held"
         self.alive = f"{prefix}:alive"
         self.processes = f"{prefix}:processes"
+        self.loaded = f"{prefix}:loaded"
 
     def common(self) -> tuple[str, ...]:
         """Return the keys that every script gets first, in the order in which lua/_keys.lua names them."""

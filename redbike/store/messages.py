@@ -34,6 +34,8 @@ class Placement(NamedTuple):
     due_at: float | None = None
     once: bool = False  # a repeated call would run the job twice, so the memo keeps the request id
     payload: str | None = None  # None: leave the payload of the job as it is; "": remove it
+    note: str = ""  # of a job from a file: who owns the job, and a digest of its row
+    former: str | None = None  # place the job only if it has this note now, "" for none; None: in any case
 
 
 class Told(TypedDict):

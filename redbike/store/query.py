@@ -180,7 +180,7 @@ class Query:
             deleted += self._delete(page)
         for queue_key in queues:
             deleted += self._delete((queue_key, keys.members(queue_key), keys.bell(queue_key), keys.watch(queue_key)))
-        return deleted + self._delete((*keys.common(), keys.idle, keys.alive, keys.processes))
+        return deleted + self._delete((*keys.common(), keys.idle, keys.alive, keys.processes, keys.loaded))
 
     def _delete(self, keys: Iterable[str | bytes]) -> int:
         names = list(keys)

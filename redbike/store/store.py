@@ -9,11 +9,12 @@ from contextlib import suppress
 
 import redis
 
-from redbike.schedule.plan import Action
 from redbike.server.connection import Argument, Packed, ScriptConnection
 from redbike.store.clock import ServerClock
 from redbike.store.keys import Keys
 from redbike.store.messages import NO_PLACES, Look, Placement, Places, RunEnd, Turn
+from redbike.store.packing import optional as _optional
+from redbike.store.packing import packed
 from redbike.store.script import Script
 from redbike.store.text import decode, encode
 
@@ -106,25 +107,16 @@ class Store:
         turn. `noted`: leave the request id in the memo. `only_lost`: place only jobs that are in no place, and return
         True if there are any. `only_paused`: place the job only if this is its schedule. `only_payload`: change
         nothing but the payload of a registered job. Return False if nothing was changed, as for an extra run of a
-        paused job. Raise Outdated.
+        paused job. The jobs of one call all have a note, or none of them has a note. Raise Outdated.
         """
         assert len(placements) <= _MOST_PLACED, len(placements)
-        purpose = b"run" if placements[0].text is None else b"reset" if only_lost else b"register"
+        first = placements[0]
+        purpose = b"run" if first.text is None else b"reset" if only_lost else b"load" if first.note else b"register"
         purpose = b"carry" if only_payload else purpose if only_paused is None else b"resume"
-        number_of: dict[str, bytes] = {}
-        keys, tags, jobs = [self._keys.memo(request_id)], [], []
-        for one in placements:
-            jobs += [encode(one.jobid), encode(one.text or ""), one.action.encode(), _optional(one.due_at), b""]
-            jobs.append(b"" if one.payload is None else b"+" + encode(one.payload) if one.payload else b"-")
-            if one.action in (Action.QUEUE, Action.PAUSE) or only_lost:
-                if one.queue_key not in number_of:
-                    number_of[one.queue_key] = b"%d" % (len(number_of) + 1)
-                    keys += self._keys.triple(one.queue_key)
-                jobs[-2] = number_of[one.queue_key]
-                tags.append(encode(self._keys.tag(one.queue_key, one.jobid)))
+        keys, jobs, queues = packed(placements, self._keys, all_queues=only_lost)
         args = [_optional(now), self._wake_channel, request_id.encode(), self._memo_s if noted or repeated else b""]
-        args += (_YES[repeated], purpose, encode(only_paused or ""), b"%d" % len(number_of))
-        reply = self._script("place").run([*keys, *tags], [*args, *jobs])
+        args += (_YES[repeated], purpose, encode(only_paused or ""), b"%d" % queues)
+        reply = self._script("place").run([self._keys.memo(request_id), *keys], [*args, *jobs])
         if reply == b"outdated":
             raise Outdated
         if reply is not None and now is None:
@@ -206,21 +198,27 @@ class Store:
         return turn
 
     def unset(
-        self, jobid: str, queue_key: str, request_id: str = "", repeated: bool = False, *, noted: bool = False
+        self,
+        jobid: str,
+        queue_key: str,
+        request_id: str = "",
+        repeated: bool = False,
+        *,
+        noted: bool = False,
+        note: str | None = None,
     ) -> bool:
         """Forget a job. Its present run keeps the run tag. Return True if the job was known.
 
-        `repeated`: as for turn. `noted`: leave the request id in the memo. Raise Outdated.
+        `note`: only if this is its note in P:loaded. `repeated`, `noted`: as for place. Raise Outdated.
         """
-        keys = [
-            self._keys.memo(request_id),
-            encode(queue_key),
-            encode(self._keys.members(queue_key)),
-        ]
+        keys = [self._keys.memo(request_id), encode(queue_key), encode(self._keys.members(queue_key))]
+        if note is not None:
+            keys.append(encode(self._keys.loaded))
         keep_s = self._memo_s if noted or repeated else b""
         look_at = b""
         while True:
             args = [encode(jobid), request_id.encode(), keep_s, _YES[repeated], look_at]
+            args += [] if note is None else [encode(note)]
             known: int | bytes = self._script("unset").run(keys, args)
             if isinstance(known, bytes):
                 raise Outdated
@@ -294,7 +292,3 @@ class Store:
         """Remove the memo of the client that made this request id. The client makes no further calls."""
         with suppress(redis.RedisError):  # no loss: the memo expires
             self._connection.client.delete(self._keys.memo(request_id))
-
-
-def _optional(number: float | None) -> bytes:
-    return b"" if number is None else repr(float(number)).encode()

@@ -3,6 +3,7 @@
 -- KEYS  1 to 15: see _keys  16 P:memo:CLIENT
 --       then for each queue that jobs may enter: the list, its members, its bell
 --       then for each job with the number of a queue: its run tag
+--       then for 'load': P:loaded
 -- ARGV  1 now, Unix seconds; '' for the server's time
 --       2 wake channel
 --       3 request id; '' for none. The ids of one client grow, and each client has its own memo. A call changes nothing
@@ -11,16 +12,17 @@
 --       5 'yes' if an earlier call with this id may have been carried out
 --       6 purpose: 'register'; 'reset': only jobs that are in no place, and have this schedule already; 'run': leave
 --         schedule and timeline unchanged (an extra run); 'resume': only a job that has the schedule in ARGV 7;
---         'carry': change nothing but the payloads of registered jobs
+--         'carry': change nothing but the payloads of registered jobs; 'load': as 'register', for jobs from a file
 --       7 for 'resume': the schedule text of the paused job; else ''
 --       8 number of queues
 --       then for each job, and no job twice: its id; the schedule text; the action, which is 'queue', 'at', 'stop',
 --       'pause' (also leave the queue) or 'bad'; for 'at' the due time, Unix seconds; the number of its queue, '' if it
 --       neither enters nor leaves a queue; its payload after a '+', '-' to remove its payload, '' to leave it
+--       for 'load', also for each job: its note for P:loaded; the note that it must have now, '' for none, '*' for any
 -- Returns the time of the call, whole Unix seconds and microseconds (0 if ARGV gives it), separated by a blank;
 --         'outdated' if nothing was changed, because the memo has a later call of this client, or has this call,
 --         although ARGV 5 is not 'yes'; false if 'reset' found no job that is in no place, if 'resume' found another
---         schedule, if 'run' found a paused job, and if 'carry' found no registered job.
+--         schedule, if 'run' found a paused job, if 'carry' found no registered job, and if 'load' found other notes.
 
 local memo = KEYS[16]
 local given_now, channel, request_id, keep_s, repeated, purpose, paused_text, queues = unpack(ARGV, 1, 8)
@@ -28,6 +30,10 @@ local given_now, channel, request_id, keep_s, repeated, purpose, paused_text, qu
 -- A key of a wrong type makes the call fail here, before its first write.
 call('HLEN', schedules)
 call('ZCARD', timeline)
+local loaded = purpose == 'load' and KEYS[#KEYS]
+if loaded then
+    call('HLEN', loaded)
+end
 for at = 17, 14 + 3 * queues, 3 do
     call('LLEN', KEYS[at])
     call('SCARD', KEYS[at + 1])
@@ -70,7 +76,7 @@ local function is_lost(job, text, tag, queue, members)
     return not is_placed and call('HGET', schedules, job) == text
 end
 
-local registered, status, jobs, carried, planned = {}, {}, {}, {}, {}
+local registered, status, jobs, carried, planned, notes = {}, {}, {}, {}, {}, {}
 local due_jobs, earliest, off_the_timeline = {}, nil, {}
 
 local function put_on_the_timeline(job, due)
@@ -105,13 +111,15 @@ local function enqueue(job, tag, queue, members, bell)
 end
 
 -- Return whether this call concerns the job.
-local function concerns(job, text, tag, queue, members)
+local function concerns(job, text, tag, queue, members, former)
     if purpose == 'reset' then
         return is_lost(job, text, tag, queue, members)
     elseif purpose == 'resume' then
         return call('HGET', schedules, job) == paused_text
     elseif purpose == 'carry' then
         return call('HEXISTS', schedules, job) == 1
+    elseif loaded then
+        return former == '*' or (call('HGET', loaded, job) or '') == former
     end
     return purpose ~= 'run' or not is_paused(call('HGET', schedules, job))
 end
@@ -128,14 +136,15 @@ local function carry(job, payload)
 end
 
 local next_tag = 17 + 3 * queues
-for at = 9, #ARGV, 6 do
-    local job, text, plan, due, number, payload = unpack(ARGV, at, at + 5)
+local width = loaded and 8 or 6
+for at = 9, #ARGV, width do
+    local job, text, plan, due, number, payload, note, former = unpack(ARGV, at, at + width - 1)
     local tag, queue, members, bell
     if number ~= '' then
         tag, next_tag = KEYS[next_tag], next_tag + 1
         queue, members, bell = unpack(KEYS, 14 + 3 * number, 16 + 3 * number)
     end
-    if concerns(job, text, tag, queue, members) then
+    if concerns(job, text, tag, queue, members, former) then
         local event
         if plan == 'queue' then
             event = enqueue(job, tag, queue, members, bell)
@@ -155,6 +164,10 @@ for at = 9, #ARGV, 6 do
         end
         jobs[#jobs + 1] = job
         carry(job, payload)
+        if loaded then
+            local count = #notes
+            notes[count + 1], notes[count + 2] = job, note
+        end
     end
 end
 if not jobs[1] then
@@ -167,6 +180,9 @@ if registered[1] and purpose ~= 'run' then
     try('ZREM', extra, unpack(jobs))
     try('HDEL', pauses, unpack(jobs))
     try('ZREM', resume, unpack(jobs))
+end
+if notes[1] then
+    call('HSET', loaded, unpack(notes))
 end
 if off_the_timeline[1] then
     call('ZREM', timeline, unpack(off_the_timeline))

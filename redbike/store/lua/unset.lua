@@ -1,16 +1,17 @@
 -- unset: forget a job: its schedule, status, and places on the timeline and in the queue. A present run keeps its tag.
 --
--- KEYS  1 to 15: see _keys  16 P:memo:CLIENT  17 P-Q  18 P-Q-members
+-- KEYS  1 to 15: see _keys  16 P:memo:CLIENT  17 P-Q  18 P-Q-members  19 P:loaded, only with ARGV 6
 -- ARGV  1 job id
 --       2 request id, as for place; '' for none
 --       3 how long the memo keeps the id, seconds; '' if it does not keep the id
 --       4 'yes' if an earlier call with this id may have been carried out
 --       5 where to begin in a long list: the number of entries from there to its right end; '' for the left end
+--       6 unset the job only if it has this note in P:loaded, and remove the note; missing: in any case
 -- Returns 1 if the job was known in any of these places, else 0; 'outdated' as place does. A negative number means that
 --         nothing was changed yet, because the list is long and a part of it is still to be searched. Then call again
 --         with that number, without the sign, in ARGV 5.
 
-local memo, queue, members = unpack(KEYS, 16, 18)
+local memo, queue, members, loaded = unpack(KEYS, 16, 19)
 local job, request_id = ARGV[1], ARGV[2]
 local PIECE = 1000 -- entries to search in one call: all clients wait while the server searches
 
@@ -18,6 +19,9 @@ local PIECE = 1000 -- entries to search in one call: all clients wait while the 
 call('HLEN', schedules)
 call('ZCARD', timeline)
 call('SCARD', members)
+if loaded and call('HGET', loaded, job) ~= ARGV[6] then
+    return 0
+end
 local length = call('LLEN', queue)
 
 -- Look for the job in a piece of the list that begins `from` entries from its right end. Returns its distance, or nil.
@@ -53,6 +57,9 @@ if request_id ~= '' then
     end
 end
 
+if loaded then
+    call('HDEL', loaded, job)
+end
 local found = call('HDEL', schedules, job) + call('ZREM', timeline, job)
 if try('HDEL', statuses, job) == 1 then
     found = found + 1
