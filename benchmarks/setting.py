@@ -1,8 +1,10 @@
-"""How fast schedules are set, one at a time and from a CSV, and how much memory a job takes on the server."""
+"""How fast schedules are set, one at a time, many at once and from a CSV, and how much memory a job takes."""
 
 import csv
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bikes import NoOp, client, daily, make_bike
 from benchmarks.figures import Figure, Measurement
@@ -33,6 +35,34 @@ def load_rate(socket: str, jobs: int) -> dict[str, float]:
     return {"load": jobs / elapsed_s, "memory": (server.info("memory")["used_memory"] - before) / jobs}
 
 
+def many_rate(socket: str, jobs: int) -> dict[str, float]:
+    """Return what a row of `set_many` costs, and that in percent of two other ways to set the same rows."""
+    bike = make_bike(socket, NoOp("A"))
+    bike.set("first:A", daily(0))
+    # Other jobs each time, because a job is set again in less time.
+    first, second, third = (
+        [(f"{name}-{number}:A", daily(number)) for number in range(count)]
+        for name, count in (("many", jobs), ("plan", jobs), ("each", jobs // 10))
+    )
+    many_s = _seconds(lambda: bike.set_many(first)) / jobs
+    planned_s = _seconds(lambda: _plan_each(bike, second)) / jobs
+    one_by_one_s = 1 / _set_all(bike, dict(third))
+    return {"row": 1e6 * many_s, "of_set": 100 * many_s / one_by_one_s, "of_plans": 100 * many_s / planned_s}
+
+
+def _plan_each(bike: Any, rows: list[tuple[str, str]]) -> None:
+    """Set the rows as `load_csv` did before there was `set_many`: each row is planned by itself, as for `set`."""
+    parts = bike._parts
+    reference = bike.now()
+    parts.placing.place_all(parts.planner.plan(jobid, schedule, lambda: reference)[1] for jobid, schedule in rows)
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    started_at = time.perf_counter()
+    act()
+    return time.perf_counter() - started_at
+
+
 def _set_all(bike: Redbike, schedules: dict[str, str]) -> float:
     started_at = time.perf_counter()
     for jobid, schedule in schedules.items():
@@ -52,6 +82,18 @@ MEASUREMENTS = (
         },
         full={"jobs": 3_000},
         quick={"jobs": 1_000},
+    ),
+    Measurement(
+        "benchmarks.setting:many_rate",
+        {
+            "row": Figure("set_many, recurring jobs, a row", "µs", "less", limit=25),
+            "of_set": Figure("... compared with set, one by one", "%", "less", limit=20),
+            "of_plans": Figure("... compared with a plan for each row", "%", "less", limit=90),
+        },
+        rounds=3,
+        full={"jobs": 50_000},
+        quick={"jobs": 10_000},
+        compared=False,
     ),
     Measurement(
         "benchmarks.setting:load_rate",
