@@ -21,10 +21,10 @@ ORDER = (
     # From the bottom to the top: a file may import from its own folder, and from what stands before it.
     ("errors", "settings", "usage"),
     ("conffile",),
-    ("logs", "streams", "uncopied", "worker", "timefile", "csvfile", "resolve"),
+    ("logs", "streams", "uncopied", "worker", "timefile", "csvfile", "resolve", "output"),
     ("jsonlfile",),
     ("jobfile",),
-    ("config", "schedule"),
+    ("config", "schedule", "commands"),
     ("server",),
     ("store",),
     ("engine",),
@@ -33,7 +33,7 @@ ORDER = (
     ("reads",),
     ("bulk",),
     ("bike",),
-    ("syncing",),
+    ("importers", "syncing"),
     ("cli",),
     ("__main__", "__init__"),
 )
@@ -140,14 +140,15 @@ def calls(node: ast.AST) -> Iterator[str]:
 def test_only_the_command_line_prints_exits_and_touches_signals(path: Path) -> None:
     """A library neither prints nor ends its process nor sets signal handlers: only `cli` does.
 
-    Two modules undo what jobs did: one puts handlers back, the other ends processes that jobs have forked.
+    Two modules undo what jobs did: one puts handlers back, the other ends processes that jobs have forked. Another
+    sends signals to the processes that it has started.
     """
     if path.parent.name == "cli":
         return
     code = ast.parse(path.read_text("utf-8"))
     ends = {"print", "input", "exit", "quit", "sys.exit", "os._exit", "logging.basicConfig"} & set(calls(code))
     assert ends == ({"os._exit"} if path.stem == "calling" else set())
-    assert "signal" not in set(imported(code)) or path.stem in ("embedded", "signals")
+    assert "signal" not in set(imported(code)) or path.stem in ("commands", "embedded", "signals")
     touches = any(name in ("signal.signal", "signal.set_wakeup_fd") for name in calls(code))
     assert touches == (path.stem == "signals")
 

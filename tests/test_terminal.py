@@ -14,6 +14,8 @@ from conftest import Server
 from nodes import eventually
 from processes import Site, environment
 
+from redbike import Redbike, RoundRobin
+
 WORKERS = """
 import os, subprocess, sys, time
 from redbike import RoundRobin
@@ -39,11 +41,11 @@ class Parent(RoundRobin):
 class Terminal:
     """`redbike work` at a pseudo-terminal."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, worker: str = "parents:Parent('A')") -> None:
         self.pid, self.keyboard = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
-            os.execve(sys.executable, [sys.executable, "-m", "redbike", "work", "parents:Parent('A')"], environment())
+            os.execve(sys.executable, [sys.executable, "-m", "redbike", "work", worker], environment())
         self.shown = b""
 
     def press_ctrl_c(self) -> None:
@@ -101,3 +103,32 @@ def test_a_second_ctrl_c_gives_the_job_up(at_terminal: tuple[Site, Terminal]) ->
     assert b"giving up job 'long:A'" in terminal.shown
     assert not (site.folder / "ended").exists()
     assert site.run("lost").stdout.startswith("long:A,DIE,")
+
+
+def test_a_second_ctrl_c_kills_a_command(server: Server, prefix: str, tmp_path: Path) -> None:
+    """E3: with the worker Shell, the first Ctrl-C reaches no command, and the second kills it with its children."""
+    with Site(tmp_path, server, prefix) as site, Redbike(RoundRobin(""), prefix, server.config) as bike:
+        bike.set("long:A", "CONTINUE", payload="sleep 60 & echo $! >pids; echo $$ >>pids; : >began; wait; sleep 60")
+        terminal = Terminal(tmp_path, "redbike.commands:Shell('A')")
+        try:
+            eventually((site.folder / "began").exists, 20)
+            pids = [int(line) for line in (site.folder / "pids").read_text().split()]
+            terminal.press_ctrl_c()
+            time.sleep(0.5)
+            assert all(map(is_running, pids))
+            terminal.press_ctrl_c()
+            assert terminal.code() == 130, terminal.shown
+            assert not any(map(is_running, pids))
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(terminal.pid, signal.SIGKILL)
+            os.close(terminal.keyboard)
+            bike.flush()
+
+
+def is_running(pid: int) -> bool:
+    """Return True if a process has this pid, and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
