@@ -22,6 +22,7 @@ Usage:
   redbike [--config=<CONF>] history [<JOBID>] [--since=<TIMESTAMP>] [--outcome=<WORD>] [--count=<N>] [--json] [--follow]
   redbike [--config=<CONF>] control <SIGNAL>
   redbike [--config=<CONF>] lost [--before=<TIMESTAMP>] [--reset]
+  redbike [--config=<CONF>] import crontab <FILE> [--queue=<Q>] [--zone=<TZ>] [--system] [--prefix-name=<P>] [--dry-run]
   redbike next <SCHEDULE> [--after=<TIMESTAMP>] [--count=<N>]
   redbike --help
   redbike --version
@@ -43,6 +44,7 @@ Commands:
   history    Print past runs, the latest last.
   control    Send a signal to all dispatchers and workers: HALT stops them; until RESUME, PAUSE keeps them from work.
   lost       Print jobs that should run again but are neither planned, queued nor running, and BAD jobs, as CSV.
+  import     Make jobs of a crontab (- for stdin). The worker redbike.commands:Shell('A') runs their commands.
   next       Print the next runs of a schedule, and warnings about likely mistakes. Needs no Redis.
 
 Options:
@@ -53,7 +55,7 @@ Options:
   --first=<TIMESTAMP>                           The time of the first run, or +10m for ten minutes from now.
   --match=<GLOB>                                All registered jobs whose id matches, as in report*.
   --dry-run                                     Print what would be done, and do nothing.
-  --queue=<NAME>                                The name of a queue, such as work-A.
+  --queue=<NAME>                                The name of a queue, such as work-A (for import, the default).
   --until=<TIMESTAMP>                           The time at which the job resumes by itself, or +10m.
   --note=<TEXT>                                 The reason, for people.
   --payloads                                    Print the payload of each job, too.
@@ -67,6 +69,9 @@ Options:
   -b <TIMESTAMP>, --before=<TIMESTAMP>          Print only events up to this time (Unix seconds, ISO 8601).
   --log-level=<LEVEL>                           debug, info (also a line per run), warning or error.
   --reset                                       Reschedule each lost job.
+  --zone=<TZ>                                   The zone of a crontab, such as Europe/Berlin; else that of this machine.
+  --system                                      The crontab has a field for the user, as /etc/crontab has.
+  --prefix-name=<P>                             The beginning of the ids of imported jobs.
   -n <N>, --count=<N>                           The most runs to print (default: 5 with next, 20 with history).
   -h, --help                                    Show this text.
   --version                                     Show the version.

@@ -156,6 +156,7 @@ def test_every_command_with_few_rights(few: str, server: Server, prefix: str, tm
     """G1: each command of the usage works with the rules in docs/scaling.md, and needs no more."""
     (tmp_path / "rows.csv").write_text("row:A,NOW\n")
     (tmp_path / "none.csv").write_text("# no jobs\n")
+    (tmp_path / "jobs").write_text("0 1 * * * true\n")
     given = {
         "set": [["lost:A", "CONTINUE"], ["at:A", f"AT:{time.time() + 0.5:.3f}"], ["odd:A", "FREQ=ODD"]],
         "enqueue": [["lost:A"]],
@@ -170,6 +171,7 @@ def test_every_command_with_few_rights(few: str, server: Server, prefix: str, tm
         "schedules": [[]],
         "tell": [["lost:A"]],
         "next": [["EVERY:5"]],
+        "import": [["crontab", "jobs"]],
         "control": [["HALT"]],
     }
     loops = {"dispatch": ["--schedules", "rows.csv"], "work": []}

@@ -167,6 +167,7 @@ _ELSEWHERE = {
     "show": "past",
     "history": "past",
     "load": "load",
+    "import": "imports",
 }
 """The modules of further commands, imported when called: `redbike set` does without them."""
 

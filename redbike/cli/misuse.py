@@ -1,6 +1,7 @@
 """Say in one line what is wrong with arguments that fit no usage, and what may have been meant."""
 
 import difflib
+import itertools
 import re
 import shlex
 
@@ -36,6 +37,10 @@ def fault(argv: list[str]) -> str:
             return f"{command} has no option {option}; write: {' or: '.join(lines)}"
     usage = next((line for line in lines if all(option in line for option in options)), lines[0])
     words_of = re.sub(r"\[.*?\]+|--[\w-]+=<\w+>", "", usage)
+    if words := list(itertools.takewhile(str.isalpha, words_of.split()[2:])):
+        if given[: len(words)] != words:
+            return f"{command} needs {' '.join(words)} next; write: {usage}"
+        del given[: len(words)]
     # A choice in parentheses is made by the option.
     needed = re.findall(r"<\w+>", re.sub(r"\(.*?\)", "", words_of) if options else words_of)
     possible = len(needed) + usage.count("[<")
