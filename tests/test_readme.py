@@ -34,6 +34,7 @@ PAGES = (
     "docs/applications.md",
     "docs/arguments.md",
     "docs/commands.md",
+    "docs/cron.md",
     "docs/failures.md",
     "docs/loading.md",
     "docs/pausing.md",
