@@ -23,7 +23,7 @@ _AFTER_END_S = 0.5  # how long output is read after the shell has ended, if anot
 _KILL_AFTER_S = 10.0  # from TERM to KILL
 _KILLED_WITHIN_S = 5.0  # how long to wait for a process that is killed
 _MARGIN_S = 5.0  # how long the lease lasts beyond that
-_ASK_BEFORE_S = 10.0  # at most: so long before the timeout the lease is extended, which may take a while
+_ASK_BEFORE_S = 10.0  # the longest time from extending the lease, which may take a while, to the timeout
 
 
 class CommandFailed(Exception):

@@ -5,7 +5,6 @@ line, as cron does it: a setting is valid for the lines below it. Nothing here r
 """
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from redbike.importers.names import name_of
@@ -80,6 +79,7 @@ class _Reader:
         self._environment: dict[str, str] = {}
         self._shell = "/bin/sh"
         self._jobids: set[str] = set()
+        self._numbers: dict[str, int] = {}  # name -> how many jobs have it
         self._users: set[str] = set()
         self._line = 0
 
@@ -229,12 +229,11 @@ class _Reader:
 
     def _new_jobid(self, command: str) -> str:
         name = f"{self._prefix}-{name_of(command)}".removeprefix("-")
-        return next(jobid for jobid in self._numbered(name) if jobid not in self._jobids)
-
-    def _numbered(self, name: str) -> Iterator[str]:
-        yield f"{name}:{self._queue}"
-        for number in range(2, len(self._jobids) + 3):
-            yield f"{name}-{number}:{self._queue}"
+        while True:
+            number = self._numbers[name] = self._numbers.get(name, 0) + 1
+            jobid = f"{name}:{self._queue}" if number == 1 else f"{name}-{number}:{self._queue}"
+            if jobid not in self._jobids:
+                return jobid
 
 
 def _fault_of_characters(line: str) -> str | None:
