@@ -19,7 +19,7 @@ from redbike.worker import BadJob, Later, LeaseLost, RoundRobin, Run
 
 _LOG = plain(logging.getLogger("redbike.commands"))
 _LONGEST_WAIT_S = 0.1  # of one look at the output: signals, the timeout and the end of the shell are noticed after it
-_AFTER_END_S = 0.5  # how long output is read after the shell has ended, if another process holds the pipe
+_AFTER_END_S = 0.5  # how long further output is read after the shell has ended, if another process holds the pipe
 _KILL_AFTER_S = 10.0  # from TERM to KILL
 _KILLED_WITHIN_S = 5.0  # how long to wait for a process that is killed
 _MARGIN_S = 5.0  # how long the lease lasts beyond that
@@ -55,9 +55,12 @@ class Shell(RoundRobin):
         if not run.payload.strip():
             raise BadJob("job has no command: set it with --payload")
         begun_s = time.monotonic()
-        process = _start(run)
-        assert process.stdout is not None
+        # Not started yet: a KeyboardInterrupt just after the start must find a process to kill. During the start, the
+        # command line lets none come (cli/terminal.py).
+        process: subprocess.Popen[bytes] = subprocess.Popen.__new__(subprocess.Popen)
         try:
+            _start(process, run)
+            assert process.stdout is not None
             with Output(process.stdout, lambda line: _LOG.info("job %r: %s", run.jobid, line)) as output:
                 fault = _read_to_the_end(process, output, run, begun_s)
                 if fault is not None:
@@ -65,9 +68,9 @@ class Shell(RoundRobin):
                     _end(process, output)
         except BaseException:
             # A second Ctrl-C, or another signal whose handler raises: nobody would end the command later.
-            _signal_group(process, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_KILLED_WITHIN_S)
+            _kill(process)
+            if (pipe := getattr(process, "stdout", None)) is not None:
+                pipe.close()
             raise
         self._judge(process.returncode, fault, output)
 
@@ -84,7 +87,7 @@ class Shell(RoundRobin):
         raise CommandFailed(f"{reason}: {last}" if last else reason, output.tail)
 
 
-def _start(run: Run) -> "subprocess.Popen[bytes]":
+def _start(process: "subprocess.Popen[bytes]", run: Run) -> None:
     environment = {
         **os.environ,
         "REDBIKE_JOB": run.jobid,
@@ -92,7 +95,8 @@ def _start(run: Run) -> "subprocess.Popen[bytes]":
         "REDBIKE_ATTEMPT": str(run.attempt),
     }
     try:
-        return subprocess.Popen(
+        subprocess.Popen.__init__(
+            process,
             ["/bin/sh", "-c", run.payload],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -145,11 +149,16 @@ def _read_or_wait(process: "subprocess.Popen[bytes]", output: Output, wait_s: fl
 
 
 def _read_the_rest(output: Output) -> None:
-    """Read what the shell has written. A process in the background may hold the pipe, so do not wait for its end."""
+    """Read what the shell has written. A process in the background may hold the pipe, so do not wait for its end.
+
+    First read what is in the pipe, however long it takes to log it. Then wait a moment for more.
+    """
+    left_bytes = output.unread_bytes()
+    while left_bytes > 0 and (size := output.read(0)):
+        left_bytes -= size
     until_s = time.monotonic() + _AFTER_END_S
-    while output.is_open and (left_s := until_s - time.monotonic()) > 0:
-        if not output.read(min(_LONGEST_WAIT_S, left_s)):
-            break
+    while output.is_open and time.monotonic() < until_s and output.read(_LONGEST_WAIT_S):
+        pass
 
 
 def _end(process: "subprocess.Popen[bytes]", output: Output) -> None:
@@ -161,10 +170,18 @@ def _end(process: "subprocess.Popen[bytes]", output: Output) -> None:
             _read_or_wait(process, output, min(_LONGEST_WAIT_S, left_s))
         else:
             time.sleep(min(_LONGEST_WAIT_S, left_s))
-    _signal_group(process, signal.SIGKILL)
+    _kill(process)
+    _read_the_rest(output)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the group of the command, if the command was started."""
+    if getattr(process, "pid", None) is None:
+        return
+    if not _signal_group(process, signal.SIGKILL):
+        process.kill()  # it has no group yet, or has ended: then this does nothing
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_KILLED_WITHIN_S)
-    _read_the_rest(output)
 
 
 def _has_group(process: "subprocess.Popen[bytes]") -> bool:

@@ -1,7 +1,10 @@
 """Read the output of a command line by line, with bounded memory: whatever the command writes, and however much."""
 
+import fcntl
 import os
 import selectors
+import struct
+import termios
 from collections.abc import Callable
 from typing import IO, Self
 
@@ -48,24 +51,30 @@ class Output:
         line = self.tail.rpartition("\n")[2].strip()
         return line if len(line) <= _MOST_LAST_CHARS else f"{line[:_MOST_LAST_CHARS]}…"
 
-    def read(self, wait_s: float) -> bool:
-        """Read a piece of the output; wait for it, so many seconds at most. Return False if there was none."""
-        if not self._selector.select(wait_s):
-            return False
+    def unread_bytes(self) -> int:
+        """Return how many bytes the pipe holds."""
+        size: int
+        [size] = struct.unpack("i", fcntl.ioctl(self._pipe, termios.FIONREAD, bytes(struct.calcsize("i"))))
+        return size
+
+    def read(self, wait_s: float) -> int:
+        """Read a piece of the output; wait for it, so many seconds at most. Return its size; 0 if there was none."""
+        if not self.is_open or not self._selector.select(wait_s):
+            return 0
         try:
             chunk = os.read(self._pipe.fileno(), _CHUNK_BYTES)
         except BlockingIOError:
-            return False
+            return 0
         if not chunk:
             self.is_open = False
-            return False
+            return 0
         self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             self._add(line)
             self._end_line()
         self._add(rest)
-        return True
+        return len(chunk)
 
     def _add(self, part: bytes) -> None:
         kept = part[: _MOST_LINE_BYTES - len(self._line)]

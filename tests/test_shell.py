@@ -3,12 +3,14 @@
 import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nodes import eventually
@@ -195,12 +197,24 @@ def test_a_background_process() -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def test_a_slow_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All output of a command that has ended is read, even if logging it takes a while."""
+    monkeypatch.setattr(commands, "_AFTER_END_S", 0.0)
+    monkeypatch.setattr(commands, "_LOG", SlowLog("slow"))
+    assert str(failure("seq 1 2000; exit 1")) == "exit 1: 2000"
+
+
+class SlowLog(logging.Logger):
+    def info(self, *_: object, **__: object) -> None:
+        time.sleep(0.0002)
+
+
 def test_a_noisy_background_process() -> None:
     """A process in the background that writes without an end does not hold up the worker: its pipe is closed."""
     began = time.monotonic()
-    error = failure("(while echo x; do :; done) & sleep 0.05; exit 1")
+    error = failure(f"(while echo {'x' * 100}; do :; done) & sleep 0.05; exit 1")
     assert time.monotonic() - began < 5
-    assert str(error) == "exit 1: x"
+    assert str(error).startswith("exit 1: x")
 
 
 def test_output_that_is_closed_early(caplog: pytest.LogCaptureFixture) -> None:
@@ -276,24 +290,40 @@ def test_the_lease_while_redis_is_away() -> None:
     assert time.monotonic() - began >= 0.5
 
 
-def test_ctrl_c(tmp_path: Path) -> None:
+def test_ctrl_c(caplog: pytest.LogCaptureFixture) -> None:
     """A KeyboardInterrupt in the run, as of a second Ctrl-C, kills the command with its children."""
-    note = tmp_path / "pids"
 
     def interrupt() -> None:
         with suppress(AssertionError):
-            eventually(lambda: note.exists() and note.read_text().count("\n") == 2)
+            eventually(lambda: caplog.records)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        perform(f"trap '' INT TERM; sleep 60 & echo $! >{note}; echo $$ >>{note}; wait; sleep 60")
+        perform("trap '' INT TERM; sleep 60 & echo $! $$; wait; sleep 60")
     thread.join()
     assert time.monotonic() - began < 10
-    for pid in map(int, note.read_text().split()):
+    [line] = lines(caplog)
+    for pid in map(int, line.split()):
         eventually(lambda pid=pid: is_gone(pid))  # type: ignore[misc]
+
+
+def test_ctrl_c_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A KeyboardInterrupt that comes as soon as the command has started kills it, too."""
+    start, pids = subprocess.Popen.__init__, []
+
+    def interrupted(process: "subprocess.Popen[bytes]", *args: Any, **kwargs: Any) -> None:
+        start(process, *args, **kwargs)
+        pids.append(process.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        perform("sleep 60; sleep 60")
+    assert all(map(is_gone, pids))
+    assert len(pids) == 1
 
 
 def test_signals_are_handled_during_a_command() -> None:
