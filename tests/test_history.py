@@ -62,7 +62,7 @@ def test_a_record(halted: Redbike, worker: Recorder, error: BaseException | None
 
 def test_the_history_is_capped(fleet: Fleet) -> None:
     """The history holds about as many records as the setting says, and none with 0."""
-    for most, least, upto in ((200, 200, 320), (0, 0, 0)):
+    for most, least, upto in ((200, 200, 450), (0, 0, 0)):
         bike = fleet(history=most)
         bike.control("HALT")
         bike.set(JOB, "CONTINUE")

@@ -55,11 +55,10 @@ class Store:
         self.clock = ServerClock(self._ask_time)
         self._connection = connection
         self._keys = keys
-        self._index_running = index_running
         self._memo_s = b"%d" % memo_s
         self._is_cluster = is_cluster
-        self._record_args = (b"run" if wants_runs else b"", b"%d" % records)
-        self._process = encode(process)
+        constant = (encode(keys.wake), b"run" if wants_runs else b"", b"%d" % records, encode(process))
+        self._turn_head = {heeds: Packed((_YES[index_running], _YES[heeds], *constant)) for heeds in (True, False)}
         self._common = Packed(keys.encoded_common())
         self._wake_channel = encode(keys.wake)
         self._scripts: dict[str, Script] = {}
@@ -172,24 +171,25 @@ class Store:
         """
         queues = places.queues
         keys: list[Argument] = [self._keys.memo(request_id), queues.packed_keys]
-        args: list[Argument] = [_YES[self._index_running], _YES[heed_halt], self._wake_channel, places.spec]
+        args: list[Argument] = [self._turn_head[heed_halt], places.spec]
         args.append(b"ask " + queues.cautions if self._is_cluster else queues.cautions)
-        args += (_optional(now), request_id.encode(), _YES[repeated], *self._record_args, queues.number)
+        args += (_optional(now), request_id.encode(), _YES[repeated], queues.number)
         if run_end is not None:
             keys += (encode(self._keys.tag(run_end.taken_from, run_end.jobid)), *self._keys.triple(run_end.goes_to))
             args += (encode(run_end.jobid), encode(run_end.tag), encode(run_end.taken_from), run_end.known_text or b"")
             args += (run_end.action.encode(), _optional(run_end.due_at))
             # A random factor spreads the retries of jobs that failed together.
             if run_end.later_s is not None:
-                args += (b"later", b"%.3f" % run_end.later_s)
+                args.append(b"later %.3f" % run_end.later_s)
+            elif run_end.tries:
+                args.append(b"%d %.3f" % (run_end.tries, random.uniform(0.5, 1.5)))
             else:
-                tries = b"" if run_end.tries is None else b"%d" % run_end.tries
-                args += (tries, b"%.3f" % random.uniform(0.5, 1.5) if tries else b"")
+                args.append(b"" if run_end.tries is None else b"0")
             began = b"" if run_end.began_at is None else b"%d" % run_end.began_at
             args.append(b"overdue" if run_end.overdue else began)
             since = b"" if run_end.since is None else b"%.3f" % run_end.since
             error = encode(run_end.error) if run_end.error else b""
-            args += (run_end.outcome.encode(), since, self._process, error, run_end.planned)
+            args += (run_end.outcome.encode(), since, error, run_end.planned)
         args.append(queues.packed_timeouts)
         turn = Turn.of(self._script("turn").run(keys, args), places)
         if now is not None:

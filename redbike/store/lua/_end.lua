@@ -3,8 +3,8 @@
 -- KEYS and ARGV: see turn
 
 local memo = KEYS[16]
-local indexes, heeds_halt, channel, places, cautions, given_now, request_id, repeated = unpack(ARGV, 1, 8)
-local wants, records, queues = unpack(ARGV, 9, 11)
+local indexes, heeds_halt, channel, wants, records, process, places, cautions, given_now, request_id = unpack(ARGV, 1, 10)
+local repeated, queues = ARGV[11], ARGV[12]
 local is_indexed, is_repeated = indexes == 'yes', repeated == 'yes'
 local end_keys, timeouts = 16 + 3 * queues, #ARGV - queues -- after these come the keys to end a run, and the timeouts
 
@@ -22,7 +22,7 @@ end
 -- Record what became of a run: as a record of the history, and as the last run of the job if the job is registered.
 -- `planned` is the entry of P:due: due time and attempt.
 local function record(job, outcome, planned, is_registered)
-    local began, worker, fault = unpack(ARGV, 22, 24)
+    local began, fault = ARGV[22], ARGV[23]
     local ended = given_now ~= '' and given_now or string.format('%d.%03d', second, microsecond / 1000)
     if began == '' then
         -- A dispatcher ends the run. It does not know more than the status.
@@ -31,8 +31,8 @@ local function record(job, outcome, planned, is_registered)
     end
     -- Few long texts, because every part of a command costs as much as a text of a hundred characters.
     local body = outcome .. ' ' .. began .. ' ' .. ended .. ' '
-    local text = body .. (planned or began .. ' 1') .. ' ' .. worker .. ' ' .. fault
-    if microsecond % 50 == 0 then
+    local text = body .. (planned or began .. ' 1') .. ' ' .. process .. ' ' .. fault
+    if microsecond % 16 == 0 then
         try('XADD', history, 'MAXLEN', '~', records, '*', 'job', job, 'run', text)
     else
         try('XADD', history, '*', 'job', job, 'run', text) -- to trim the stream each time costs as much as to add
@@ -59,10 +59,10 @@ end
 -- for the status of the job, if there is an event; the length of the queue, if the job entered it.
 local function end_run(holder)
     local tag, queue, members = unpack(KEYS, end_keys + 1, end_keys + 3)
-    local job, mine, taken_from, known_text, plan, due, tries, factor, began, outcome = unpack(ARGV, 12, 21)
+    local job, mine, taken_from, known_text, plan, due, tries, began, outcome = unpack(ARGV, 13, 21)
     local overdue = began == 'overdue'
     -- What P:due held when the run began: its due time and the attempt.
-    local planned = ARGV[25] ~= '' and ARGV[25]
+    local planned = ARGV[24] ~= '' and ARGV[24]
     if overdue then
         planned = try('HGET', due_key, job)
         planned = type(planned) == 'string' and string.match(planned, '^%S+ %d+')
@@ -113,6 +113,10 @@ local function end_run(holder)
     local latest = (tries ~= '' or outcome == 'bad') and try('HGET', statuses, job)
     local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
     local is_put_back = false
+    local factor
+    if tries ~= '' then
+        tries, factor = string.match(tries, '^(%S+) ?(%S*)')
+    end
     if tries == 'later' then
         -- The run has not happened. It has the same due time again, unless somebody has set the job meanwhile.
         if is_the_latest or type(latest) == 'table' then

@@ -7,41 +7,42 @@
 -- ARGV  1 'yes' to keep the index of running jobs
 --       2 'yes' to take nothing from a halted prefix
 --       3 wake channel
---       4 the queues at which to look, in order: for each a character, whose code is its number plus 48; '' takes
+--       4 'run' if the worker wants due time, attempt and payload of the job that is taken; else ''
+--       5 the number of records that the history keeps
+--       6 this process, for the history: host and pid
+--       7 the queues at which to look, in order: for each a character, whose code is its number plus 48; '' takes
 --         nothing
---       5 cautions that few calls need, separated by a blank: 'ask' to look at a job's run tag before the job is taken,
+--       8 cautions that few calls need, separated by a blank: 'ask' to look at a job's run tag before the job is taken,
 --         because the server of a Cluster may refuse this key; 'spell' if the run tag of a job could be the key of a
 --         list or set of these queues
---       6 now, Unix seconds; '' for the server's time
---       7 request id of this call: it becomes the run tag of the job that is taken. The ids of one client grow, and
+--       9 now, Unix seconds; '' for the server's time
+--       10 request id of this call: it becomes the run tag of the job that is taken. The ids of one client grow, and
 --         each client has its own memo. So a call that arrives after a later call, or after its own repetition, changes
 --         nothing
---       8 'yes' if an earlier call with this id may have been carried out without a reply
---       9 'run' if the worker wants due time, attempt and payload of the job that is taken; else ''
---       10 the number of records that the history keeps
---       11 number of queues
+--       11 'yes' if an earlier call with this id may have been carried out without a reply
+--       12 number of queues
 --       then, to end a run:
---         12 job id  13 run tag  14 key of the list from which it was taken
---         15 the schedule text from which the action was decided
---         16 the action: 'queue', 'at', 'stop', 'bad', 'over' (its schedule was for one run), 'die', 'quit' (StopWork),
+--         13 job id  14 run tag  15 key of the list from which it was taken
+--         16 the schedule text from which the action was decided
+--         17 the action: 'queue', 'at', 'stop', 'bad', 'over' (its schedule was for one run), 'die', 'quit' (StopWork),
 --            'unset' or 'lost' (places and status stay as they are)
---         17 for 'at': the due time, Unix seconds
---         18 the most retries before the action is taken; '' if retries are not counted, 0 if the run succeeded and
---            earlier retries are forgotten; 'later' if the run has not happened and is put back
---         19 factor of the delay before a retry; for 'later' the delay, seconds
+--         18 for 'at': the due time, Unix seconds
+--         19 the most retries before the action is taken, and after a blank the factor of the delay before a retry; ''
+--            if retries are not counted, 0 if the run succeeded and earlier retries are forgotten; 'later' and after a
+--            blank the delay, seconds, if the run has not happened and is put back
 --         20 if the run ended within its timeout: its begin, whole Unix seconds. 'overdue' if a dispatcher ends a run
 --            that exceeded its timeout: then the index, not the tag, shows whether the run still has no end. Else ''
---         21 the outcome  22 the begin, Unix seconds; '' if not known  23 the worker: host and pid  24 the error, or ''
---         25 due time and attempt, as this script returned them when the run began; '' if the due time was not known
+--         21 the outcome  22 the begin, Unix seconds; '' if not known  23 the error, or ''
+--         24 due time and attempt, as this script returned them when the run began; '' if the due time was not known
 --       then for each queue: how long a run from it may take, milliseconds
 -- Returns one text, because a reply of many parts is slow to read. Its first line, separated by blanks:
 --          1 the time of the call, whole Unix seconds  2 and microseconds (0 if ARGV gives the time)
 --          3 the answer to the end of a run: '-': the call ends no run; 'ended'; 'late': the tag is gone or belongs to
 --            another run, nothing was changed; 'changed': somebody has set another schedule, nothing was changed and
 --            nothing taken: decide and call again; 'outdated': nothing was changed, because the memo has a later call
---            of this client, or has this call, although ARGV 8 is not 'yes'
+--            of this client, or has this call, although ARGV 11 is not 'yes'
 --          4 1 if the prefix is halted (and ARGV 2 asks for it), else 0
---          5 which of the places in ARGV 4 gave the job, from 1; 0: nothing was taken
+--          5 which of the places in ARGV 7 gave the job, from 1; 0: nothing was taken
 --          6 length of the id of the job taken, bytes
 --          7 length of its schedule text, or of the changed text, bytes; -1: there is no text
 --          8 length of its payload, bytes  9 attempt  10 due time, Unix seconds; '-': not known
@@ -95,7 +96,7 @@ elseif #KEYS > end_keys then
     local event
     ended, changed_text, event, left = end_run(holder)
     if event then
-        status[1], status[2] = ARGV[12], event .. second
+        status[1], status[2] = ARGV[13], event .. second
     end
     if left then
         home = KEYS[end_keys + 2]
