@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import Fleet, Recorder, Server
-from helpers import HOUR_S, HOURLY, check_places, events, idle_loops, take
+from helpers import HOUR_S, HOURLY, check_places, events, idle_loops, state_of, take
 from nodes import eventually
 from proxy import Loss, Proxy
+from state import records
 from threads import Loops
 
 from redbike import Redbike, StopWork
@@ -54,6 +55,15 @@ def set_all(scene: Scene) -> None:
     ):
         scene.bike.set(jobid, schedule, after=recent)
     scene.bike.unset("unset:A")
+    scene.bike.set("paused:A", "CONTINUE", payload="old")
+    scene.bike.set_payload("paused:A", "new")
+    scene.bike.pause("paused:A", until=4_000_000_000, note="why")
+    scene.bike.set("resumed:A", "AT:4000000000")
+    scene.bike.pause("resumed:A")
+    scene.bike.resume("resumed:A")
+    scene.bike.hold("work-Y")
+    scene.bike.hold("work-Z")
+    scene.bike.release("work-Z")
 
 
 def dispatch(scene: Scene) -> None:
@@ -85,11 +95,24 @@ def check_all(scene: Scene, steps: int) -> None:
         "bad:A": "BAD",
         "back:A": "ENQ",
         "quits:A": "ENQ",
+        "paused:A": "STP",
+        "resumed:A": "TML",
     }
+    held = state_of(aside)
+    assert held[":payloads"] == {"paused:A": "new"}
+    assert held["-schedules"]["paused:A"] == "PAUSED:CONTINUE"
+    assert held["-timeline"]["resumed:A"] == 4_000_000_000
+    assert (list(held[":pauses"]), held[":resume"]) == (["paused:A"], {"paused:A": 4_000_000_000})
+    assert list(aside.get_held()) == ["work-Y"]
     if steps == 3:
         expected |= {"now:A": "STP", "at:A": "STP", "rrule:A": "TML", "back:A": "TML", "quits:A": "STP"}
         assert done == Counter(["continue:A", "now:A", "at:A", "rrule:A", "back:A", "quits:A"])
         assert aside.redis.lrange(aside.queue_for("continue:A"), 0, -1) == [b"continue:A"]
+        ends = Counter({"done": 5, "stopped": 1})
+        assert Counter(record.outcome for record in aside.get_history()) == ends
+        runs = records(aside.redis, aside.prefix)[":runs"]
+        assert {jobid: text.split()[0] for jobid, text in runs.items()} == dict.fromkeys(done, "1")
+        assert ":running" not in held
     assert events(aside) == expected
     due = aside.redis.zscore(aside.timeline_key, "rrule:A")
     assert due is None or due % HOUR_S == 0
