@@ -14,7 +14,10 @@ Usage:
   redbike [--config=<CONF>] resume --queue=<NAME>
   redbike [--config=<CONF>] load <FILE> [--sync] [--dry-run] [--name=<NAME>] [--format=<FORMAT>] [--after=<TIMESTAMP>]
   redbike [--config=<CONF>] dispatch [<WORKER>] [--schedules=<SCHEDULESCSV> [--after=<TIMESTAMP>]] [--log-level=<LEVEL>]
-  redbike [--config=<CONF>] work [<WORKER>] [--log-level=<LEVEL>]
+  redbike [--config=<CONF>] work [<WORKER>] [--burst] [--processes=<N>] [--max-jobs=<N>] [--max-memory=<MB>]
+          [--kill-late=<SECONDS>] [--log-level=<LEVEL>]
+  redbike [--config=<CONF>] run [<WORKER>] [--schedules=<SCHEDULESCSV> [--after=<TIMESTAMP>]] [--processes=<N>]
+          [--max-jobs=<N>] [--max-memory=<MB>] [--kill-late=<SECONDS>] [--log-level=<LEVEL>]
   redbike [--config=<CONF>] statuses [--before=<TIMESTAMP>]
   redbike [--config=<CONF>] schedules [--payloads]
   redbike [--config=<CONF>] tell <JOBID>
@@ -37,6 +40,7 @@ Commands:
   load       Set the jobs of a CSV or JSONL file; - is stdin. With --sync, change what differs, and unset removed jobs.
   dispatch   Move jobs that are due into their queues, until HALT or a signal.
   work       Take jobs from the queues and run them, until HALT or a signal.
+  run        Run a dispatcher and workers under one parent, until HALT or a signal.
   statuses   Print the latest event of each job as CSV: job id, event, Unix time.
   schedules  Print the schedule of each job as CSV, ready for load.
   tell       Print the state of one job as JSON.
@@ -50,6 +54,11 @@ Commands:
 Options:
   -c <CONF>, --config=<CONF>                    The configuration file; else $REDBIKE_CONFIG, else .redbike.conf.
   -s <SCHEDULESCSV>, --schedules=<SCHEDULESCSV> A CSV of JOBID,SCHEDULE rows to set before dispatching.
+  --processes=<N>                               Run so many workers under one parent, which replaces those that die.
+  --max-jobs=<N>                                Replace a worker after so many jobs.
+  --max-memory=<MB>                             Replace a worker after a job, if it then uses more memory.
+  --kill-late=<SECONDS>                         Kill a worker that is still in a run so long after its timeout.
+  --burst                                       End when the queues are empty.
   -a <TIMESTAMP>, --after=<TIMESTAMP>           The reference time of the first run (Unix seconds, ISO 8601), or now.
   --payload=<TEXT>                              The text for the job's runs; @FILE: a file's content; -: stdin.
   --first=<TIMESTAMP>                           The time of the first run, or +10m for ten minutes from now.

@@ -59,35 +59,6 @@ def do_enqueue(arguments: Arguments) -> None:
             print(printable(f"{jobid}: queued"), file=streams.output())
 
 
-def do_dispatch(arguments: Arguments) -> None:
-    """Set the jobs of a CSV file if one is given, and dispatch until HALT or a signal."""
-    from redbike.cli.stopping import StopFlag, stopping
-
-    stop = StopFlag()
-    with opened(arguments, stop) as bike, stopping(stop, bike):
-        if not bike.reach():
-            return
-        after = timestamp(arguments, "--after", bike.now)
-        bike.clear_control()
-        bike.log.info("dispatching: %s", bike.describe())
-        bike.dispatch(after=after, csvfilename=arguments["--schedules"])
-
-
-def do_work(arguments: Arguments) -> None:
-    """Run jobs until HALT or a signal."""
-    from redbike.cli.stopping import StopFlag, stopping
-    from redbike.cli.terminal import is_in_front, shield_children
-
-    stop, at_terminal = StopFlag(), is_in_front()
-    if at_terminal:
-        shield_children()
-    with opened(arguments, stop, needs_worker=True) as bike, stopping(stop, bike, at_terminal):
-        if bike.reach():
-            bike.clear_control()
-            bike.log.info("working: %s", bike.describe())
-            bike.work()
-
-
 def do_statuses(arguments: Arguments) -> None:
     """Print the latest event of each job as CSV."""
     from redbike.csvfile import write_rows
@@ -168,6 +139,9 @@ _ELSEWHERE = {
     "history": "past",
     "load": "load",
     "import": "imports",
+    "dispatch": "loops",
+    "work": "loops",
+    "run": "loops",
 }
 """The modules of further commands, imported when called: `redbike set` does without them."""
 

@@ -7,7 +7,8 @@ import shlex
 
 from redbike.usage import USAGE
 
-_LINES = [line.strip() for line in USAGE.partition("Usage:\n")[2].partition("\n\n")[0].splitlines()]
+_TEXT = re.sub(r"\n {4,}", " ", USAGE.partition("Usage:\n")[2].partition("\n\n")[0])  # one line per usage
+_LINES = [line.strip() for line in _TEXT.splitlines()]
 _USAGES: dict[str, list[str]] = {}
 """Command -> its lines in the usage."""
 for _line in _LINES:

@@ -40,8 +40,7 @@ def opened(
     looks: bool = False,
 ) -> Iterator[Redbike]:
     """Open what the conf names. `looks`: the command does without the worker if that cannot be imported."""
-    path = arguments["--config"] or os.environ.get("REDBIKE_CONFIG") or DEFAULT_CONF
-    conf = config.load(path)
+    path, conf = loaded(arguments)
     expression = arguments["<WORKER>"] or conf.worker
     try:
         worker = _worker(expression, path, needs_worker)
@@ -55,14 +54,21 @@ def opened(
         say(f"{fault}; the queue names of RoundRobin are assumed")
         worker = ASSUMED
     settings = {name: getattr(conf, name) for name in SETTINGS if name != "worker"}
+    with Redbike(worker, redis_config=conf.redis, stop_event=stop, **settings) as bike:
+        yield bike
+
+
+def loaded(arguments: Arguments) -> tuple[str, config.Config]:
+    """Load the conf, and let it and the arguments decide what is logged. Return the path of the conf, and the conf."""
+    path = arguments["--config"] or os.environ.get("REDBIKE_CONFIG") or DEFAULT_CONF
+    conf = config.load(path)
     level = arguments["--log-level"]
     try:
         level = conf.log_level if level is None else read_level(level)
     except ValueError as error:
         raise Failure(f"--log-level: {error}") from None
     configure(logging.getLogger("redbike"), level, conf.log_format, is_tty(sys.stderr))
-    with Redbike(worker, redis_config=conf.redis, stop_event=stop, **settings) as bike:
-        yield bike
+    return path, conf
 
 
 def _worker(expression: str | None, conf: str, is_needed: bool) -> Worker:

@@ -31,6 +31,8 @@ class PresentRun:
         """The latest run, with the end of its lease as the job has extended it."""
         self.watch: Callable[[TakenRun | None], None] | None = None
         """Called with the present run, and again when its lease is extended; with None when the run is over."""
+        self.on_run: Callable[[TakenRun | None], None] | None = None
+        """Called in the same way, for a parent process."""
         self.runs = self.failures = 0
         """The numbers of runs and of failed runs so far."""
         self._calls = calls
@@ -87,3 +89,5 @@ class PresentRun:
     def _tell(self, run: TakenRun | None) -> None:
         if self.watch is not None:
             self.watch(run)
+        if self.on_run is not None:
+            self.on_run(run)

@@ -65,6 +65,8 @@ class Consumer:
         self._runtime = runtime
         self._run_log = RunLog(runtime.log)
         self.present = present
+        self.on_idle: Callable[[], None] | None = None
+        """Called when a turn has found no job in any queue."""
         self._heartbeat = heartbeat
         self._order: Order | None = None
         self._request_ids = RequestIds()
@@ -250,6 +252,8 @@ class Consumer:
 
     def _wait(self, order: Order) -> None:
         """Wait until a bell rings, until our own look at the queues finds something, or until a request to stop."""
+        if self.on_idle is not None:
+            self.on_idle()
         runtime, monitored = self._runtime, False
 
         def wait() -> bool:
