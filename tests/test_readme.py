@@ -40,6 +40,7 @@ PAGES = (
     "docs/pausing.md",
     "docs/production.md",
     "docs/promises.md",
+    "docs/several-workers.md",
     "docs/state.md",
     "docs/upgrading.md",
     "docs/workers.md",

@@ -41,11 +41,12 @@ class Parent(RoundRobin):
 class Terminal:
     """`redbike work` at a pseudo-terminal."""
 
-    def __init__(self, folder: Path, worker: str = "parents:Parent('A')") -> None:
+    def __init__(self, folder: Path, worker: str = "parents:Parent('A')", *options: str) -> None:
         self.pid, self.keyboard = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
-            os.execve(sys.executable, [sys.executable, "-m", "redbike", "work", worker], environment())
+            command = [sys.executable, "-m", "redbike", "work", *options, worker]
+            os.execve(sys.executable, command, environment())
         self.shown = b""
 
     def press_ctrl_c(self) -> None:
@@ -63,6 +64,11 @@ class Terminal:
             self.shown += piece
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
+    def close(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.close(self.keyboard)
+
 
 @pytest.fixture
 def at_terminal(server: Server, prefix: str, tmp_path: Path) -> Iterator[tuple[Site, Terminal]]:
@@ -70,9 +76,7 @@ def at_terminal(server: Server, prefix: str, tmp_path: Path) -> Iterator[tuple[S
         (tmp_path / "parents.py").write_text(WORKERS)
         terminal = Terminal(tmp_path)
         yield site, terminal
-        with suppress(ProcessLookupError):
-            os.kill(terminal.pid, signal.SIGKILL)
-        os.close(terminal.keyboard)
+        terminal.close()
 
 
 def begin(site: Site, jobid: str) -> None:
