@@ -106,7 +106,7 @@ def test_dry_run(command: Command, crontab: Path, bike: Redbike, in_a_folder: Pa
     (in_a_folder / ".redbike.conf").unlink()
     assert command("import", "crontab", "crontab.txt", "--dry-run", "--zone=Asia/Tokyo", "--queue=B") == (
         0,
-        'echo-a-b:B,CRON:0 1 * * * Asia/Tokyo,"echo ""a, b"""\nx:B,CRON:@daily Asia/Tokyo,x\n',
+        '"echo-a-b:B","CRON:0 1 * * * Asia/Tokyo","echo ""a, b"""\n"x:B","CRON:@daily Asia/Tokyo","x"\n',
         "",
     )
     assert registered(bike) == {}
@@ -143,7 +143,7 @@ def test_stdin(site: Site) -> None:
         capture_output=True,
         encoding="utf-8",
     )
-    assert (ended.returncode, ended.stdout) == (1, "one:A,CRON:0 1 * * *,one\n")
+    assert (ended.returncode, ended.stdout) == (1, '"one:A","CRON:0 1 * * *","one"\n')
     assert ended.stderr.startswith("redbike: stdin:2: @reboot has no counterpart")
 
 
@@ -151,7 +151,7 @@ def test_system_form(command: Command, crontab: Path) -> None:
     """--system reads the sixth field as a user; --prefix-name begins the ids."""
     crontab.write_text("0 1 * * * root one\n")
     answer = command("import", "crontab", "crontab.txt", "--system", "--prefix-name=web1", "--dry-run", "--zone=UTC")
-    assert (answer.code, answer.out) == (1, "web1-one:A,CRON:0 1 * * *,one\n")
+    assert (answer.code, answer.out) == (1, '"web1-one:A","CRON:0 1 * * *","one"\n')
     assert answer.err.startswith("redbike: crontab.txt:1: user 'root' is left out")
 
 
@@ -202,9 +202,9 @@ def test_the_zone_of_the_machine(
     crontab.write_text("0 1 * * * one\n")
     answer = command("import", "crontab", "crontab.txt", "--dry-run")
     if zone is None:
-        assert answer.out.startswith("one:A,CRON:0 1 * * *") or "write --zone=ZONE" in answer.err
+        assert answer.out.startswith('"one:A","CRON:0 1 * * *') or "write --zone=ZONE" in answer.err
     else:
-        assert answer.out == f"one:A,CRON:0 1 * * *{zone},one\n"
+        assert answer.out == f'"one:A","CRON:0 1 * * *{zone}","one"\n'
 
 
 def test_a_zone_that_is_no_place(command: Command, crontab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_bytes_that_are_not_utf_8(command: Command, crontab: Path) -> None:
     """A line with bytes that are not UTF-8 is left out, and the others are imported."""
     crontab.write_bytes(b"0 1 * * * one\n0 2 * * * tw\xf6\n")
     answer = command("import", "crontab", "crontab.txt", "--dry-run", "--zone=UTC")
-    assert (answer.code, answer.out) == (1, "one:A,CRON:0 1 * * *,one\n")
+    assert (answer.code, answer.out) == (1, '"one:A","CRON:0 1 * * *","one"\n')
     assert "crontab.txt:2: '0 2 * * * tw\\udcf6' is not UTF-8" in answer.err
 
 

@@ -136,7 +136,7 @@ class Model:
             self._run_soon(job)
 
     def unset(self, jobid: str) -> None:
-        self.jobs[jobid] = Job(run=self.jobs[jobid].run)
+        self.jobs[jobid] = Job(run=self.jobs[jobid].run, taken=self.jobs[jobid].taken)
         if jobid in self.queue_of(jobid):
             self.queue_of(jobid).remove(jobid)
 

@@ -77,9 +77,9 @@ local function rare()
     end
 
     -- Plan a run for the end of the present run. A later run on the timeline stays there.
-    function functions.run_soon(job, second)
+    function functions.run_soon(job, second, microsecond)
         local due = call('ZSCORE', timeline, job)
-        if not due or tonumber(due) <= tonumber(second) or fault(try('ZADD', extra, 'LT', second, job)) then
+        if not due or tonumber(due) <= second + microsecond / 1000000 or fault(try('ZADD', extra, 'LT', second, job)) then
             call('ZADD', timeline, second, job)
         end
     end

@@ -92,7 +92,7 @@ local function enqueue(job, tag, queue, members, bell)
         if purpose ~= 'run' then
             return put_on_the_timeline(job, second)
         end
-        rare().run_soon(job, second)
+        rare().run_soon(job, second, microsecond)
         return 'TML:'
     end
     local length, why = enter(job, queue, members)

@@ -163,7 +163,7 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
                 place, job, event = string.format('%d', at_place), next_job, 'WRK:'
             else
                 -- Another program queued the job while it runs. It runs again when its present run is over.
-                rare().run_soon(next_job, second)
+                rare().run_soon(next_job, second, microsecond)
                 event = 'TML:'
             end
             local count = #status
