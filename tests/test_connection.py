@@ -136,6 +136,7 @@ def test_idle_loops_get_along_with_the_time_limit(
 ) -> None:
     """A wait for a bell or a wake-up call is not a late reply: idle loops lose no connection and log nothing."""
     caplog.set_level(logging.INFO)
+    caplog.set_level(logging.WARNING, logger="redbike.runs")
     stop, worker = threading.Event(), Recorder()
     bikes = [Redbike(worker, prefix, node.config, tmp_path / "t", stop_event=stop) for _ in range(2)]
     loops = [threading.Thread(target=loop) for loop in (bikes[0].work, bikes[1].dispatch)]

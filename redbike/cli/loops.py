@@ -32,9 +32,11 @@ def do_dispatch(arguments: Arguments) -> None:
     """Set the jobs of a CSV file if one is given, and dispatch until HALT or a signal."""
     stop = StopFlag()
     with _child(arguments, stop, take(os.environ)) as child, opened(arguments, stop) as bike, stopping(stop, bike):
-        if not (bike.reach() and child.may_start(bike)):
+        if not bike.reach():
             return
         after, path = timestamp(arguments, "--after", bike.now), arguments["--schedules"]
+        if not child.may_start(bike):
+            return
         bike.log.info("dispatching: %s", bike.describe())
         if child.has_parent and path is not None:
             # The parent does not let a second dispatcher set these jobs again, if this one dies after it is ready.

@@ -187,7 +187,8 @@ class Store:
                 args.append(b"" if run_end.tries is None else b"0")
             began = b"" if run_end.began_at is None else b"%d" % run_end.began_at
             args.append(b"overdue" if run_end.overdue else began)
-            since = b"" if run_end.since is None else b"%.3f" % run_end.since
+            # Rounded down, as the script rounds the end: a run does not end before its begin.
+            since = b"" if run_end.since is None else b"%.3f" % (int(run_end.since * 1000) / 1000)
             error = encode(run_end.error) if run_end.error else b""
             args += (run_end.outcome.encode(), since, error, run_end.planned)
         args.append(queues.packed_timeouts)
