@@ -187,6 +187,17 @@ def test_now_is_due_when_it_is_set(bike: Redbike, performer: Performer) -> None:
     assert performer.runs[0].late_s > 0.25
 
 
+def test_a_queued_run_keeps_its_due_time(bike: Redbike, performer: Performer) -> None:
+    """A job that is enqueued again while it waits in its queue keeps the due time of the run that waits."""
+    at = round(server_now(bike)) - 90
+    bike.set(JOB, f"AT:{at}")
+    bike.dispatch()
+    time.sleep(1.1)  # another second
+    bike.enqueue(JOB)
+    bike.work()
+    assert [run.due_at for run in performer.runs] == [at]
+
+
 def test_a_first_run_of_its_own(bike: Redbike) -> None:
     """`first` is the time of the first run, whatever the schedule says."""
     for schedule in ("NOW", "CONTINUE", HOURLY, "EVERY:5", f"AT:{FUTURE}"):

@@ -17,7 +17,7 @@ from redbike.logs import RateLimitedLog
 from redbike.server.refusals import is_wrong_type
 from redbike.store.looks import Looks
 from redbike.store.messages import EndReply, Overdue
-from redbike.store.requests import RequestIds
+from redbike.store.requests import CLIENT_ID_LENGTH, RequestIds
 from redbike.store.store import Store
 
 _LOOK_EVERY_S = 0.25  # the shortest time between two looks, even if the dispatcher is busy
@@ -74,8 +74,7 @@ class Recovery:
                 ended += self._end(run, "it had no end within its timeout")
             every_s = _LOOK_FOR_DEAD_EVERY_S if some_run else _LOOK_WHEN_IDLE_EVERY_S
             if self._dead_after_s and now - self._looked_for_dead_at >= every_s:
-                for client_id in self._dead(now):
-                    self._bury(client_id)
+                self._bury(self._dead(now))
                 self._looked_for_dead_at = now
         except redis.ResponseError as error:
             if not is_wrong_type(error):
@@ -99,16 +98,19 @@ class Recovery:
             self._silent[client_id] = seen if seen is not None and seen[0] == beat_at else (beat_at, now)
         return [client_id for client_id, (_, seen_at) in self._silent.items() if now - seen_at >= OBSERVED_S]
 
-    def _bury(self, client_id: str) -> None:
-        """End the runs of a dead worker."""
-        name = client_id
-        with suppress(ValueError, KeyError, TypeError):
-            noted = json.loads(self._looks.process(client_id))
-            name = f"{noted['host']}:{noted['pid']}"
-        for run in self._looks.runs_of([client_id]) if self._ends_runs else ():
+    def _bury(self, client_ids: list[str]) -> None:
+        """End the runs of dead workers, and forget the workers."""
+        if not client_ids:
+            return
+        for run in self._looks.runs_of(client_ids) if self._ends_runs else ():
+            name = client_id = run.tag[:CLIENT_ID_LENGTH]
+            with suppress(ValueError, KeyError, TypeError):
+                noted = json.loads(self._looks.process(client_id))
+                name = f"{noted['host']}:{noted['pid']}"
             self._end(run, f"its worker {name} has been silent for {self._dead_after_s:g} s")
-        self._looks.forget_process(client_id)
-        self._silent.pop(client_id, None)
+        for client_id in client_ids:
+            self._looks.forget_process(client_id)
+            self._silent.pop(client_id, None)
 
     def _end(self, run: Overdue, why: str) -> bool:
         request_id = self._request_ids.new()

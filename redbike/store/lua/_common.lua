@@ -126,7 +126,7 @@ local function is_paused(text)
 end
 
 -- Put a job into a queue, unless it is there. Return the length of the list, or nil and the reason: an error, or
--- 'later'.
+-- 'later'. The third value is true if the job was there already.
 local function enter(job, queue, members)
     local added = try('SADD', members, job)
     if added == 0 then
@@ -134,7 +134,7 @@ local function enter(job, queue, members)
         if is_there == nil then
             return nil, why
         elseif is_there then
-            return call('LLEN', queue)
+            return call('LLEN', queue), nil, true
         end
     elseif added ~= 1 then
         return nil, added.err

@@ -95,7 +95,7 @@ local function enqueue(job, tag, queue, members, bell)
         rare().run_soon(job, second, microsecond)
         return 'TML:'
     end
-    local length, why = enter(job, queue, members)
+    local length, why, was_there = enter(job, queue, members)
     if why == 'later' then
         return put_on_the_timeline(job, second)
     elseif not length then
@@ -105,8 +105,17 @@ local function enqueue(job, tag, queue, members, bell)
     if purpose ~= 'run' then
         off_the_timeline[#off_the_timeline + 1] = job
     end
+    local first = string.format('%s.%03d 1', second, microsecond / 1000)
+    if was_there then
+        -- The queued run keeps its due time. Its entry names the second of the new status.
+        local entry = try('HGET', due_key, job)
+        local kept, mark = string.match(type(entry) == 'string' and entry or '', '^(%S+ %d+) (%S+)$')
+        if kept and try('HGET', statuses, job) == 'ENQ:' .. mark then
+            first = kept
+        end
+    end
     local count = #planned
-    planned[count + 1], planned[count + 2] = job, second .. '.' .. string.format('%03d 1 ', microsecond / 1000) .. second
+    planned[count + 1], planned[count + 2] = job, first .. ' ' .. second
     return 'ENQ:'
 end
 
