@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Server
 from fleets import ODD, Led, children_of, is_alive, words_of
 from nodes import eventually
 from processes import Site
 from test_terminal import Terminal
 
-from redbike import Redbike
+from redbike import Redbike, RoundRobin
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the tests read /proc")
 
@@ -275,6 +276,33 @@ def test_a_worker_is_replaced_after_so_many_jobs(lead: Start, bike: Redbike, sit
     assert [pids(site).count(pid) for pid in dict.fromkeys(pids(site))] == [2, 2, 1]
     assert "worker 1: 2 jobs done (--max-jobs)" in led.log()
     assert "starts in" not in led.log()
+
+
+def test_a_replaced_worker_reports_its_last_run(own_server: Server, prefix: str, tmp_path: Path) -> None:
+    """With --max-jobs, the end of the last run is reported also if Redis is away for longer than a stop waits."""
+    with Site(tmp_path, own_server, prefix) as site:
+        led = Led(site, "work", "--max-jobs=1", "hasty:Hasty('A')")
+        try:
+            (tmp_path / "hasty.py").write_text(
+                "from redbike.engine import processor\n"
+                "from workers import Scribe as Hasty\n"
+                "processor._AFTER_STOP_S = 0.2\n"
+            )
+            led.wait_for(1)
+            site.redis.config_set("appendfsync", "always")  # the server is killed within a second
+            bike = Redbike(RoundRobin("A"), prefix, own_server.config, tmp_path / "timefile")
+            bike.set("slow-1:A", "NOW")
+            eventually(lambda: site.runs("begin") == ["slow-1:A"])
+            own_server.kill()
+            (tmp_path / "go-on").touch()
+            eventually(lambda: site.runs() == ["slow-1:A"])
+            time.sleep(2)  # longer than a stop waits
+            own_server.start()
+            led.wait_for(2)
+            assert [(record.jobid, record.outcome) for record in bike.get_history()] == [("slow-1:A", "done")]
+            assert "ended with exit code" not in led.log()
+        finally:
+            led.close()
 
 
 def test_a_worker_is_replaced_when_it_has_grown(lead: Start, bike: Redbike, site: Site) -> None:

@@ -15,7 +15,7 @@ from redbike.engine.order import Order
 from redbike.engine.outcome import EndedRun, Outcome, RunEnds, TakenRun
 from redbike.engine.policy import is_number
 from redbike.engine.present import PresentRun
-from redbike.engine.retry import Stopped
+from redbike.engine.retry import Stopped, never
 from redbike.engine.runlog import RunLog
 from redbike.engine.runtime import Runtime
 from redbike.engine.signals import Handlers
@@ -65,6 +65,8 @@ class Consumer:
         self._runtime = runtime
         self._run_log = RunLog(runtime.log)
         self.present = present
+        self.leaves: Callable[[], bool] = never
+        """Asked after each run: whether the loop ends, as soon as it has reported the end of this run."""
         self.on_idle: Callable[[], None] | None = None
         """Called when a turn has found no job in any queue."""
         self._heartbeat = heartbeat
@@ -123,7 +125,9 @@ class Consumer:
             while run is not None or not (halted or stopping()):
                 if run is not None:
                     ended = self._do(run, order, handlers)
-                    run, halted = self._turn(order, NO_PLACES if stopping() else order.next_block(), ended)
+                    leaves = stopping() or self.leaves()
+                    run, halted = self._turn(order, NO_PLACES if leaves else order.next_block(), ended)
+                    halted = halted or leaves
                 else:
                     self._wait(order)
                     if not stopping():

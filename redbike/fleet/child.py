@@ -41,7 +41,7 @@ class Child:
         self._page = None if link is None or link.page is None else Page(link.page)
         self._jobs = 0
         self._tag = ""
-        self._is_empty = self._is_over = False
+        self._is_empty = self._is_over = self._is_replaced = False
 
     @property
     def has_parent(self) -> bool:
@@ -68,8 +68,11 @@ class Child:
     def follow(self, bike: Redbike) -> None:
         """Follow the runs of the worker, as far as the limits and the parent need it."""
         consumer, limits = bike.consumer, self._limits
-        if self._page is not None or limits.max_jobs is not None or limits.max_memory_mb is not None:
+        if self._page is not None:
             consumer.present.on_run = self._on_run
+        if limits.max_jobs is not None or limits.max_memory_mb is not None:
+            # Not `stop`: a loop that is asked to stop gives up the report of its last run when Redis is away.
+            consumer.leaves = self._is_used_up
         if limits.burst:
             consumer.on_idle = self._on_idle
 
@@ -80,7 +83,7 @@ class Child:
             return 0
         if self._is_empty:
             self._send(EMPTY)
-        elif is_asked_to_stop:
+        elif is_asked_to_stop or self._is_replaced:
             return REPLACE
         else:
             self._send(HALTED)
@@ -92,29 +95,30 @@ class Child:
                 self._channel.send(sign)
 
     def _on_run(self, run: TakenRun | None) -> None:
+        assert self._page is not None
         if run is None:
-            if self._page is not None:
-                self._page.end()
-            self._jobs += 1
-            self._check_limits()
-        elif self._page is not None:
-            ends_at = run.began_clock_s + run.timeout_s
-            if run.tag == self._tag:
-                self._page.extend(ends_at)
-            else:
-                self._page.begin(run.jobid, ends_at)
-                self._tag = run.tag
+            self._page.end()
+            return
+        ends_at = run.began_clock_s + run.timeout_s
+        if run.tag == self._tag:
+            self._page.extend(ends_at)
+        else:
+            self._page.begin(run.jobid, ends_at)
+            self._tag = run.tag
 
-    def _check_limits(self) -> None:
+    def _is_used_up(self) -> bool:
+        """Return True after the last run of this process: it has done its jobs, or it has grown."""
+        self._jobs += 1
         most_jobs, most_mb = self._limits.max_jobs, self._limits.max_memory_mb
+        reason = ""
         if most_jobs is not None and self._jobs >= most_jobs:
-            self._ask_for_replacement(f"{self._jobs} jobs done (--max-jobs)")
+            reason = f"{self._jobs} jobs done (--max-jobs)"
         elif most_mb is not None and (used_mb := resident_mb()) > most_mb:
-            self._ask_for_replacement(f"uses {used_mb:.0f} MB, more than {most_mb} MB (--max-memory)")
-
-    def _ask_for_replacement(self, reason: str) -> None:
-        _log.info("%s: a new process takes the place of this one", reason)
-        self._stop()
+            reason = f"uses {used_mb:.0f} MB, more than {most_mb} MB (--max-memory)"
+        if reason:
+            self._is_replaced = True
+            _log.info("%s: a new process takes the place of this one", reason)
+        return self._is_replaced
 
     def _on_idle(self) -> None:
         self._is_empty = True
