@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import redis
 
+from redbike.engine.signals import leave_to_main_thread
 from redbike.store.keys import Keys
 
 EVERY_S = 5.0
@@ -68,6 +69,7 @@ class Heartbeat:
                 self._forget(self._noted)
 
     def _beat(self) -> None:
+        leave_to_main_thread()
         beats, has_failed = 0, False
         if self._ends.wait(_FIRST_AFTER_S):
             return

@@ -17,6 +17,14 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, si
 Handler = Callable[[int, FrameType | None], Any]
 
 
+def leave_to_main_thread() -> None:
+    """Block the stop signals in this thread. Otherwise one may interrupt this thread, and the main thread waits on.
+
+    Python runs handlers in the main thread, but only the thread that the kernel has chosen leaves its system call.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
 class Handlers:
     """Keep, during a loop, the handlers that were installed for these signals before the loop began.
 

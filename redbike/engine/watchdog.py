@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 from redbike.engine.outcome import TakenRun
+from redbike.engine.signals import leave_to_main_thread
 
 _SHORTEST_LOOK_S = 0.1
 
@@ -40,6 +41,7 @@ class Watchdog:
             self._thread.join()
 
     def _look(self) -> None:
+        leave_to_main_thread()
         wait_s = self._shortest_s
         while not self._ends.wait(wait_s):
             # A run that begins after this moment does not exceed its timeout before the next look.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from redbike.bike import Redbike
 from redbike.engine.outcome import TakenRun
+from redbike.engine.signals import leave_to_main_thread
 from redbike.fleet.link import EMPTY, HALTED, READY, REPLACE, Link
 from redbike.fleet.memory import resident_mb
 from redbike.fleet.page import Page
@@ -126,6 +127,7 @@ class Child:
 
     def _outlive(self, channel: socket.socket) -> None:
         """Wait until the parent dies, and end this process then, after the job in hand."""
+        leave_to_main_thread()
         with suppress(OSError):
             while channel.recv(16):
                 pass

@@ -169,10 +169,18 @@ local function queue_up(number, due, delay_s)
         end
     end
     local count, planned, former = #status, {}, try('HMGET', due_key, unpack(fresh))
+    local first_attempt = ' 1 ' .. second
     for i = 1, #fresh do
-        status[count + 1], status[count + 2] = fresh[i], queued_now
+        local job = fresh[i]
+        local score = score_of[job]
+        status[count + 1], status[count + 2] = job, queued_now
         count = count + 2
-        planned[2 * i - 1], planned[2 * i] = fresh[i], planned_as(score_of[fresh[i]], former[i])
+        planned[2 * i - 1] = job
+        if former[i] or score == '0' then
+            planned[2 * i] = planned_as(score, former[i])
+        else
+            planned[2 * i] = score .. first_attempt
+        end
     end
     if not former.err then
         try('HSET', due_key, unpack(planned))
