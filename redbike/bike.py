@@ -171,11 +171,11 @@ class Redbike(Bulk):
         Without a name, hold all of the prefix: then jobs that become due also stay on the timeline. A hold outlives
         restarts. Return True if it was held before.
         """
-        return self._parts.ask(self._parts.pausing.hold, self._parts.checked_queue(queue), note)
+        return self._parts.pausing.hold(self._parts.checked_queue(queue), note)
 
     def release(self, queue: str | None = None) -> bool:
         """Let workers take jobs from a queue again; without a name, from the prefix. Return True if it was held."""
-        was_held = self._parts.ask(self._parts.pausing.release, self._parts.checked_queue(queue))
+        was_held = self._parts.pausing.release(self._parts.checked_queue(queue))
         self._parts.wake(queue)
         return was_held
 

@@ -10,7 +10,7 @@ from redbike.engine.monitor import IdleWorkers, QueueMonitor
 from redbike.engine.policy import Policy
 from redbike.engine.present import PresentRun
 from redbike.engine.processor import Consumer
-from redbike.engine.recovery import Recovery
+from redbike.engine.recovery import OBSERVED_S, Recovery
 from redbike.engine.runtime import Runtime
 from redbike.engine.waiting import LONGEST_SLEEP_S, LONGEST_WAIT_S, Bells, WakeChannel, longest_wait_s
 from redbike.settings import OnFailure
@@ -55,7 +55,9 @@ def make_consumer(parts: "Parts", bike: "Redbike") -> Consumer:
         idle=IdleWorkers(redis, parts.keys),
         runtime=parts.runtime,
         present=present,
-        heartbeat=Heartbeat(redis, parts.keys, parts.log, "", partial(_about_worker, bike, present)),
+        heartbeat=Heartbeat(
+            redis, parts.keys, parts.log, "", partial(_about, bike, "worker"), partial(_counts, present)
+        ),
     )
 
 
@@ -65,6 +67,7 @@ def make_dispatcher(parts: "Parts", bike: "Redbike", policy: Policy) -> Dispatch
     looks, wake_channel = Looks(redis, keys, store.clock), WakeChannel(redis, keys.wake, parts.limited_log)
     parts.client.keep(wake_channel)
     recovers = policy.keeps_an_index
+    heartbeat = Heartbeat(redis, keys, parts.log, new_client_id(), partial(_about, bike, "dispatcher"), dict)
     return Dispatcher(
         store=store,
         looks=looks,
@@ -79,13 +82,14 @@ def make_dispatcher(parts: "Parts", bike: "Redbike", policy: Policy) -> Dispatch
             parts.log,
             policy.dead_after_s,
             ends_runs=policy.on_timeout is not OnFailure.DROP,
+            is_heard=partial(heartbeat.was_heard_within, OBSERVED_S),
         )
         if recovers
         else None,
         monitor=QueueMonitor(store, redis, keys, bike.queue_names()),
         runtime=parts.runtime,
         resume=bike.resume,
-        heartbeat=Heartbeat(redis, keys, parts.log, new_client_id(), partial(_about, bike, "dispatcher")),
+        heartbeat=heartbeat,
     )
 
 
@@ -114,5 +118,5 @@ def _version() -> str:
         return ""
 
 
-def _about_worker(bike: "Redbike", present: PresentRun) -> dict[str, object]:
-    return {**_about(bike, "worker"), "runs": present.runs, "failures": present.failures}
+def _counts(present: PresentRun) -> dict[str, int]:
+    return {"runs": present.runs, "failures": present.failures}

@@ -114,7 +114,7 @@ class Parts:
         """The object that pauses jobs and holds queues."""
         from redbike.engine.pausing import Pausing
 
-        return Pausing(self.store, self.placing, self.planner, self._bike.get_schedule, self._bike.now)
+        return Pausing(self.placing, self.planner, self._bike.get_schedule, self._bike.now)
 
     def checked_queue(self, name: str | None) -> str:
         """Return the name of a queue; "" for None, which means all of the prefix. Raise WorkerError for another."""

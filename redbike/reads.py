@@ -45,15 +45,20 @@ class Reads(Uncopied):
         return self._parts.ask(details, self.redis, self._parts.keys, self._parts.query, jobid, queue_key)
 
     def get_history(
-        self, jobid: str | None = None, since: float | None = None, outcome: str | None = None
+        self,
+        jobid: str | None = None,
+        since: float | None = None,
+        outcome: str | None = None,
+        upto: str | None = None,
     ) -> Iterator["Record"]:
         """Yield the records of past runs, the latest run first, read in pages.
 
-        `jobid`, `outcome`: only these records. `since`: only runs that ended at or after this Unix time.
+        `jobid`, `outcome`: only these records. `since`: only runs that ended at or after this Unix time. `upto`: no
+        record after the record with this id, which `newest_record` returns.
         """
         from redbike.store.history import History
 
-        return History(self.redis, self._parts.keys).latest_first(self._parts.call, jobid, since, outcome)
+        return History(self.redis, self._parts.keys).latest_first(self._parts.call, jobid, since, outcome, upto)
 
     def newest_record(self) -> str:
         """Return the id of the newest record of the history, for `follow_history`."""

@@ -26,6 +26,8 @@ class Later(Exception):
     The next attempt has the same due time and payload. A schedule that was set during the run wins.
     """
 
+    seconds: float = 0.0
+
     def __init__(self, seconds: float) -> None:
         """Raise ValueError for a number of seconds that is negative, not finite, or above a thousand million."""
         super().__init__(seconds)

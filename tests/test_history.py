@@ -17,7 +17,7 @@ from state import records
 from threads import Loops
 
 from redbike import ConfigError, Redbike, StopWork, UnsetJob
-from redbike.engine import recovery
+from redbike.engine import heartbeat, recovery
 from redbike.engine.outcome import Outcome
 from redbike.store.keys import Keys
 
@@ -312,6 +312,32 @@ def test_who_is_not_dead(fleet: Fleet, loops: Loops, ago_s: float, settings: dic
     time.sleep(2)  # a dispatcher would have found it by now
     assert bike.is_working(JOB)
     assert outcomes(bike) == []
+
+
+@pytest.mark.usefixtures("observant")
+def test_a_dispatcher_that_is_not_heard_buries_nobody(
+    fleet: Fleet, loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis may refuse heartbeats, as when its memory is full: then those of living workers are missing, too."""
+    monkeypatch.setattr(heartbeat.Heartbeat, "was_heard_within", lambda *_: False)
+    bike = fleet(on_timeout="retry")
+    bike.set(JOB, "CONTINUE")
+    lose_a_worker(fleet, bike, 60)
+    loops.dispatch(on_timeout="retry")
+    time.sleep(2)  # a dispatcher would have found it by now
+    assert bike.is_working(JOB)
+
+
+def test_a_description_that_fails(fleet: Fleet, loops: Loops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process is alive also if the user's code cannot describe it."""
+
+    def fail(*_: object) -> dict[str, object]:
+        raise OSError("no list today")
+
+    monkeypatch.setattr("redbike.loops._about", fail)
+    bike = fleet()
+    loops.work(Recorder())
+    eventually(lambda: bike.redis.zcard(Keys(bike.prefix).alive) == 1)
 
 
 @pytest.mark.usefixtures("observant")

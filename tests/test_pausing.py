@@ -11,7 +11,7 @@ from helpers import DAILY, FUTURE, HOURLY, PAST, dispatch_at, event, put, queued
 from nodes import eventually
 from threads import Loops
 
-from redbike import Redbike, ScheduleError, SignalError, WorkerError
+from redbike import Later, Redbike, ScheduleError, SignalError, StopWork, UnsetJob, WorkerError
 from redbike.schedule.forms import read
 from redbike.schedule.plan import Action
 
@@ -197,6 +197,59 @@ def test_an_impossible_until(bike: Redbike, until: float) -> None:
     bike.set(JOB, HOURLY)
     with pytest.raises(ValueError, match="until"):
         bike.pause(JOB, until=until)
+
+
+def test_a_one_off_that_is_put_off_while_paused(halted: Redbike, worker: Recorder) -> None:
+    """A one-off that is paused during its run and raises Later keeps that run for the time when it is resumed."""
+
+    def act() -> None:
+        halted.pause(JOB)
+        raise Later(0)
+
+    worker.acts[JOB] = act
+    halted.set(JOB, "NOW")
+    halted.work()
+    assert str(halted.get_schedule(JOB)).startswith("PAUSED:AT:")
+    worker.acts.clear()
+    halted.resume(JOB)
+    halted.dispatch()
+    halted.work()
+    assert worker.done == [JOB, JOB]
+
+
+def test_jobs_that_cannot_be_resumed(fleet: Fleet, loops: Loops) -> None:
+    """A paused job whose queue_for() fails stops no dispatcher, and delays no other job."""
+
+    class Picky(Recorder):
+        def queue_for(self, jobid: str) -> str:
+            if jobid.startswith("odd"):
+                raise KeyError(jobid)
+            return super().queue_for(jobid)
+
+    bike = fleet()
+    for number in range(200):
+        bike.redis.hset(bike.schedules_key, f"odd{number}:A", f"PAUSED:{HOURLY}")
+        bike.redis.zadd(f"{bike.prefix}:resume", {f"odd{number}:A": PAST})
+    bike.set(JOB, f"AT:{FUTURE}")
+    bike.pause(JOB, until=PAST + 1)
+    loop = loops.dispatch(Picky())
+    eventually(lambda: bike.get_schedule(JOB) == "STOP", 10)
+    assert loop.is_running()
+    eventually(lambda: bike.redis.zcount(f"{bike.prefix}:resume", "-inf", server_now(bike)) == 0)
+
+
+def test_what_is_left_of_a_pause(halted: Redbike, worker: Recorder) -> None:
+    """A job that stops or unsets itself after it was paused during its run leaves no pause behind."""
+    for error in (StopWork(), UnsetJob()):
+
+        def act(error: Exception = error) -> None:
+            halted.pause(JOB, until=FUTURE, note="x")
+            raise error
+
+        worker.acts[JOB] = act
+        halted.set(JOB, "CONTINUE")
+        halted.work()
+        assert not {":pauses", ":resume"} & state_of(halted).keys()
 
 
 def test_a_job_in_a_long_queue(halted: Redbike, worker: Recorder) -> None:

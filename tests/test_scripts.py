@@ -203,7 +203,7 @@ def full_house(bench: Bench) -> None:
     bench.store.place([Placement(JOB, bench.queue, "TEXT", Action.QUEUE, note="a\n1", former="")], now=NOW)
     bench.store.unset(JOB, bench.queue, note="a\n1")
     for entry in ("{}", ""):
-        bench.store.hold("work-A", entry)
+        bench.store.hold("work-A", entry, f"holding{len(entry)}", True, noted=True)
     bench.clear()
     bench.given(QUEUED | {":payloads": {f"\n{JOB}": "once"}, ":due": {JOB: f"1 2 {SECOND}"}})
     bench.take("tag")

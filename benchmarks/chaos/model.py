@@ -180,6 +180,8 @@ class Model:
             else:
                 job.due = "past"
             job.event = "TML"
+        elif how == "is put off" and job.schedule == f"{PAUSED}STOP":
+            job.schedule, job.due, job.event = f"{PAUSED}AT:past", None, "STP"
         elif job.schedule is None or how == "unsets itself":
             self.unset(jobid)
         elif how == "dies":

@@ -39,7 +39,7 @@ def do_history(arguments: Arguments) -> None:
         since = timestamp(arguments, "--since", bike.now)
         last = bike.newest_record() if arguments["--follow"] else ""
         found: list[Record] = []
-        for record in bike.get_history(arguments["<JOBID>"], since, outcome):
+        for record in bike.get_history(arguments["<JOBID>"], since, outcome, last or None):
             found.append(record)
             if len(found) == most:
                 break

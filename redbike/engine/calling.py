@@ -12,8 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from redbike.engine.outcome import EndedRun, Outcome, TakenRun, one_line
+from redbike.engine.policy import is_number
 from redbike.engine.signals import Handlers
 from redbike.errors import WorkerError
+from redbike.settings import LONGEST_S
 from redbike.store.text import decode
 from redbike.worker import BadJob, Later, RoundRobin, Run, StopWork, UnsetJob, Worker
 
@@ -122,11 +124,12 @@ def call_worker(
             return EndedRun.of(run, Outcome.QUIT)
         if isinstance(error, UnsetJob):
             return EndedRun.of(run, Outcome.UNSET)
-        if isinstance(error, Later):
+        if isinstance(error, Later) and is_number(error.seconds) and 0 <= error.seconds <= LONGEST_S:
             return EndedRun.of(run, Outcome.LATER, error.seconds)
         if isinstance(error, BadJob):
-            log.error("job %r is BAD: %s; it does not run until it is set again", run.jobid, error)
-            return EndedRun.of(run, Outcome.BAD, None, one_line(error))
+            reason = one_line(error)
+            log.error("job %r is BAD: %s; it does not run until it is set again", run.jobid, reason)
+            return EndedRun.of(run, Outcome.BAD, None, reason)
         log.exception("job %r died: %s", run.jobid, after_failure())
         if isinstance(error, KeyboardInterrupt) and handlers.noticed != noticed:
             raise

@@ -14,7 +14,7 @@ from redbike.engine.recovery import Recovery
 from redbike.engine.retry import Stopped
 from redbike.engine.runtime import Runtime
 from redbike.engine.waiting import WakeChannel
-from redbike.errors import JobIdError, RedbikeError, TimeFileError
+from redbike.errors import JobIdError, TimeFileError
 from redbike.store.looks import Looks
 from redbike.store.messages import Look
 from redbike.store.store import Store
@@ -130,12 +130,14 @@ class Dispatcher:
         for jobid in self._runtime.call(self._looks.resuming, _BATCH):
             try:
                 plan = self._resume(jobid)
-            except RedbikeError as error:
-                self._runtime.report(f"job {jobid!r} cannot be resumed", str(error))
+            except Exception as error:  # also of the user's queue_for()
+                self._runtime.report(f"job {jobid!r} cannot be resumed", f"{type(error).__name__}: {error}")
+                self._runtime.call(self._looks.resume_later, jobid, _LONGEST_DELAY_S)
+                continue
+            if plan is None:
+                self._runtime.call(self._looks.forget_resume, jobid)
             else:
                 self._runtime.log.info("job %r: resumed", jobid)
-                if plan is None:
-                    self._runtime.call(self._looks.forget_resume, jobid)
 
     def _promote(self, jobids: list[bytes], now: float | None, *, extra: bool = False) -> Look:
         by_queue, bad = self._by_queue(jobids)

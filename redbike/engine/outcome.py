@@ -92,7 +92,10 @@ class EndedRun(NamedTuple):
 
 def one_line(error: BaseException) -> str:
     """Return type and message of an exception in one line of at most 200 characters, for the history."""
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    try:
+        text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    except Exception:  # its own __str__ fails
+        text = type(error).__name__
     line = printable(" ".join(text[: 4 * _LONGEST_ERROR].split()))
     return line if len(line) <= _LONGEST_ERROR else f"{line[: _LONGEST_ERROR - 1]}…"
 

@@ -14,7 +14,6 @@ from redbike.engine.planning import Planner
 from redbike.errors import PayloadError, ScheduleError
 from redbike.schedule.forms import PAUSED
 from redbike.schedule.plan import Plan
-from redbike.store.store import Store
 
 _MOST_TRIES = 20
 _LONGEST_NOTE = 1000  # characters
@@ -25,14 +24,12 @@ class Pausing:
 
     def __init__(
         self,
-        store: Store,
         placing: Placing,
         planner: Planner,
         schedule_of: Callable[[str], str | None],
         now: Callable[[], float],
     ) -> None:
         """`schedule_of` returns the registered schedule of a job. `now` returns the server's time, Unix seconds."""
-        self._store = store
         self._placing = placing
         self._planner = planner
         self._schedule_of = schedule_of
@@ -61,11 +58,11 @@ class Pausing:
 
     def hold(self, name: str, note: str | None) -> bool:
         """Hold the queue with this name; "" is all of the prefix. Return True if it was held before."""
-        return self._store.hold(name, self._entry(note))
+        return self._placing.hold(name, self._entry(note))
 
     def release(self, name: str) -> bool:
         """Release a queue. Return True if it was held."""
-        return self._store.hold(name, "")
+        return self._placing.hold(name, "")
 
     def _entry(self, note: str | None) -> str:
         entry: dict[str, object] = {"by": _who(), "since": round(self._now(), 3)}

@@ -32,7 +32,7 @@ class Placing:
     def place(self, placement: Placement, *, only_paused: str | None = None, only_payload: bool = False) -> bool:
         """Place a job. Return False if it was not placed: see `Store.place`."""
         place = partial(self._store.place, [placement], only_paused=only_paused, only_payload=only_payload)
-        return self._send(place, placement.once)
+        return self._send(place, placement.once or only_paused is not None)
 
     def pause(self, jobid: str, queue_key: str, until: float | None, note: str) -> str | None:
         """Pause a job. Return its schedule as it is registered now; None without a schedule."""
@@ -74,6 +74,10 @@ class Placing:
         if progress is not None:
             progress(count)
         return count
+
+    def hold(self, name: str, entry: str) -> bool:
+        """Hold a queue, or release it. Return True if it was held before."""
+        return self._send(partial(self._store.hold, name, entry), True)
 
     def unset(self, jobid: str, queue_key: str, note: str | None = None) -> bool:
         """Forget a job. `note`: only if this is its note in P:loaded. Return True if the job was known."""

@@ -1,6 +1,7 @@
 """The present run of a worker's loop: call the worker for it, and let the job extend its lease."""
 
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -41,6 +42,7 @@ class PresentRun:
         self._retry = retry
         self._failed_line = failed_line
         self._log = log
+        self._lock = threading.Lock()
 
     def do(self, run: TakenRun, handlers: Handlers) -> EndedRun:
         """Call the worker. Any exception is an outcome, except a KeyboardInterrupt that a signal has caused."""
@@ -49,12 +51,14 @@ class PresentRun:
         except UnicodeEncodeError:
             self._log.error("job id %r is not UTF-8: the job is BAD and is not run", run.jobid)
             return EndedRun.of(run, Outcome.BAD, None, "the job id is not UTF-8")
-        self.running, self.run = run.jobid, run
+        with self._lock:
+            self.running, self.run = run.jobid, run
         self._tell(run)
         try:
             ended = call_worker(self._call, run, handlers, self._log, self._failed_line)
         finally:
-            self.running = None
+            with self._lock:
+                self.running = None
             self._tell(None)
         self.runs += 1
         self.failures += ended.outcome is Outcome.DIED
@@ -82,7 +86,11 @@ class PresentRun:
 
         if not self._retry.retry(attempt):
             return False
-        self.run = run._replace(timeout_s=ends_s)
+        with self._lock:
+            # The job may have ended meanwhile, and the next job has begun: a thread of the job has called this.
+            if self.running is None or self.run.tag != run.tag:
+                return False
+            self.run = run._replace(timeout_s=ends_s)
         self._tell(self.run)
         return True
 

@@ -6,7 +6,7 @@ One call of the script `turn` ends a run and begins the next run. The loop never
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 
 from redbike.engine.heartbeat import Heartbeat
@@ -117,7 +117,8 @@ class Consumer:
         self._heartbeat.client_id = self._request_ids.new()[:CLIENT_ID_LENGTH]
         watchdog = Watchdog(order.shortest_timeout_s, self._report_overdue)
         self.present.watch = watchdog.watch
-        with suppress(Stopped), Handlers(self._runtime.log) as handlers, watchdog, self._heartbeat:
+        present = closing(self.present)
+        with suppress(Stopped), present, Handlers(self._runtime.log) as handlers, watchdog, self._heartbeat:
             run, halted = self._turn(order, order.one(), heed_halt=False)
             if run is None and not stopping():
                 # Before the first wait: a halt, or jobs in the other places, may be there already.
@@ -132,7 +133,6 @@ class Consumer:
                     self._wait(order)
                     if not stopping():
                         run, halted = self._turn(order, order.next_block())
-            self.present.close()
             if not self._may_arrive_late:
                 self._store.forget_memo(self._request_ids.new())
 

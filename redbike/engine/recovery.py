@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import redis
@@ -43,10 +44,12 @@ class Recovery:
         dead_after_s: float,
         *,
         ends_runs: bool,
+        is_heard: Callable[[], bool],
     ) -> None:
         """`dead_after_s`: the seconds without a heartbeat after which a worker counts as dead; 0 for never.
 
-        `ends_runs`: whether its runs are lost then. Else they are lost at their timeout.
+        `ends_runs`: whether its runs are lost then. Else they are lost at their timeout. `is_heard`: whether Redis has
+        accepted a heartbeat of this process lately. If not, it may refuse those of living workers, too.
         """
         self._store = store
         self._looks = looks
@@ -55,6 +58,7 @@ class Recovery:
         self._log = log
         self._dead_after_s = dead_after_s
         self._ends_runs = ends_runs
+        self._is_heard = is_heard
         self._request_ids = RequestIds()
         self._looked_at = self._looked_for_dead_at = -math.inf  # monotonic
         self._silent: dict[str, tuple[float, float]] = {}
@@ -96,6 +100,8 @@ class Recovery:
         for client_id, beat_at in silent.items():
             seen = former.get(client_id)
             self._silent[client_id] = seen if seen is not None and seen[0] == beat_at else (beat_at, now)
+        if not self._is_heard():
+            self._silent.clear()
         return [client_id for client_id, (_, seen_at) in self._silent.items() if now - seen_at >= OBSERVED_S]
 
     def _bury(self, client_ids: list[str]) -> None:

@@ -1,9 +1,11 @@
 """Read all that is known of one job, in one round trip."""
 
+import math
 from typing import Any
 
 import redis
 
+from redbike.schedule.forms import PAUSED
 from redbike.store.keys import Keys
 from redbike.store.query import Query, read_json
 from redbike.store.text import decode, encode
@@ -20,6 +22,8 @@ class LastRun(dict[str, object]):
         words = (text or b"").split(b" ", 5)
         try:
             count, outcome, began, ended, failures = words[:5]
+            if not (math.isfinite(float(began)) and math.isfinite(float(ended))):
+                return None
             return cls(
                 count=int(count),
                 outcome=decode(outcome),
@@ -49,11 +53,13 @@ def details(client: redis.Redis, keys: Keys, query: Query, jobid: str, queue_key
         for reply in (payload, last_run, pause, until, held, length, index)
     )
     name = keys.queue_name(queue_key)
+    is_paused = told[2] is not None and decode(told[2]).strip().startswith(PAUSED)
+    until = until if until is not None and math.isfinite(until) else None
     return {
         **query.told(jobid, *told),
         "payload": None if payload is None else decode(payload),
         "last_run": LastRun.of(last_run),
-        "pause": None if pause is None else {**read_json(pause), "until": until},
+        "pause": {**read_json(pause or b"{}"), "until": until} if is_paused else None,
         "queue": name,
         "position": None if index is None or not length else length - 1 - index,
         "queue_held": held is not None and not {"", name}.isdisjoint(read_json(held)),

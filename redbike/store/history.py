@@ -51,10 +51,15 @@ class History:
         self._key = keys.history
 
     def latest_first(
-        self, call: Call, jobid: str | None = None, since: float | None = None, outcome: str | None = None
+        self,
+        call: Call,
+        jobid: str | None = None,
+        since: float | None = None,
+        outcome: str | None = None,
+        upto: str | None = None,
     ) -> Iterator[Record]:
-        """Yield the records, page by page."""
-        last = "+"
+        """Yield the records, page by page. `upto`: the id of the newest of them."""
+        last = upto or "+"
         while True:
             page = call(partial(self._page, last))
             for _, fields in page:
@@ -76,7 +81,7 @@ class History:
 
     def after(self, last: str, wait_s: float) -> tuple[str, list[Record]]:
         """Return the records after this id, and the id of the last of them. Wait so long for the first record."""
-        reply: Any = self._client.xread({self._key: last}, count=_PAGE, block=round(1000 * wait_s))
+        reply: Any = self._client.xread({self._key: last}, count=_PAGE, block=max(1, round(1000 * wait_s)))
         records = []
         for entry, fields in (
             (reply[0][1] if isinstance(reply, list) else next(iter(reply.values()))[0]) if reply else []

@@ -1,6 +1,7 @@
 """Read from Redis whether an idle loop has anything to do. These reads change nothing, and cost one or two commands."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -61,6 +62,10 @@ class Looks:
         found: Any = self._client.zrangebyscore(self._keys.resume, "-inf", self._clock.now(), start=0, num=limit)
         return [decode(jobid) for jobid in found]
 
+    def resume_later(self, jobid: str, delay_s: float) -> None:
+        """Let a job that could not be resumed wait so many seconds, so that it does not delay other jobs."""
+        self._client.zadd(self._keys.resume, {encode(jobid): self._clock.now() + delay_s}, xx=True)
+
     def forget_resume(self, jobid: str) -> None:
         """Forget when a job resumes, because it is not paused."""
         self._client.zrem(self._keys.resume, encode(jobid))
@@ -79,13 +84,17 @@ class Looks:
 
     def process(self, client_id: str) -> str:
         """Return what a process noted about itself: JSON, or an empty text."""
-        found: Any = self._client.hget(self._keys.processes, client_id)
+        try:
+            found: Any = self._client.hget(self._keys.processes, client_id)
+        except redis.ResponseError:  # a key of another type
+            return ""
         return decode(found or b"")
 
     def forget_process(self, client_id: str) -> None:
         """Forget a process that is dead."""
         self._client.zrem(self._keys.alive, client_id)
-        self._client.hdel(self._keys.processes, client_id)
+        with suppress(redis.ResponseError):  # a key of another type
+            self._client.hdel(self._keys.processes, client_id)
 
     def overdue(self, limit: int) -> list[Overdue]:
         """Return runs that have exceeded their timeout without an end. The longest overdue run comes first."""

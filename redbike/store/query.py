@@ -230,10 +230,14 @@ def read_json(text: bytes) -> dict[str, Any]:
     import json
 
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_no_number)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
 
 
 def _pages(items: Iterable[T]) -> Iterator[list[T]]:

@@ -215,11 +215,9 @@ class Store:
         keys = [self._keys.memo(request_id), encode(queue_key), encode(self._keys.members(queue_key))]
         if note is not None:
             keys.append(encode(self._keys.loaded))
-        keep_s = self._memo_s if noted or repeated else b""
-        look_at = b""
+        request, look_at = self._request(request_id, repeated, noted), b""
         while True:
-            args = [encode(jobid), request_id.encode(), keep_s, _YES[repeated], look_at]
-            args += [] if note is None else [encode(note)]
+            args = [encode(jobid), *request, look_at, *([] if note is None else [encode(note)])]
             known: int | bytes = self._script("unset").run(keys, args)
             if isinstance(known, bytes):
                 raise Outdated
@@ -243,19 +241,26 @@ class Store:
         `resumes_at`: when it resumes by itself, Unix seconds. `note`: JSON. `repeated`: as for turn. Raise Outdated.
         """
         keys = [self._keys.memo(request_id), encode(queue_key), encode(self._keys.members(queue_key))]
-        keep_s = self._memo_s if noted or repeated else b""
-        args = [encode(jobid), request_id.encode(), keep_s, _YES[repeated], _optional(resumes_at), encode(note)]
+        args = [encode(jobid), *self._request(request_id, repeated, noted), _optional(resumes_at), encode(note)]
         reply: bytes | None = self._script("pause").run(keys, args)
         if reply == b"outdated":
             raise Outdated
         return None if reply is None else decode(reply)
 
-    def hold(self, name: str, entry: str) -> bool:
+    def hold(self, name: str, entry: str, request_id: str = "", repeated: bool = False, *, noted: bool = False) -> bool:
         """Hold the queue with this name, or the prefix (""). Without an `entry` (JSON), release it.
 
-        Return True if it was held before.
+        Return True if it was held before. `repeated`: as for turn. Raise Outdated.
         """
-        return bool(self._script("hold").run((), [encode(name), encode(entry), self._wake_channel]))
+        args = [encode(name), *self._request(request_id, repeated, noted), encode(entry), self._wake_channel]
+        reply: int | bytes = self._script("hold").run([self._keys.memo(request_id)], args)
+        if isinstance(reply, bytes):
+            raise Outdated
+        return bool(reply)
+
+    def _request(self, request_id: str, repeated: bool, noted: bool) -> tuple[bytes, bytes, bytes]:
+        """Return the arguments by which a script recognises a repeated or delayed call."""
+        return request_id.encode(), self._memo_s if noted or repeated else b"", _YES[repeated]
 
     def extend(self, jobid: str, tag: str, queue_key: str, seconds: float) -> bool:
         """Let the lease of a run end in so many seconds. Return False if the lease is gone."""

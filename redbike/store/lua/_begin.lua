@@ -35,8 +35,8 @@ local function planned_for(job, again)
     if type(entry) ~= 'string' then
         return nil
     end
-    local at, attempt, mark = string.match(entry, '^(%S+) (%d+) (%S+)$')
-    if at and (again or try('HGET', statuses, job) == 'ENQ:' .. mark) then
+    local at, attempt, mark = string.match(entry, '^(%-?[%d.]+e?%+?%d*) (%d+) (%S+)$')
+    if at and tonumber(at) and (again or try('HGET', statuses, job) == 'ENQ:' .. mark) then
         return at, attempt
     end
     try('HDEL', due_key, job)
@@ -50,7 +50,11 @@ local function payload_of(job, attempt, again)
         return nil
     elseif found[1] and (again or attempt) then
         return found[1]
-    elseif found[2] then
+    end
+    if found[1] then
+        try('HDEL', payloads, present) -- of an earlier run, which had no end
+    end
+    if found[2] and not again then
         try('HSET', payloads, present, found[2])
         try('HDEL', payloads, next_run)
         return found[2]

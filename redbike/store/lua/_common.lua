@@ -102,13 +102,11 @@ local function rare()
         return false
     end
 
-    -- Return whether a queue is held, or the whole prefix (queue is nothing). `holding` is the content of P:held.
-    function functions.is_held(holding, queue)
+    -- Return the names of the queues that are held, as the keys of a table. '' is the name of the whole prefix.
+    -- `holding` is the content of P:held.
+    function functions.held_names(holding)
         local is_read, names = pcall(cjson.decode, holding)
-        if not is_read or type(names) ~= 'table' then
-            return false
-        end
-        return names[''] ~= nil or (queue and names[string.sub(queue, #schedules - 8)] ~= nil)
+        return is_read and type(names) == 'table' and names or {}
     end
 
     -- Return whether an extra run of the job is planned.
@@ -122,7 +120,7 @@ end
 
 -- Return whether a schedule text pauses its job.
 local function is_paused(text)
-    return text and string.sub(text, 1, 7) == 'PAUSED:'
+    return text and string.find(text, '^%s*PAUSED:') ~= nil
 end
 
 -- Put a job into a queue, unless it is there. Return the length of the list, or nil and the reason: an error, or

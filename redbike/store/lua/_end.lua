@@ -91,12 +91,12 @@ local function end_run(holder)
     -- An entry of the index of running jobs: run tag, list key and job id, a line each.
     local entry = (overdue or is_indexed) and mine .. '\n' .. taken_from .. '\n' .. job
     if overdue then
-        -- The run is lost if it has no end, and if the job is in no other place now.
-        local is_abandoned = call('ZREM', running, entry) == 1
-            and (holder == mine or call('EXISTS', tag) == 0)
-            and not call('ZSCORE', timeline, job)
-            and try('SISMEMBER', members, job) ~= 1
-        if not is_abandoned then
+        -- The run is lost if it has no end. The job is lost, too, if it is in no other place now.
+        local is_lost = call('ZREM', running, entry) == 1 and (holder == mine or call('EXISTS', tag) == 0)
+        if not is_lost or call('ZSCORE', timeline, job) or try('SISMEMBER', members, job) == 1 then
+            if is_lost and records ~= '0' then
+                record(job, 'lost', planned, text)
+            end
             return 'late', false
         end
     elseif is_indexed then
@@ -119,9 +119,11 @@ local function end_run(holder)
     end
     if tries == 'later' then
         -- The run has not happened. It has the same due time again, unless somebody has set the job meanwhile.
+        local again = string.format('%.3f', now + factor)
         if is_the_latest or type(latest) == 'table' then
-            plan, is_put_back = 'at', true
-            due = string.format('%.3f', now + factor)
+            plan, due, is_put_back = 'at', again, true
+        elseif text == 'PAUSED:STOP' then
+            call('HSET', schedules, job, 'PAUSED:AT:' .. again) -- paused during its only run, which has not happened
         end
     elseif plan == 'bad' and outcome == 'bad' and not is_the_latest then
         plan = 'lost' -- somebody has set the job meanwhile: its places stay
@@ -136,6 +138,9 @@ local function end_run(holder)
             due = string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
         else
             try('HDEL', retries, job)
+            if text == 'PAUSED:STOP' then
+                call('HSET', schedules, job, 'PAUSED:AT:' .. string.format('%.3f', now))
+            end
         end
     end
     if is_put_back then
@@ -161,6 +166,8 @@ local function end_run(holder)
         try('HDEL', retries, job)
         try('HDEL', payloads, job, '\n' .. job)
         try('HDEL', runs, job)
+        try('HDEL', pauses, job)
+        try('ZREM', resume, job)
         try('ZREM', extra, job)
         call('ZREM', timeline, job)
         if try('SREM', members, job) == 1 then
@@ -190,6 +197,8 @@ local function end_run(holder)
         end
         if plan == 'quit' then
             try('ZREM', extra, job)
+            try('HDEL', pauses, job)
+            try('ZREM', resume, job)
         end
         -- Somebody set the job to run once more while it ran. That run is still to come.
         local due_once = text == 'STOP' and call('ZSCORE', timeline, job)

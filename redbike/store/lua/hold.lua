@@ -1,18 +1,35 @@
 -- hold: hold a queue, or all of the prefix: workers take nothing from it. Or release it.
 --
--- KEYS  1 to 15: see _keys
+-- KEYS  1 to 15: see _keys  16 P:memo:CLIENT
 -- ARGV  1 name of the queue without the prefix; '' for all of the prefix
---       2 who holds it, since when and why, as JSON; '' to release it
---       3 wake channel
--- Returns 1 if the queue was held before, else 0.
+--       2 request id, as for place; '' for none
+--       3 how long the memo keeps the id, seconds; '' if it does not keep the id
+--       4 'yes' if an earlier call with this id may have been carried out
+--       5 who holds it, since when and why, as JSON; '' to release it
+--       6 wake channel
+-- Returns 1 if the queue was held before, else 0; 'outdated' as place does.
 
-local name, entry, channel = ARGV[1], ARGV[2], ARGV[3]
+local memo = KEYS[16]
+local name, request_id, keep_s, repeated, entry, channel = unpack(ARGV, 1, 6)
 local content = call('GET', held)
 local is_read, names = pcall(cjson.decode, content or '{}')
 if not is_read or type(names) ~= 'table' then
     names = {}
 end
 local was_held = names[name] ~= nil
+
+-- A call that was delayed must not undo a later call.
+if request_id ~= '' then
+    local noted = compare(call('MGET', memo)[1], request_id)
+    if noted == 'same' and repeated == 'yes' then
+        return entry == '' and 1 or 0
+    elseif noted then
+        return 'outdated'
+    end
+    if keep_s ~= '' then
+        call('SET', memo, request_id, 'EX', keep_s)
+    end
+end
 names[name] = entry ~= '' and cjson.decode(entry) or nil
 if next(names) == nil then
     call('DEL', held)

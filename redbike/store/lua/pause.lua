@@ -42,6 +42,8 @@ if not is_paused(text) then
         text = 'NOW'
     elseif text == 'STOP' and due then
         text = 'AT:' .. due
+    else
+        try('HDEL', payloads, '\n' .. job) -- of an enqueued run, which does not happen
     end
     text = 'PAUSED:' .. text
     call('HSET', schedules, job, text)

@@ -33,7 +33,7 @@ local queued_now, bad_now = 'ENQ:' .. second, 'BAD:' .. second
 local queued, failures = 0, {}
 local status, postponed = {}, {}
 local signal, holding = unpack(call('MGET', control, held))
-local halted, is_paused_whole = signal == 'HALT' and 1 or 0, holding and rare().is_held(holding)
+local halted, is_paused_whole = signal == 'HALT' and 1 or 0, holding and rare().held_names(holding)[''] ~= nil
 local score_of = {} -- of the jobs that are due, as text
 
 local function postpone(job, delay_s)
@@ -41,11 +41,24 @@ local function postpone(job, delay_s)
     postponed[count + 1], postponed[count + 2] = string.format('%.3f', now + delay_s), job
 end
 
+-- Return the entry of P:due for a job that enters its queue. A run that was put back keeps its due time.
+local function planned_as(score, former)
+    local at, attempt, mark = string.match(former or '', '^(%S+) (%d+) k(%S+)$')
+    if not at or tonumber(mark) ~= tonumber(score) then
+        at, attempt = (tonumber(score) == 0 or score == '-inf') and clock or score, 1
+    end
+    return at .. ' ' .. attempt .. ' ' .. second
+end
+
 -- A queue cannot take jobs. They are due again later, at different times, so that they do not delay other jobs.
 local function put_off(number, why, due, delay_s)
     failures[#failures + 1] = number .. ' ' .. why
     for i = 1, #due do
         postpone(due[i], delay_s * (0.5 + (i - 0.5) / #due))
+        -- The run keeps its due time: its entry names the new score.
+        local former = try('HGET', due_key, due[i])
+        local entry = planned_as(score_of[due[i]], type(former) == 'string' and former)
+        try('HSET', due_key, due[i], string.match(entry, '^%S+ %d+') .. ' k' .. postponed[#postponed - 1])
     end
 end
 
@@ -124,15 +137,6 @@ local function not_in_list(queue, members, due, known)
     return fresh, taken
 end
 
--- Return the entry of P:due for a job that enters its queue. A run that was put back keeps its due time.
-local function planned_as(score, former)
-    local at, attempt, mark = string.match(former or '', '^(%S+) (%d+) k(%S+)$')
-    if not at or tonumber(mark) ~= tonumber(score) then
-        at, attempt = tonumber(score) == 0 and clock or score, 1
-    end
-    return at .. ' ' .. attempt .. ' ' .. second
-end
-
 local function queue_up(number, due, delay_s)
     local queue, members, bell = unpack(KEYS, 14 + 3 * number, 16 + 3 * number)
     local known = try('SMISMEMBER', members, unpack(due))
@@ -176,7 +180,7 @@ local function queue_up(number, due, delay_s)
         status[count + 1], status[count + 2] = job, queued_now
         count = count + 2
         planned[2 * i - 1] = job
-        if former[i] or score == '0' then
+        if former[i] or score == '0' or score == '-inf' then
             planned[2 * i] = planned_as(score, former[i])
         else
             planned[2 * i] = score .. first_attempt

@@ -105,7 +105,8 @@ elseif #KEYS > end_keys then
 end
 
 local is_halted = heeds_halt == 'yes' and signal == 'HALT'
-local is_all_held = holding and rare().is_held(holding)
+local names = holding and rare().held_names(holding)
+local is_all_held = names and names[''] ~= nil
 -- A repeated call takes no other job, because it may have been delayed too, and then nobody reads its reply.
 if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halted and not is_all_held then
     if ended == '-' then
@@ -119,7 +120,7 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
         local at = 14 + 3 * number
         local queue, bell = KEYS[at], KEYS[at + 2]
         local next_job, is_more, is_skipped
-        if holding and rare().is_held(holding, queue) then
+        if names and names[string.sub(queue, #schedules - 8)] ~= nil then
             is_skipped = true
         else
             next_job, is_more = pop(queue, KEYS[at + 1])
