@@ -1,4 +1,4 @@
-"""Runs that go wrong in odd ways: exceptions that fail themselves, late replies, damaged entries, payloads of others."""
+"""Runs that go wrong in odd ways: exceptions that fail themselves, late replies, damaged entries."""
 
 import threading
 import time

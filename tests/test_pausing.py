@@ -90,6 +90,16 @@ def test_pause_and_resume(halted: Redbike, schedule: str, paused: str) -> None:
     assert halted.resume(JOB) is None
 
 
+@pytest.mark.parametrize("at", [1795967170.3183749, 1795967170.5, 0.25, -5, 253402300799])
+def test_a_time_with_many_digits(halted: Redbike, at: float) -> None:
+    """A paused one-off keeps its time to the last digit, in whatever form the server writes it."""
+    halted.set(JOB, f"AT:{at}")
+    text = halted.pause(JOB)
+    assert "e" not in text
+    halted.resume(JOB)
+    assert timeline(halted) == {JOB: at}
+
+
 def test_what_a_pause_tells(halted: Redbike) -> None:
     """Who paused a job, since when and why is kept beside it, and goes with the pause."""
     halted.set(JOB, HOURLY)

@@ -41,7 +41,7 @@ if not is_paused(text) then
     if text == 'STOP' and was_queued then
         text = 'NOW'
     elseif text == 'STOP' and due then
-        text = 'AT:' .. due
+        text = 'AT:' .. string.format('%.17g', due) -- the server may write 1.5e+9
     else
         try('HDEL', payloads, '\n' .. job) -- of an enqueued run, which does not happen
     end

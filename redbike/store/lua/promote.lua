@@ -45,7 +45,8 @@ end
 local function planned_as(score, former)
     local at, attempt, mark = string.match(former or '', '^(%S+) (%d+) k(%S+)$')
     if not at or tonumber(mark) ~= tonumber(score) then
-        at, attempt = (tonumber(score) == 0 or score == '-inf') and clock or score, 1
+        local is_no_time = tonumber(score) == 0 or score == '-inf'
+        at, attempt = is_no_time and clock or string.format('%.17g', score), 1 -- the server may write 1.5e+9
     end
     return at .. ' ' .. attempt .. ' ' .. second
 end
@@ -180,7 +181,7 @@ local function queue_up(number, due, delay_s)
         status[count + 1], status[count + 2] = job, queued_now
         count = count + 2
         planned[2 * i - 1] = job
-        if former[i] or score == '0' or score == '-inf' then
+        if former[i] or score == '0' or string.find(score, '[ei]') then
             planned[2 * i] = planned_as(score, former[i])
         else
             planned[2 * i] = score .. first_attempt
