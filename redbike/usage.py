@@ -35,7 +35,7 @@ Commands:
   set        Register a job with a schedule: NOW, AT:TIME, CONTINUE, STOP, EVERY:INTERVAL, CRON:EXPRESSION or RRULE.
   enqueue    Run a job once, as soon as possible. Its schedule does not change.
   unset      Remove a job and its schedule.
-  pause      Let a job not run until it is resumed; or take no job from a queue.
+  pause      Keep a job from running until it is resumed, or workers from a queue.
   resume     Plan a paused job from now; or take jobs from a queue again.
   load       Set the jobs of a CSV or JSONL file; - is stdin. With --sync, change what differs, and unset removed jobs.
   dispatch   Move jobs that are due into their queues, until HALT or a signal.
@@ -46,18 +46,18 @@ Commands:
   tell       Print the state of one job as JSON.
   show       Print all that is known of one job.
   history    Print past runs, the latest last.
-  control    Send a signal to all dispatchers and workers: HALT stops them; until RESUME, PAUSE keeps them from work.
+  control    Send a signal to all dispatchers and workers: HALT stops them; PAUSE makes them take no job until RESUME.
   lost       Print jobs that should run again but are neither planned, queued nor running, and BAD jobs, as CSV.
   import     Make jobs of a crontab (- for stdin). The worker redbike.commands:Shell('A') runs their commands.
   next       Print the next runs of a schedule, and warnings about likely mistakes. Needs no Redis.
 
 Options:
   -c <CONF>, --config=<CONF>                    The configuration file; else $REDBIKE_CONFIG, else .redbike.conf.
-  -s <SCHEDULESCSV>, --schedules=<SCHEDULESCSV> A CSV of JOBID,SCHEDULE rows to set before dispatching.
+  -s <SCHEDULESCSV>, --schedules=<SCHEDULESCSV> A CSV of JOBID,SCHEDULE[,PAYLOAD] rows to set at the start.
   --processes=<N>                               Run so many workers under one parent, which replaces those that die.
   --max-jobs=<N>                                Replace a worker after so many jobs.
   --max-memory=<MB>                             Replace a worker after a job, if it then uses more memory.
-  --kill-late=<SECONDS>                         Kill a worker that is still in a run so long after its timeout.
+  --kill-late=<SECONDS>                         Kill a worker whose run continues so long after its lease.
   --burst                                       End when the queues are empty.
   -a <TIMESTAMP>, --after=<TIMESTAMP>           The reference time of the first run (Unix seconds, ISO 8601), or now.
   --payload=<TEXT>                              The text for the job's runs; @FILE: a file's content; -: stdin.

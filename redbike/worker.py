@@ -93,9 +93,9 @@ class Run:
 
 @runtime_checkable
 class Worker(Protocol):
-    """The methods that Redbike calls on a worker. Any object with these four methods is a worker.
+    """The methods that Redbike calls on a worker. An object with these four methods is a worker.
 
-    A worker that also has `perform(run)` is called with a `Run` in place of `work(jobid)`.
+    With `perform(run)`, it needs no `work`: it is called with a `Run`.
     """
 
     def queue_for(self, jobid: str) -> str:

@@ -88,7 +88,7 @@ def test_unknown_setting_is_a_warning(shop: Shop) -> None:
         ("workers:Demo('A', 'B')", "too many positional arguments"),
         ("workers:Demo(initials='A')", "write Demo(initstring"),
         ("workers:__name__('A')", "is not a class or function"),
-        ("collections:Counter()", "which lacks some of queue_for, queue_names, work and timeout"),
+        ("collections:Counter()", "which lacks some of queue_for, queue_names, timeout, and work or perform"),
     ],
 )
 @pytest.mark.parametrize("way", ["argument", "conf"])

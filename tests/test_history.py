@@ -119,7 +119,7 @@ def test_a_late_end_is_recorded(fleet: Fleet, loops: Loops) -> None:
         loops.stop()
         lost = [record for record in bike.get_history() if record.outcome == "lost" and record.attempt == 1]
         assert len(lost) == 1
-        assert "no end within its timeout" in lost[0].error
+        assert "no end was reported within its timeout" in lost[0].error
         if on_timeout == "drop":
             assert outcomes(bike) == ["lost", "late"]
             assert event(bike, JOB) == "WRK"

@@ -82,8 +82,8 @@ def _worker(expression: str | None, conf: str, is_needed: bool) -> Worker:
     performs = all(hasattr(worker, name) for name in ("queue_for", "queue_names", "timeout", "perform"))
     if not (performs or isinstance(worker, Worker)):
         raise WorkerError(
-            f"worker {expression!r} returns a {type(worker).__name__}, which lacks some of queue_for, queue_names, work"
-            " and timeout: subclass redbike.RoundRobin"
+            f"worker {expression!r} returns a {type(worker).__name__}, which lacks some of queue_for, queue_names,"
+            " timeout, and work or perform: subclass redbike.RoundRobin"
         )
     return cast(Worker, worker)
 

@@ -1,7 +1,7 @@
 """The heartbeat of a loop: every five seconds, a thread notes in Redis that this process is alive.
 
-A dispatcher can so tell a long job from a dead worker (recovery.py). A job that holds the interpreter's lock for longer
-than `dead-after`, as some C code does, stops this thread, and its run counts as lost.
+So a dispatcher can distinguish a long job from a dead worker (recovery.py). A job that holds the interpreter's lock for
+longer than `dead-after`, as some C code does, stops this thread, and its run counts as lost.
 """
 
 import json
@@ -100,9 +100,12 @@ class Heartbeat:
                 beats, has_failed = beats + 1, False
             except redis.ResponseError as error:
                 if not has_failed:
-                    self._log.warning("this process cannot note that it is alive: %s", error)
+                    self._log.warning(
+                        "this process cannot write its heartbeat: %s; dispatchers may take it for dead (dead-after)",
+                        error,
+                    )
                 has_failed = True
-            except Exception:  # Redis is away: the loop itself reports that. A connection closed by another thread …
+            except Exception:  # Redis is away, or another thread has closed the connection: the loop reports that
                 beats, wait_s = 0, _AGAIN_S
                 self._server_time = None
             if self._ends.wait(wait_s):

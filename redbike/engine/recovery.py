@@ -75,7 +75,7 @@ class Recovery:
         ended = 0
         try:
             for run in self._looks.overdue(_BATCH) if some_run else ():
-                ended += self._end(run, "it had no end within its timeout")
+                ended += self._end(run, "no end was reported within its timeout")
             every_s = _LOOK_FOR_DEAD_EVERY_S if some_run else _LOOK_WHEN_IDLE_EVERY_S
             if self._dead_after_s and now - self._looked_for_dead_at >= every_s:
                 self._bury(self._dead(now))
