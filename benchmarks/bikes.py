@@ -3,6 +3,7 @@
 Uses only the interface that both versions have.
 """
 
+import inspect
 import threading
 import time
 from collections.abc import Mapping
@@ -70,14 +71,24 @@ class Meter:
 
 
 def make_bike(
-    socket: str, worker: RoundRobin, stop_event: threading.Event | None = None, by_tcp: bool = False
+    socket: str,
+    worker: RoundRobin,
+    stop_event: threading.Event | None = None,
+    by_tcp: bool = False,
+    without_history: bool = False,
 ) -> Redbike:
-    """Return a Redbike on the private server. Its own time file is next to the socket, and does not exist at first."""
+    """Return a Redbike on the private server. Its own time file is next to the socket, and does not exist at first.
+
+    `without_history`: record no runs, if the version can record runs.
+    """
     timefile = Path(socket).parent / f"timefile-{time.monotonic_ns()}"
     config: dict[str, Any] = {"unix_socket_path": socket}
     if by_tcp:
         config = {"host": "127.0.0.1", "port": int(client(socket).config_get("port")["port"])}
-    return Redbike(worker, redis_config=config, timefile=str(timefile), stop_event=stop_event)
+    more: dict[str, Any] = {}
+    if without_history and "history" in inspect.signature(Redbike.__init__).parameters:
+        more = {"history": 0}
+    return Redbike(worker, redis_config=config, timefile=str(timefile), stop_event=stop_event, **more)
 
 
 def client(socket: str) -> Any:

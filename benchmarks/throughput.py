@@ -16,11 +16,13 @@ from benchmarks.bikes import (
 from benchmarks.figures import Figure, Measurement
 
 
-def work_rate(socket: str, jobs: int, seconds: float, by_tcp: bool = False) -> dict[str, float]:
+def work_rate(
+    socket: str, jobs: int, seconds: float, by_tcp: bool = False, without_history: bool = False
+) -> dict[str, float]:
     """Return the runs per second of one worker, with `jobs` no-op jobs on CONTINUE."""
     fill_circle(make_bike(socket, NoOp("A")), jobs)
     worker = Until(seconds=seconds)
-    bike = make_bike(socket, worker, worker.stop_event, by_tcp)
+    bike = make_bike(socket, worker, worker.stop_event, by_tcp, without_history)
     with Meter(client(socket)) as meter:
         bike.work()
     return {
@@ -66,6 +68,12 @@ MEASUREMENTS = (
         {"rate": Figure("work, no-op CONTINUE jobs, by TCP", "jobs/s", "more", wanted=5)},
         full={"jobs": 1_000, "seconds": 3.0, "by_tcp": True},
         quick={"jobs": 1_000, "seconds": 1.0, "by_tcp": True},
+    ),
+    Measurement(
+        "benchmarks.throughput:work_rate",
+        _figures("work, history: 0", wanted=5),
+        full={"jobs": 1_000, "seconds": 3.0, "without_history": True},
+        quick={"jobs": 1_000, "seconds": 1.0, "without_history": True},
     ),
     Measurement(
         "benchmarks.throughput:dispatch_rate",

@@ -1,5 +1,7 @@
 """Runs that go wrong in odd ways: exceptions that fail themselves, late replies, damaged entries."""
 
+import asyncio
+import signal
 import threading
 import time
 from typing import Any
@@ -10,6 +12,7 @@ from helpers import FUTURE, HOURLY, state_of, turns
 from test_runs import JOB, Performer, raises
 
 from redbike import Later, LeaseLost, Redbike, Run
+from redbike.engine.coroutines import EventLoop
 
 
 @pytest.fixture
@@ -120,3 +123,27 @@ def test_a_damaged_due_time(bike: Redbike, performer: Performer, entry: str) -> 
     bike.work()
     [run] = performer.runs
     assert (run.due_at, run.attempt) == (run.began_at, 1)
+
+
+def test_a_second_ctrl_c_cancels_an_async_job() -> None:
+    """D11: a KeyboardInterrupt cancels the coroutine, which may clean up, and ends the run; the loop can go on."""
+    loop, seen = EventLoop(), list[str]()
+
+    async def job() -> None:
+        asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGINT)
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            await asyncio.sleep(0)
+            seen.append("cleaned up")
+            raise
+
+    async def next_job() -> str:
+        return "next"
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(job())
+    assert seen == ["cancelled", "cleaned up"]
+    assert loop.run(next_job()) == "next"
+    loop.close()
