@@ -56,7 +56,12 @@ def output() -> TextIO:
 
 def is_terminal() -> bool:
     """Return True if stdout is a terminal: then a person reads it."""
-    return _is_open(sys.stdout) and sys.stdout.isatty()
+    return is_tty(sys.stdout)
+
+
+def is_tty(stream: TextIO | None) -> bool:
+    """Return True if this stream is open, and a terminal."""
+    return stream is not None and _is_open(stream) and stream.isatty()
 
 
 def flush() -> None:

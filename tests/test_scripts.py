@@ -72,6 +72,7 @@ def test_every_script_is_tested() -> None:
         "_common.lua",
         "_end.lua",
         "_keys.lua",
+        "_memo.lua",
         *(f"{name}.lua" for name in NAMES),
     ]
 

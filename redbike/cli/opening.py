@@ -6,9 +6,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 from redbike import config, streams
 from redbike.bike import Redbike, StopEvent
@@ -67,7 +67,7 @@ def loaded(arguments: Arguments) -> tuple[str, config.Config]:
         level = conf.log_level if level is None else read_level(level)
     except ValueError as error:
         raise Failure(f"--log-level: {error}") from None
-    configure(logging.getLogger("redbike"), level, conf.log_format, is_tty(sys.stderr))
+    configure(logging.getLogger("redbike"), level, conf.log_format, streams.is_tty(sys.stderr))
     return path, conf
 
 
@@ -86,13 +86,6 @@ def _worker(expression: str | None, conf: str, is_needed: bool) -> Worker:
             " timeout, and work or perform: subclass redbike.RoundRobin"
         )
     return cast(Worker, worker)
-
-
-def is_tty(stream: TextIO | None) -> bool:
-    """Return True if this stream is a terminal."""
-    with suppress(ValueError):
-        return stream is not None and stream.isatty()
-    return False
 
 
 def say_unknown(bike: Redbike, jobid: str) -> None:

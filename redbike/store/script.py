@@ -10,7 +10,7 @@ import redis
 from redbike.server.connection import Argument, Packed, ScriptConnection, pack, unpack
 
 _LUA = f"{os.path.dirname(__file__)}/lua"  # noqa: PTH120 - the loader takes text
-_PARTS = {"turn": ("_end", "_begin")}
+_PARTS = {"turn": ("_end", "_begin"), **dict.fromkeys(("place", "unset", "pause", "hold"), ("_memo",))}
 _TRIES = 3  # a server may be flushed between loading and calling
 
 

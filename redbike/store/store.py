@@ -113,8 +113,8 @@ class Store:
         purpose = b"run" if first.text is None else b"reset" if only_lost else b"load" if first.note else b"register"
         purpose = b"carry" if only_payload else purpose if only_paused is None else b"resume"
         keys, jobs, queues = packed(placements, self._keys, all_queues=only_lost)
-        args = [_optional(now), self._wake_channel, request_id.encode(), self._memo_s if noted or repeated else b""]
-        args += (_YES[repeated], purpose, encode(only_paused or ""), b"%d" % queues)
+        args = [_optional(now), self._wake_channel, *self._request(request_id, repeated, noted)]
+        args += (purpose, encode(only_paused or ""), b"%d" % queues)
         reply = self._script("place").run([self._keys.memo(request_id), *keys], [*args, *jobs])
         if reply == b"outdated":
             raise Outdated

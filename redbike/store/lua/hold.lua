@@ -19,16 +19,11 @@ end
 local was_held = names[name] ~= nil
 
 -- A call that was delayed must not undo a later call.
-if request_id ~= '' then
-    local noted = compare(call('MGET', memo)[1], request_id)
-    if noted == 'same' and repeated == 'yes' then
-        return entry == '' and 1 or 0
-    elseif noted then
-        return 'outdated'
-    end
-    if keep_s ~= '' then
-        call('SET', memo, request_id, 'EX', keep_s)
-    end
+local noted = note_call(memo, request_id, keep_s, repeated)
+if noted == 'same' then
+    return entry == '' and 1 or 0
+elseif noted then
+    return noted
 end
 names[name] = entry ~= '' and cjson.decode(entry) or nil
 if next(names) == nil then

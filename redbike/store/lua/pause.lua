@@ -20,16 +20,11 @@ call('LLEN', queue)
 local text = call('HGET', schedules, job)
 
 -- A call that was delayed must not undo a later set.
-if request_id ~= '' then
-    local noted = compare(call('MGET', memo)[1], request_id)
-    if noted == 'same' and repeated == 'yes' then
-        return text
-    elseif noted then
-        return 'outdated'
-    end
-    if keep_s ~= '' then
-        call('SET', memo, request_id, 'EX', keep_s)
-    end
+local noted = note_call(memo, request_id, keep_s, repeated)
+if noted == 'same' then
+    return text
+elseif noted then
+    return noted
 end
 if not text then
     return false

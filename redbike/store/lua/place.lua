@@ -55,16 +55,9 @@ else
 end
 
 -- A one-off job that ran between the lost reply and the repeated call must not run again. No set may undo a later set.
-if request_id ~= '' then
-    local noted = compare(call('MGET', memo)[1], request_id)
-    if noted == 'same' and repeated == 'yes' then
-        return second .. ' ' .. microsecond
-    elseif noted then
-        return 'outdated'
-    end
-    if keep_s ~= '' then
-        call('SET', memo, request_id, 'EX', keep_s)
-    end
+local noted = note_call(memo, request_id, keep_s, repeated)
+if noted then
+    return noted == 'same' and second .. ' ' .. microsecond or noted
 end
 
 local function is_lost(job, text, tag, queue, members)

@@ -12,7 +12,7 @@
 --         with that number, without the sign, in ARGV 5.
 
 local memo, queue, members, loaded = unpack(KEYS, 16, 19)
-local job, request_id = ARGV[1], ARGV[2]
+local job = ARGV[1]
 local PIECE = 1000 -- entries to search in one call: all clients wait while the server searches
 
 -- A key of a wrong type makes the call fail here, before its first write.
@@ -45,16 +45,9 @@ if is_long and call('SISMEMBER', members, job) == 1 then
 end
 
 -- A call that was delayed must not undo a later set.
-if request_id ~= '' then
-    local noted = compare(call('MGET', memo)[1], request_id)
-    if noted == 'same' and ARGV[4] == 'yes' then
-        return 0
-    elseif noted then
-        return 'outdated'
-    end
-    if ARGV[3] ~= '' then
-        call('SET', memo, request_id, 'EX', ARGV[3])
-    end
+local noted = note_call(memo, ARGV[2], ARGV[3], ARGV[4])
+if noted then
+    return noted == 'same' and 0 or noted
 end
 
 if loaded then
