@@ -102,7 +102,7 @@ def test_a_signal_ends_all_after_their_jobs(lead: Start, bike: Redbike, site: Si
     children = led.children()
     for _ in range(3):
         led.process.send_signal(number)
-        time.sleep(0.05)  # so that each is a signal of its own
+        time.sleep(0.05)  # so that the signals do not merge
     assert all(map(is_alive, [led.pid, *children]))
     (site.folder / "go-on").touch()
     assert led.code() == 0, led.log()

@@ -210,7 +210,7 @@ def test_an_impossible_dead_after(fleet: Fleet, dead_after: Any) -> None:
 
 
 def test_a_line_per_run(halted: Redbike, worker: Recorder, caplog: pytest.LogCaptureFixture) -> None:
-    """A run is one line at INFO on a logger of its own, with its fields."""
+    """A run is one line at INFO on a separate logger, with its fields."""
     caplog.set_level(logging.INFO)
     worker.acts["bad:A"] = raising(ValueError("no"))
     for jobid in (JOB, "bad:A"):

@@ -244,7 +244,7 @@ def last_run(bike: Redbike, jobid: str) -> dict[str, Any]:
 
 
 def work_all(bike: Redbike) -> None:
-    """Run all jobs that are in the queue A, each in a turn of its own."""
+    """Run all jobs that are in the queue A, one per turn."""
     bike.control("HALT")
     while queued(bike):
         bike.work()

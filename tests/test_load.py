@@ -158,7 +158,7 @@ def test_sync_changes_what_differs(command: Command, bike: Redbike, rows: Path) 
 
 
 def test_unchanged_jobs_keep_their_next_run(command: Command, bike: Redbike, rows: Path) -> None:
-    """C3: a job whose schedule and payload are as in the file is not set again, whoever set it, also without a note."""
+    """C3: a job whose schedule and payload are as in the file is not set again, even without a note."""
     texts = {"a:A": DAILY, "b:A": "EVERY:5m", "c:A": "STOP", "d:A": "DTSTART:20260101T000000\\nRRULE:FREQ=DAILY"}
     for jobid, text in texts.items():
         bike.set(jobid, text, payload="p", first=FUTURE if text != "STOP" else None)

@@ -36,7 +36,7 @@ def payload_of(command: str, stdin: str | None, environment: Mapping[str, str], 
     elif has_own_shell:
         parts.append("exec ")
     if stdin or has_own_shell:
-        # A shell of its own: the command may contain `;`, `&` or a comment.
+        # Run it in a separate shell, because the command may contain `;`, `&` or a comment.
         command = f"{shlex.quote(shell if has_own_shell else _SHELLS[0])} -c {_quoted(command)}"
     return "".join((*parts, command))
 

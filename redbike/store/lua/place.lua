@@ -178,7 +178,7 @@ end
 -- Write the schedule first. If that fails, a job that had already left the timeline would not run any more.
 if registered[1] and purpose ~= 'run' then
     if call('EXISTS', payloads) == 1 then
-        -- A run that was enqueued with a payload of its own happens only if it is in the queue already.
+        -- An enqueued run with a separate payload happens only if it is in the queue already.
         for i = 1, #jobs do
             local latest = try('HGET', statuses, jobs[i])
             if type(latest) ~= 'string' or string.sub(latest, 1, 4) ~= 'ENQ:' then
