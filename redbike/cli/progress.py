@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self, TextIO
 
+from redbike.streams import is_tty
+
 _SILENT_S = 1.0  # a shorter command shows nothing
 _PAUSE_S = 0.1  # between two pictures
 
@@ -17,7 +19,7 @@ class Progress:
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._is_terminal = self._stream is not None and not self._stream.closed and self._stream.isatty()
+        self._is_terminal = is_tty(self._stream)
         self._next_at = clock() + _SILENT_S
         self._done_word, self._total = "", 0
         self._picture: _Bar | _Count | None = None
