@@ -58,6 +58,7 @@ class Redbike(Bulk):
         retries: int = default("retries"),
         history: int = default("history"),
         dead_after: float = default("dead_after"),
+        metrics: bool = default("metrics"),
     ) -> None:
         """Check the arguments, without connecting to Redis. Raise ConfigError for an impossible setting.
 
@@ -73,6 +74,7 @@ class Redbike(Bulk):
         `history`: the number of runs that the history holds; 0 for none.
         `dead_after`: without `drop`, the runs of a worker that has been silent for so many seconds are lost at once,
         not at their timeout; 0 for never.
+        `metrics`: count runs and their lateness in Redis, by queue.
         """
         if not is_number(default_timeout) or not 0 < default_timeout <= LONGEST_S:
             raise ConfigError(
@@ -85,7 +87,8 @@ class Redbike(Bulk):
         self.plain_log = plain(self.log)
         self.stop_event = stop_event
         self.default_timeout = default_timeout
-        self._parts = Parts(self, redis_config, Policy.of(on_timeout, on_error, retries, history, dead_after))
+        policy = Policy.of(on_timeout, on_error, retries, history, dead_after, metrics)
+        self._parts = Parts(self, redis_config, policy)
         self.schedules_key, self.statuses_key, self.timeline_key, self.control_key = self._parts.keys.common()[:4]
 
     @property

@@ -55,6 +55,7 @@ class Config:
     dead_after: float = default("dead_after")
     """Seconds; 0: off."""
     retries: int = default("retries")
+    metrics: bool = default("metrics")
     log_level: str | None = default("log_level")
     log_format: str = default("log_format")
     # Not in the repr, because it may hold a password.

@@ -191,6 +191,7 @@ class Parts:
             records=self._policy.history,
             process=f"{os.uname().nodename}:{os.getpid()}",
             wants_runs=wants_runs,
+            metrics=self._policy.metrics,
         )
 
     def is_asked_to_stop(self) -> bool:

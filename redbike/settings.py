@@ -138,6 +138,7 @@ SETTINGS: Mapping[str, Setting] = {
     "history": Setting(functools.partial(read_whole_number, most=MOST_RECORDS), 10_000),
     "dead_after": Setting(read_dead_after, 30.0),
     "retries": Setting(functools.partial(read_whole_number, least=1, most=MOST_RETRIES), 3),
+    "metrics": Setting(read_flag, True),
 }
 """The settings of the section [redbike]. `Config` has fields, and `Redbike` has arguments, with these names."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 MEMO = ":memo:"
-RECORDS = (":history", ":runs", ":due", ":alive", ":processes")
+RECORDS = (":history", ":runs", ":due", ":metrics", ":alive", ":processes")
 """Keys that say what became of runs, and who is alive. No job is lost with them."""
 
 

@@ -18,7 +18,10 @@ from redbike.errors import ConfigError
 from redbike.settings import COMMAND_SETTINGS, SETTINGS
 
 EXAMPLE = ROOT / "redbike.conf.example"
-OTHERS = "prefix, worker, default-timeout, on-timeout, on-error, history, dead-after, retries, log-level, log-format"
+OTHERS = (
+    "prefix, worker, default-timeout, on-timeout, on-error, history, dead-after, retries, metrics, log-level,"
+    " log-format"
+)
 KNOWN = OTHERS.replace("worker,", "worker, timefile,")
 
 
@@ -32,7 +35,7 @@ def test_defaults() -> None:
     """G1: a section without settings gives the defaults, and no argument of redis.Redis."""
     config = conf("[redbike]\n")
     assert config == Config(
-        "redbike", None, ".redbike.timefile", 10.0, "drop", "drop", 10_000, 30.0, 3, None, "text", {}
+        "redbike", None, ".redbike.timefile", 10.0, "drop", "drop", 10_000, 30.0, 3, True, None, "text", {}
     )
 
 
@@ -40,12 +43,12 @@ def test_all_settings() -> None:
     """G1: the settings of [redbike] arrive under their names, the timeout as a number."""
     config = conf(
         "[redbike]\nprefix: {shop}\nworker: a.b:C('x:y')\ntimefile = /var/lib/time\ndefault-timeout = 2.5\n"
-        "on-timeout = retry\non-error: reschedule\nretries: 7\nhistory: 50\ndead-after: 0\n"
+        "on-timeout = retry\non-error: reschedule\nretries: 7\nhistory: 50\ndead-after: 0\nmetrics: no\n"
         "log-level: DEBUG\n"
         "log-format: json\n"
     )
     assert config == Config(
-        "{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, "retry", "reschedule", 50, 0.0, 7, "debug", "json", {}
+        "{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, "retry", "reschedule", 50, 0.0, 7, False, "debug", "json", {}
     )
 
 

@@ -178,7 +178,7 @@ def literals(code: ast.Module) -> Iterator[str]:
 
 
 KEY_PARTS = re.compile(
-    r"-(schedules|statuses|timeline|control|members|wake)$|:(bell|memo|running|retries|due|runs|history|payloads|pauses|held|alive|processes|loaded)(:|$)|^redbike-[a-z]|^P-"
+    r"-(schedules|statuses|timeline|control|members|wake)$|:(bell|memo|running|retries|due|runs|history|payloads|pauses|held|metrics|alive|processes|loaded)(:|$)|^redbike-[a-z]|^P-"
 )
 NOT_KEYS = {"redbike-redis", "--schedules"}  # a section of the conf, and an option
 

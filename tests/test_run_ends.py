@@ -85,7 +85,7 @@ def test_a_job_without_schedule_leaves_no_trace(halted: Redbike, worker: Recorde
     halted.work()
     assert worker.done == ["j:A"]
     left = {key for key in halted.redis.scan_iter(match=f"{prefix}[-:]*") if b":bell:" not in key}
-    assert left == {halted.control_key.encode(), f"{prefix}:history".encode()}
+    assert left == {halted.control_key.encode(), f"{prefix}:history".encode(), f"{prefix}:metrics".encode()}
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_unsetjob_forgets_the_job(halted: Redbike, worker: Recorder, prefix: str
     halted.work()
     assert halted.tell("j:A") == {"status": None, "next_run": None, "schedule": None, "working": False}
     left = {key for key in halted.redis.scan_iter(match=f"{prefix}[-:]*") if b":bell:" not in key}
-    assert left == {halted.control_key.encode(), f"{prefix}:history".encode()}
+    assert left == {halted.control_key.encode(), f"{prefix}:history".encode(), f"{prefix}:metrics".encode()}
 
 
 class OddError(Exception):

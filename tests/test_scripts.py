@@ -98,7 +98,9 @@ def test_header_names_the_keys(name: str) -> None:
     assert section_of_keys.startswith(f"  1 to {common}: see _keys")
     fixed = section_of_keys.partition("  then ")[0]
     listed = [int(number) for number in re.findall(r"  (\d+) \w", fixed) if int(number) > 1]
-    unpacked = re.findall(r"^local ([\w, ]+) = (?:unpack\(KEYS, 16, \d+\)|KEYS\[16\])$", body, re.MULTILINE)
+    unpacked = re.findall(
+        rf"^local ([\w, ]+) = (?:unpack\(KEYS, {common + 1}, \d+\)|KEYS\[{common + 1}\])$", body, re.MULTILINE
+    )
     read = unpacked[0].split(", ") if unpacked else []
     assert listed == list(range(common + 1, common + 1 + len(read)))
     for variable in read:
@@ -216,7 +218,7 @@ def test_only_declared_keys_are_touched(bench: Bench, server: Server) -> None:
     """Every key that a script uses is declared in KEYS, except the run tag of a job that `turn` takes; and a script
     uses every key that it declares beside the common ones.
     """
-    bench = Bench(bench.client, bench.prefix, index_running=True, records=9, wants_runs=True)
+    bench = Bench(bench.client, bench.prefix, index_running=True, records=9, wants_runs=True, metrics=True)
     full_house(bench)  # from here on, the server knows the scripts
     bench.clear()
     with server.client() as watcher, watcher.monitor() as monitor:

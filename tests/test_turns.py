@@ -93,7 +93,7 @@ def test_a_halt_set_during_the_first_job_is_heeded(halted: Redbike, worker: Reco
     halted.work()
     keys = {key.decode() for key in halted.redis.scan_iter(match=f"{halted.prefix}[-:]*")}
     names = ("schedules", "statuses", "control", "work-A", "work-A-members")
-    records = {f"{halted.prefix}{name}" for name in (":bell:work-A", ":history", ":runs")}
+    records = {f"{halted.prefix}{name}" for name in (":bell:work-A", ":history", ":runs", ":metrics")}
     assert keys - records == {f"{halted.prefix}-{name}" for name in names}
     assert worker.done == ["j:A"]
 

@@ -22,9 +22,13 @@ class Policy:
     """The number of runs that the history holds."""
     dead_after_s: float = default("dead_after")
     """The seconds without a heartbeat after which the runs of a worker are lost; 0 for never."""
+    metrics: bool = default("metrics")
+    """Whether runs are counted."""
 
     @classmethod
-    def of(cls, on_timeout: str, on_error: str, retries: int, history: int, dead_after: float) -> "Policy":
+    def of(
+        cls, on_timeout: str, on_error: str, retries: int, history: int, dead_after: float, metrics: bool
+    ) -> "Policy":
         """Return the policy for these words and numbers. Raise ConfigError."""
         if isinstance(history, bool) or not isinstance(history, int) or not 0 <= history <= MOST_RECORDS:
             raise ConfigError(f"history: {history!r} is not a whole number from 0 to {MOST_RECORDS}")
@@ -34,8 +38,10 @@ class Policy:
             )
         if isinstance(retries, bool) or not isinstance(retries, int) or not 1 <= retries <= MOST_RETRIES:
             raise ConfigError(f"retries: {retries!r} is not a whole number from 1 to {MOST_RETRIES}")
+        if not isinstance(metrics, bool):
+            raise ConfigError(f"metrics: {metrics!r} is neither True nor False")
         choices = _choice("on_timeout", on_timeout), _choice("on_error", on_error)
-        return cls(*choices, retries, history, float(dead_after))
+        return cls(*choices, retries, history, float(dead_after), metrics)
 
     @property
     def keeps_an_index(self) -> bool:

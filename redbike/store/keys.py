@@ -107,6 +107,12 @@ ADDED_STATE = (
         'a JSON object: the queues that are held (`""`: all of the prefix), and who holds them, since when and why',
         "when the last queue is released",
     ),
+    KeyDoc(
+        "P:metrics",
+        "hash",
+        "counters of runs by queue, and the lateness of their begins; when `HALT` was sent last",
+        "never",
+    ),
     KeyDoc("P:alive", "sorted set", "process, scored by the Unix time of its last heartbeat", "when the process ends"),
     KeyDoc(
         "P:processes",
@@ -165,6 +171,7 @@ class Keys:
         self.pauses = f"{prefix}:pauses"
         self.resume = f"{prefix}:resume"
         self.held = f"{prefix}:held"
+        self.metrics = f"{prefix}:metrics"
         self.alive = f"{prefix}:alive"
         self.processes = f"{prefix}:processes"
         self.loaded = f"{prefix}:loaded"
@@ -173,7 +180,7 @@ class Keys:
         """Return the keys that every script gets first, in the order in which lua/_keys.lua names them."""
         own = (self.schedules, self.statuses, self.timeline, self.control)
         added = (self.retries, self.running, self.extra, self.holes, self.payloads, self.due, self.runs, self.history)
-        return (*own, *added, self.pauses, self.resume, self.held)
+        return (*own, *added, self.pauses, self.resume, self.held, self.metrics)
 
     def encoded_common(self) -> list[bytes]:
         """Return the same keys as bytes, for scripts."""

@@ -45,8 +45,9 @@ class Store:
         records: int = 0,
         process: str = "",
         wants_runs: bool = False,
+        metrics: bool = False,
     ) -> None:
-        """Call scripts over this connection.
+        """Call scripts over this connection. `metrics`: count the runs.
 
         `index_running`: keep the index with which a dispatcher finds runs that exceed their timeout. `memo_s`: the
         seconds in which a call may be repeated, or arrive late. `records`: how many runs the history holds. `process`:
@@ -57,7 +58,8 @@ class Store:
         self._keys = keys
         self._memo_s = b"%d" % memo_s
         self._is_cluster = is_cluster
-        constant = (encode(keys.wake), b"run" if wants_runs else b"", b"%d" % records, encode(process))
+        wants = b"run" if wants_runs else b""
+        constant = (encode(keys.wake), wants, b"%d" % records, encode(process), _YES[metrics])
         self._turn_head = {heeds: Packed((_YES[index_running], _YES[heeds], *constant)) for heeds in (True, False)}
         self._common = Packed(keys.encoded_common())
         self._wake_channel = encode(keys.wake)
@@ -270,10 +272,8 @@ class Store:
 
     def wake(self, queue_keys: Sequence[str]) -> bool:
         """Wake idle workers if jobs are in these queues and no bell rang, or for a halt. Return True if halted."""
-        keys: list[str] = []
-        for queue_key in queue_keys:
-            keys += (queue_key, self._keys.bell(queue_key))
-        return bool(self._script("wake").run(list(map(encode, keys)), ()))
+        keys = [encode(key) for queue_key in queue_keys for key in (queue_key, self._keys.bell(queue_key))]
+        return bool(self._script("wake").run(keys, ()))
 
     def signal(self, name: str) -> None:
         """Set the control key, and wake idle dispatchers."""

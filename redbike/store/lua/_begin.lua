@@ -13,7 +13,7 @@ local function hand_out(job, number, tag, again)
     if given.err then
         if not again then
             -- Put the job back to its place in the queue.
-            local queue, members = KEYS[14 + 3 * number], KEYS[15 + 3 * number]
+            local queue, members = KEYS[15 + 3 * number], KEYS[16 + 3 * number]
             if type(try('RPUSH', queue, job)) == 'table' then
                 try('LPUSH', queue, job)
             end
@@ -23,7 +23,7 @@ local function hand_out(job, number, tag, again)
     end
     if is_indexed then
         local deadline = string.format('%.3f', now + timeout_ms / 1000)
-        try('ZADD', running, deadline, request_id .. '\n' .. KEYS[14 + 3 * number] .. '\n' .. job)
+        try('ZADD', running, deadline, request_id .. '\n' .. KEYS[15 + 3 * number] .. '\n' .. job)
     end
     return true
 end
@@ -40,6 +40,21 @@ local function planned_for(job, again)
         return at, attempt
     end
     try('HDEL', due_key, job)
+end
+
+-- Count a run that begins, by the power of two that its lateness is below, in milliseconds: from the time for which it
+-- was planned. `due_at` is false if that time is not known, or if earlier attempts have come between.
+local function count_begin(queue, due_at)
+    local bucket = '-'
+    if due_at then
+        local late_ms = math.max(0, 1000 * (now - due_at))
+        local _, power = math.frexp(late_ms)
+        bucket = power > 23 and 'inf' or string.format('%d', math.max(0, power))
+        if late_ms >= 1 then
+            count_run('late_ms ', queue, string.format('%d', late_ms))
+        end
+    end
+    count_run('started ' .. bucket .. ' ', queue)
 end
 
 -- Return the payload of a run that begins. A payload for this run alone is kept for its further attempts.

@@ -1,6 +1,6 @@
 -- _common: the second part of every script: the functions that several scripts use. It does nothing by itself.
 --
--- KEYS  1 to 15: see _keys
+-- KEYS  1 to 16: see _keys
 --
 -- Lua makes every function again in each call. So `rare` makes the functions that few calls need, when they are needed.
 

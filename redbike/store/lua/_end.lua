@@ -2,11 +2,11 @@
 --
 -- KEYS and ARGV: see turn
 
-local memo = KEYS[16]
-local indexes, heeds_halt, channel, wants, records, process, places, cautions, given_now, request_id = unpack(ARGV, 1, 10)
-local repeated, queues = ARGV[11], ARGV[12]
-local is_indexed, is_repeated = indexes == 'yes', repeated == 'yes'
-local end_keys, timeouts = 16 + 3 * queues, #ARGV - queues -- after these come the keys to end a run, and the timeouts
+local memo = KEYS[17]
+local indexes, heeds_halt, channel, wants, records, process, counts, places, cautions, given_now = unpack(ARGV, 1, 10)
+local request_id, repeated, queues = unpack(ARGV, 11, 13)
+local is_indexed, is_repeated, is_counted = indexes == 'yes', repeated == 'yes', counts == 'yes'
+local end_keys, timeouts = 17 + 3 * queues, #ARGV - queues -- after these come the keys to end a run, and the timeouts
 
 -- The time of the call: whole Unix seconds and microseconds, both as text; and all as a number.
 local second, microsecond, now
@@ -19,10 +19,22 @@ else
     now = tonumber(given_now)
 end
 
--- Record what became of a run: as a record of the history, and as the last run of the job if the job is registered.
+-- Count a run in P:metrics, under this name and the queue from which it was taken.
+local function count_run(name, taken_from, number)
+    try('HINCRBY', metrics, name .. string.sub(taken_from, #schedules - 8), number or '1')
+end
+
+-- Record what became of a run: in its counter, as a record of the history, and as the last run of the job if the job is
+-- registered.
 -- `planned` is the entry of P:due: due time and attempt.
 local function record(job, outcome, planned, is_registered)
-    local began, fault = ARGV[22], ARGV[23]
+    if is_counted then
+        count_run('ended ' .. outcome .. ' ', ARGV[16])
+    end
+    if records == '0' then
+        return
+    end
+    local began, fault = ARGV[23], ARGV[24]
     local ended = given_now ~= '' and given_now or string.format('%d.%03d', second, microsecond / 1000)
     if began == '' then
         -- A dispatcher ends the run. It does not know more than the status.
@@ -59,10 +71,10 @@ end
 -- for the status of the job, if there is an event; the length of the queue, if the job entered it.
 local function end_run(holder)
     local tag, queue, members = unpack(KEYS, end_keys + 1, end_keys + 3)
-    local job, mine, taken_from, known_text, plan, due, tries, began, outcome = unpack(ARGV, 13, 21)
+    local job, mine, taken_from, known_text, plan, due, tries, began, outcome = unpack(ARGV, 14, 22)
     local overdue = began == 'overdue'
     -- What P:due held when the run began: its due time and the attempt.
-    local planned = ARGV[24] ~= '' and ARGV[24]
+    local planned = ARGV[25] ~= '' and ARGV[25]
     if overdue then
         planned = try('HGET', due_key, job)
         planned = type(planned) == 'string' and string.match(planned, '^%S+ %d+')
@@ -78,9 +90,7 @@ local function end_run(holder)
             and not rare().has_extra(job)
             and try('SISMEMBER', members, job) ~= 1
         if not counts then
-            if records ~= '0' then
-                record(job, 'late', planned)
-            end
+            record(job, 'late', planned)
             return 'late', false
         end
     end
@@ -94,7 +104,7 @@ local function end_run(holder)
         -- The run is lost if it has no end. The job is lost, too, if it is in no other place now.
         local is_lost = call('ZREM', running, entry) == 1 and (holder == mine or call('EXISTS', tag) == 0)
         if not is_lost or call('ZSCORE', timeline, job) or try('SISMEMBER', members, job) == 1 then
-            if is_lost and records ~= '0' then
+            if is_lost then
                 record(job, 'lost', planned, text)
             end
             return 'late', false
@@ -112,7 +122,7 @@ local function end_run(holder)
     -- two.
     local latest = (tries ~= '' or outcome == 'bad') and try('HGET', statuses, job)
     local is_the_latest = type(latest) == 'string' and string.sub(latest, 1, 4) == 'WRK:'
-    local is_put_back = false
+    local is_put_back, is_retried = false, false
     local factor
     if tries ~= '' then
         tries, factor = string.match(tries, '^(%S+) ?(%S*)')
@@ -133,7 +143,7 @@ local function end_run(holder)
         -- Retry, unless the retries are used up, or somebody has set the job: then its schedule decides.
         local count = try('HINCRBY', retries, job, 1)
         if is_the_latest and type(count) == 'number' and count <= tonumber(tries) then
-            plan, is_put_back = 'at', true
+            plan, is_put_back, is_retried = 'at', true, true
             local LONGEST_DELAY = 300 -- seconds between two tries
             due = string.format('%.3f', now + math.min(LONGEST_DELAY, 2 ^ (count - 1) * factor))
         else
@@ -144,7 +154,7 @@ local function end_run(holder)
         end
     end
     if is_put_back then
-        local first = string.match(planned or '', '^%S+') or ARGV[22]
+        local first = string.match(planned or '', '^%S+') or ARGV[23]
         local attempt = string.match(planned or '', '^%S+ (%d+)') or 1
         try('HSET', due_key, job, string.format('%s %d k%s', first ~= '' and first or second, attempt + 1, due))
         local later = call('ZSCORE', timeline, job)
@@ -227,8 +237,9 @@ local function end_run(holder)
     if holder == mine then
         call('DEL', tag)
     end
-    if records ~= '0' then
-        record(job, outcome, planned, text and plan ~= 'unset')
+    record(job, outcome, planned, text and plan ~= 'unset')
+    if is_retried and is_counted then
+        count_run('retried ', taken_from)
     end
     return 'ended', false, event, entered
 end

@@ -1,6 +1,6 @@
 -- hold: hold a queue, or all of the prefix: workers take nothing from it. Or release it.
 --
--- KEYS  1 to 15: see _keys  16 P:memo:CLIENT
+-- KEYS  1 to 16: see _keys  17 P:memo:CLIENT
 -- ARGV  1 name of the queue without the prefix; '' for all of the prefix
 --       2 request id, as for place; '' for none
 --       3 how long the memo keeps the id, seconds; '' if it does not keep the id
@@ -9,7 +9,7 @@
 --       6 wake channel
 -- Returns 1 if the queue was held before, else 0; 'outdated' as place does.
 
-local memo = KEYS[16]
+local memo = KEYS[17]
 local name, request_id, keep_s, repeated, entry, channel = unpack(ARGV, 1, 6)
 local content = call('GET', held)
 local is_read, names = pcall(cjson.decode, content or '{}')

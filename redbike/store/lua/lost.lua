@@ -1,6 +1,6 @@
 -- lost: find which of these jobs are in no place: in no queue, not on the timeline, not running.
 --
--- KEYS  1 to 15: see _keys
+-- KEYS  1 to 16: see _keys
 --       then for each queue: the list, its members
 --       then for each job: its run tag
 -- ARGV  1 number of queues
@@ -13,8 +13,8 @@ local queues = tonumber(ARGV[1])
 local lost = { (#ARGV - 1) / 2 }
 for i = 1, lost[1] do
     local job, number = ARGV[2 * i], tonumber(ARGV[2 * i + 1])
-    local queue, members = KEYS[14 + 2 * number], KEYS[15 + 2 * number]
-    local tag = KEYS[15 + 2 * queues + i]
+    local queue, members = KEYS[15 + 2 * number], KEYS[16 + 2 * number]
+    local tag = KEYS[16 + 2 * queues + i]
     local placed = call('ZSCORE', timeline, job)
         or rare.has_extra(job)
         or call('EXISTS', tag) == 1

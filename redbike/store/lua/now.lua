@@ -1,6 +1,6 @@
 -- now: return the server's time.
 --
--- KEYS  1 to 15: see _keys
+-- KEYS  1 to 16: see _keys
 -- ARGV  none
 -- Returns Unix seconds, as text.
 

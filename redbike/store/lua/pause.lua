@@ -1,7 +1,7 @@
 -- pause: put PAUSED: before the schedule of a job, and take the job off the timeline and out of its queue. A present run
 -- continues to its end.
 --
--- KEYS  1 to 15: see _keys  16 P:memo:CLIENT  17 P-Q  18 P-Q-members
+-- KEYS  1 to 16: see _keys  17 P:memo:CLIENT  18 P-Q  19 P-Q-members
 -- ARGV  1 job id
 --       2 request id, as for place; '' for none
 --       3 how long the memo keeps the id, seconds; '' if it does not keep the id
@@ -10,7 +10,7 @@
 --       6 who paused the job, since when and why, as JSON
 -- Returns the schedule text as it is registered now; false if the job has no schedule; 'outdated' as place does.
 
-local memo, queue, members = unpack(KEYS, 16, 18)
+local memo, queue, members = unpack(KEYS, 17, 19)
 local job, request_id, keep_s, repeated, resumes_at, note = unpack(ARGV, 1, 6)
 
 -- A key of a wrong type makes the call fail here, before its first write.

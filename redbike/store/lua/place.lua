@@ -1,6 +1,6 @@
 -- place: register the schedules of one or many jobs, and carry out the next action of each.
 --
--- KEYS  1 to 15: see _keys  16 P:memo:CLIENT
+-- KEYS  1 to 16: see _keys  17 P:memo:CLIENT
 --       then for each queue that jobs may enter: the list, its members, its bell
 --       then for each job with the number of a queue: its run tag
 --       then for 'load': P:loaded
@@ -24,7 +24,7 @@
 --         although ARGV 5 is not 'yes'; false if 'reset' found no job that is in no place, if 'resume' found another
 --         schedule, if 'run' found a paused job, if 'carry' found no registered job, and if 'load' found other notes.
 
-local memo = KEYS[16]
+local memo = KEYS[17]
 local given_now, channel, request_id, keep_s, repeated, purpose, paused_text, queues = unpack(ARGV, 1, 8)
 
 -- A key of a wrong type makes the call fail here, before its first write.
@@ -34,7 +34,7 @@ local loaded = purpose == 'load' and KEYS[#KEYS]
 if loaded then
     call('HLEN', loaded)
 end
-for at = 17, 14 + 3 * queues, 3 do
+for at = 18, 15 + 3 * queues, 3 do
     call('LLEN', KEYS[at])
     call('SCARD', KEYS[at + 1])
 end
@@ -137,14 +137,14 @@ local function carry(job, payload)
     end
 end
 
-local next_tag = 17 + 3 * queues
+local next_tag = 18 + 3 * queues
 local width = loaded and 8 or 6
 for at = 9, #ARGV, width do
     local job, text, plan, due, number, payload, note, former = unpack(ARGV, at, at + width - 1)
     local tag, queue, members, bell
     if number ~= '' then
         tag, next_tag = KEYS[next_tag], next_tag + 1
-        queue, members, bell = unpack(KEYS, 14 + 3 * number, 16 + 3 * number)
+        queue, members, bell = unpack(KEYS, 15 + 3 * number, 17 + 3 * number)
     end
     if concerns(job, text, tag, queue, members, former) then
         local event

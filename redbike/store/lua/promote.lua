@@ -1,7 +1,7 @@
 -- promote: move due jobs from the timeline into their queues, then return which jobs are due next. Each job is checked
 -- again, so any number of dispatchers may race.
 --
--- KEYS  1 to 15: see _keys  16 from: P-timeline, or P:extra, which is handled in the same way
+-- KEYS  1 to 16: see _keys  17 from: P-timeline, or P:extra, which is handled in the same way
 --       then for each queue: the list, its members, its bell
 --       then for each job, queue by queue: its run tag, which is the key of the list, a dash and the job id
 -- ARGV  1 the time up to which jobs are due, Unix seconds; '' for the server's time. Statuses carry the server's time
@@ -18,7 +18,7 @@
 --          then for each queue or job that failed: the number of the queue, and the error
 --       Then the ids of the jobs due next, a line each, or joined. If no job is due, the id of the next job.
 
-local from = KEYS[16]
+local from = KEYS[17]
 local queues = tonumber(ARGV[3])
 
 local time = call('TIME')
@@ -87,7 +87,7 @@ end
 -- Return the jobs of one queue that are still due and not running.
 local function still_due(number, first, last)
     local ids, tags = {}, { unpack(KEYS, first, last) }
-    local skip = #KEYS[14 + 3 * number] + 2
+    local skip = #KEYS[15 + 3 * number] + 2
     for i = 1, #tags do
         ids[i] = string.sub(tags[i], skip)
     end
@@ -139,7 +139,7 @@ local function not_in_list(queue, members, due, known)
 end
 
 local function queue_up(number, due, delay_s)
-    local queue, members, bell = unpack(KEYS, 14 + 3 * number, 16 + 3 * number)
+    local queue, members, bell = unpack(KEYS, 15 + 3 * number, 17 + 3 * number)
     local known = try('SMISMEMBER', members, unpack(due))
     local fresh, taken, why
     if known.err then
@@ -194,7 +194,7 @@ local function queue_up(number, due, delay_s)
     ring(bell)
 end
 
-local next_tag = 17 + 3 * queues
+local next_tag = 18 + 3 * queues
 for number = 1, queues do
     local count, delay_s = tonumber(ARGV[2 + 2 * number]), tonumber(ARGV[3 + 2 * number])
     local due = still_due(number, next_tag, next_tag + count - 1)

@@ -1,6 +1,6 @@
 -- turn: end a run and begin the next run. A call may also do only one of the two.
 --
--- KEYS  1 to 15: see _keys  16 P:memo:CLIENT
+-- KEYS  1 to 16: see _keys  17 P:memo:CLIENT
 --       then for each queue that is served: the list, its members, its bell
 --       then, to end a run: its run tag, the list to which the job returns, the members and the bell of that list
 --       (Only one key is not named here, the run tag of the job that is taken: the script itself finds the job's id.)
@@ -10,39 +10,40 @@
 --       4 'run' if the worker wants due time, attempt and payload of the job that is taken; else ''
 --       5 the number of records that the history keeps
 --       6 this process, for the history: host and pid
---       7 the queues at which to look, in order: for each a character, whose code is its number plus 48; '' takes
+--       7 'yes' to count runs in P:metrics
+--       8 the queues at which to look, in order: for each a character, whose code is its number plus 48; '' takes
 --         nothing
---       8 cautions that few calls need, separated by a blank: 'ask' to look at a job's run tag before the job is taken,
+--       9 cautions that few calls need, separated by a blank: 'ask' to look at a job's run tag before the job is taken,
 --         because the server of a Cluster may refuse this key; 'spell' if the run tag of a job could be the key of a
 --         list or set of these queues
---       9 now, Unix seconds; '' for the server's time
---       10 request id of this call: it becomes the run tag of the job that is taken. The ids of one client grow, and
+--       10 now, Unix seconds; '' for the server's time
+--       11 request id of this call: it becomes the run tag of the job that is taken. The ids of one client grow, and
 --         each client has its own memo. So a call that arrives after a later call, or after its own repetition, changes
 --         nothing
---       11 'yes' if an earlier call with this id may have been carried out without a reply
---       12 number of queues
+--       12 'yes' if an earlier call with this id may have been carried out without a reply
+--       13 number of queues
 --       then, to end a run:
---         13 job id  14 run tag  15 key of the list from which it was taken
---         16 the schedule text from which the action was decided
---         17 the action: 'queue', 'at', 'stop', 'bad', 'over' (its schedule was for one run), 'die', 'quit' (StopWork),
+--         14 job id  15 run tag  16 key of the list from which it was taken
+--         17 the schedule text from which the action was decided
+--         18 the action: 'queue', 'at', 'stop', 'bad', 'over' (its schedule was for one run), 'die', 'quit' (StopWork),
 --            'unset' or 'lost' (places and status stay as they are)
---         18 for 'at': the due time, Unix seconds
---         19 the most retries before the action is taken, and after a blank the factor of the delay before a retry; ''
+--         19 for 'at': the due time, Unix seconds
+--         20 the most retries before the action is taken, and after a blank the factor of the delay before a retry; ''
 --            if retries are not counted, 0 if the run succeeded and earlier retries are forgotten; 'later' and after a
 --            blank the delay, seconds, if the run has not happened and is put back
---         20 if the run ended within its timeout: its begin, whole Unix seconds. 'overdue' if a dispatcher ends a run
+--         21 if the run ended within its timeout: its begin, whole Unix seconds. 'overdue' if a dispatcher ends a run
 --            that exceeded its timeout: then the index, not the tag, shows whether the run still has no end. Else ''
---         21 the outcome  22 the begin, Unix seconds; '' if not known  23 the error, or ''
---         24 due time and attempt, as this script returned them when the run began; '' if the due time was not known
+--         22 the outcome  23 the begin, Unix seconds; '' if not known  24 the error, or ''
+--         25 due time and attempt, as this script returned them when the run began; '' if the due time was not known
 --       then for each queue: how long a run from it may take, milliseconds
 -- Returns one text, because a reply of many parts is slow to read. Its first line, separated by blanks:
 --          1 the time of the call, whole Unix seconds  2 and microseconds (0 if ARGV gives the time)
 --          3 the answer to the end of a run: '-': the call ends no run; 'ended'; 'late': the tag is gone or belongs to
 --            another run, nothing was changed; 'changed': somebody has set another schedule, nothing was changed and
 --            nothing taken: decide and call again; 'outdated': nothing was changed, because the memo has a later call
---            of this client, or has this call, although ARGV 11 is not 'yes'
+--            of this client, or has this call, although ARGV 12 is not 'yes'
 --          4 1 if the prefix is halted (and ARGV 2 asks for it), else 0
---          5 which of the places in ARGV 7 gave the job, from 1; 0: nothing was taken
+--          5 which of the places in ARGV 8 gave the job, from 1; 0: nothing was taken
 --          6 length of the id of the job taken, bytes
 --          7 length of its schedule text, or of the changed text, bytes; -1: there is no text
 --          8 length of its payload, bytes  9 attempt  10 due time, Unix seconds; '-': not known
@@ -55,6 +56,7 @@
 local ended, changed_text, place, job, failures, empty = '-', false, '0', false, {}, {}
 local text, is_read, is_same -- its schedule, and whether a repeated call hands it out again
 local status = { nil, nil, nil, nil } -- job, status, job, status …, with room for two jobs; written by one command
+local from_queue -- the list from which the job was taken
 local home, left = nil, nil -- the list that the ended job entered, and how many jobs are in it
 local to_ring = {} -- list key -> bell key
 -- Read all with one command, because the overhead of a command is more than its work. MGET treats a key of another type
@@ -79,7 +81,7 @@ if noted == 'same' then
     local code = string.byte(places, tonumber(was_place))
     if was_job ~= '' and code then
         local number = code - 48
-        local queue, members = KEYS[14 + 3 * number], KEYS[15 + 3 * number]
+        local queue, members = KEYS[15 + 3 * number], KEYS[16 + 3 * number]
         local tag = queue .. '-' .. was_job
         holder = call('MGET', tag)[1]
         local is_elsewhere = call('EXISTS', tag) == 1
@@ -96,7 +98,7 @@ elseif #KEYS > end_keys then
     local event
     ended, changed_text, event, left = end_run(holder)
     if event then
-        status[1], status[2] = ARGV[13], event .. second
+        status[1], status[2] = ARGV[14], event .. second
     end
     if left then
         home = KEYS[end_keys + 2]
@@ -117,7 +119,7 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
     -- Take the first job that is found at the places.
     for at_place = 1, #places do
         local number = string.byte(places, at_place) - 48
-        local at = 14 + 3 * number
+        local at = 15 + 3 * number
         local queue, bell = KEYS[at], KEYS[at + 2]
         local next_job, is_more, is_skipped
         if names and names[string.sub(queue, #schedules - 8)] ~= nil then
@@ -143,7 +145,7 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
             -- The run tag may be the key of the list or the set of a queue, if another program wrote the job id.
             local spells_a_queue = next_job == 'members'
             if cautions ~= '' and string.find(cautions, 'spell', 1, true) then
-                for key = 17, end_keys do
+                for key = 18, end_keys do
                     spells_a_queue = spells_a_queue or KEYS[key] == tag
                 end
             end
@@ -162,6 +164,7 @@ if not job and not noted and places ~= '' and ended ~= 'changed' and not is_halt
                 event = 'STP:' -- another program has paused the job while it was queued
             elseif hand_out(next_job, number, tag) then
                 place, job, event = string.format('%d', at_place), next_job, 'WRK:'
+                from_queue = queue
             else
                 -- Another program queued the job while it runs. It runs again when its present run is over.
                 rare().run_soon(next_job, second, microsecond)
@@ -178,7 +181,7 @@ end
 if is_halted then
     -- The idle workers wake up and end, one after the other.
     for number = 1, queues do
-        to_ring[KEYS[14 + 3 * number]] = KEYS[16 + 3 * number]
+        to_ring[KEYS[15 + 3 * number]] = KEYS[17 + 3 * number]
     end
 end
 if ended ~= 'changed' and (job or ended ~= '-' or is_repeated) then
@@ -194,6 +197,9 @@ end
 local payload, due_at, attempt
 if job then
     due_at, attempt = planned_for(job, is_same)
+    if is_counted and not is_same then
+        count_begin(from_queue, attempt == '1' and due_at)
+    end
     if wants ~= '' then
         payload = payload_of(job, attempt and attempt ~= '1', is_same) or ''
     end

@@ -1,6 +1,6 @@
 -- unset: forget a job: its schedule, status, and places on the timeline and in the queue. A present run keeps its tag.
 --
--- KEYS  1 to 15: see _keys  16 P:memo:CLIENT  17 P-Q  18 P-Q-members  19 P:loaded, only with ARGV 6
+-- KEYS  1 to 16: see _keys  17 P:memo:CLIENT  18 P-Q  19 P-Q-members  20 P:loaded, only with ARGV 6
 -- ARGV  1 job id
 --       2 request id, as for place; '' for none
 --       3 how long the memo keeps the id, seconds; '' if it does not keep the id
@@ -11,7 +11,7 @@
 --         nothing was changed yet, because the list is long and a part of it is still to be searched. Then call again
 --         with that number, without the sign, in ARGV 5.
 
-local memo, queue, members, loaded = unpack(KEYS, 16, 19)
+local memo, queue, members, loaded = unpack(KEYS, 17, 20)
 local job = ARGV[1]
 local PIECE = 1000 -- entries to search in one call: all clients wait while the server searches
 
