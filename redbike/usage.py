@@ -23,6 +23,13 @@ Usage:
   redbike [--config=<CONF>] tell <JOBID>
   redbike [--config=<CONF>] show <JOBID> [--json]
   redbike [--config=<CONF>] history [<JOBID>] [--since=<TIMESTAMP>] [--outcome=<WORD>] [--count=<N>] [--json] [--follow]
+  redbike [--config=<CONF>] info [<JOBID>...] [-q <NAME>] [(-s <STATUS> | --status=<STATUS>)] [--match=<GLOB>]
+          [--sort=<COLUMN>] [-R] [-i] [--interval=<SECONDS>] [--limit=<N>] [--json]
+  redbike [--config=<CONF>] why [<JOBID> [<TIME>]] [--json]
+  redbike [--config=<CONF>] check [--max-late=<SECONDS>] [--max-wait=<SECONDS>] [--max-failing=<N>] [--max-lost=<N>]
+          [--self]
+  redbike [--config=<CONF>] metrics [--port=<PORT>] [--host=<ADDRESS>]
+  redbike [--config=<CONF>] web [--port=<PORT>] [--host=<ADDRESS>] [--read-only]
   redbike [--config=<CONF>] control <SIGNAL>
   redbike [--config=<CONF>] lost [--before=<TIMESTAMP>] [--reset]
   redbike [--config=<CONF>] import crontab <FILE> [--queue=<Q>] [--zone=<TZ>] [--system] [--prefix-name=<P>] [--dry-run]
@@ -46,6 +53,11 @@ Commands:
   tell       Print the state of one job as JSON.
   show       Print all that is known of one job.
   history    Print past runs, the latest last.
+  info       Show jobs, queues, runs in progress and processes. With -i, live.
+  why        Explain what a job does now, or what became of its run at a time; alone: all that is wrong now.
+  check      Print one line for a monitoring system; exit with 0 if all is well, 1 for a warning, 2 if critical.
+  metrics    Print metrics for Prometheus, or with --port serve them.
+  web        Serve a web page, on this machine alone unless the conf has a password.
   control    Send a signal to all dispatchers and workers: HALT stops them; PAUSE makes them take no job until RESUME.
   lost       Print jobs that should run again but are neither planned, queued nor running, and BAD jobs, as CSV.
   import     Make jobs of a crontab (- for stdin). The worker redbike.commands:Shell('A') runs their commands.
@@ -64,13 +76,27 @@ Options:
   --first=<TIMESTAMP>                           The time of the first run, or +10m for ten minutes from now.
   --match=<GLOB>                                All registered jobs whose id matches, as in report*.
   --dry-run                                     Print what would be done, and do nothing.
-  --queue=<NAME>                                The name of a queue, such as work-A (for import, the default).
+  -q <NAME>, --queue=<NAME>                     The name of a queue, such as work-A (for import, the default).
   --until=<TIMESTAMP>                           The time at which the job resumes by itself, or +10m.
   --note=<TEXT>                                 The reason, for people.
   --payloads                                    Print the payload of each job, too.
   --json                                        Print JSON.
   --since=<TIMESTAMP>                           Print only runs that ended at this time or later.
   --outcome=<WORD>                              Print only runs with this outcome: done, failed, lost and so on.
+  --status=<STATUS>                             With info (or -s): jobs in this state, such as queued or failing.
+  --sort=<COLUMN>                               Sort by job, next, last, status, queue or fails; -next: descending.
+  -R, --by-queue                                Group jobs by their queues.
+  -i                                            Show it live, until q or Ctrl-C.
+  --interval=<SECONDS>                          Show it live, and look again after so many seconds (default: 1).
+  --limit=<N>                                   The most jobs to show; 0 for all (default: 100).
+  --max-late=<SECONDS>                          Critical if a due job waits for so long for a dispatcher (default: 60).
+  --max-wait=<SECONDS>                          A warning if a job waits for so long in its queue.
+  --max-failing=<N>                             A warning if the last runs of more jobs have failed.
+  --max-lost=<N>                                A warning if more jobs are lost.
+  --self                                        Check only the processes of this host.
+  --port=<PORT>                                 The port to serve (default of web: 8730).
+  --host=<ADDRESS>                              The address to serve (default: 127.0.0.1).
+  --read-only                                   Serve a page that changes nothing.
   --follow                                      Print new runs until Ctrl-C.
   --sync                                        Change what differs; unset jobs that have left the file of this name.
   --name=<NAME>                                 The name of the load, for --sync; else the path of the file.

@@ -33,7 +33,8 @@ ORDER = (
     ("reads",),
     ("bulk",),
     ("bike",),
-    ("fleet", "importers", "syncing"),
+    ("fleet", "importers", "syncing", "looking"),
+    ("web",),
     ("cli",),
     ("__main__", "__init__"),
 )

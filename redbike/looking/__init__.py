@@ -1,0 +1,1 @@
+"""Looking at a prefix: the jobs, the fleet, what is wrong and why. Everything here only reads."""
