@@ -23,7 +23,7 @@ Usage:
   redbike [--config=<CONF>] tell <JOBID>
   redbike [--config=<CONF>] show <JOBID> [--json]
   redbike [--config=<CONF>] history [<JOBID>] [--since=<TIMESTAMP>] [--outcome=<WORD>] [--count=<N>] [--json] [--follow]
-  redbike [--config=<CONF>] info [<JOBID>...] [-q <NAME>] [(-s <STATUS> | --status=<STATUS>)] [--match=<GLOB>]
+  redbike [--config=<CONF>] info [<JOB>...] [-q <NAME>] [(-s <STATUS> | --status=<STATUS>)] [--match=<GLOB>]
           [--sort=<COLUMN>] [-R] [-i] [--interval=<SECONDS>] [--limit=<N>] [--json]
   redbike [--config=<CONF>] why [<JOBID> [<TIME>]] [--json]
   redbike [--config=<CONF>] check [--max-late=<SECONDS>] [--max-wait=<SECONDS>] [--max-failing=<N>] [--max-lost=<N>]
