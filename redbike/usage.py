@@ -86,7 +86,7 @@ Options:
   --status=<STATUS>                             With info (or -s): jobs in this state, such as queued or failing.
   --sort=<COLUMN>                               Sort by job, next, last, status, queue or fails; -next: descending.
   -R, --by-queue                                Group jobs by their queues.
-  -i                                            Show it live, until q or Ctrl-C.
+  -i, --live                                    Show it live, until q or Ctrl-C.
   --interval=<SECONDS>                          Show it live, and look again after so many seconds (default: 1).
   --limit=<N>                                   The most jobs to show; 0 for all (default: 100).
   --max-late=<SECONDS>                          Critical if a due job waits for so long for a dispatcher (default: 60).
