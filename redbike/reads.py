@@ -9,6 +9,7 @@ from redbike.uncopied import Uncopied
 if TYPE_CHECKING:
     import redis
 
+    from redbike.engine.life import SignOfLife
     from redbike.parts import Parts
     from redbike.store.history import Record
     from redbike.store.messages import Told
@@ -26,6 +27,11 @@ class Reads(Uncopied):
     def redis(self) -> "redis.Redis":
         """The redis-py client. It returns bytes."""
         return self._parts.client.redis
+
+    @property
+    def life(self) -> "SignOfLife":
+        """The sign of life of the loop: whether it waits for Redis, and since when."""
+        return self._parts.retry.life
 
     def tell(self, jobid: str) -> "Told":
         """Return the state of one job: only None and False for an unknown job. `next_run` is in Unix seconds."""

@@ -201,6 +201,7 @@ def test_systemd_units_are_valid(unit: str, tmp_path: Path) -> None:
         timeout=30,
     )
     assert [line for line in verdict.stdout.split("\n") if "redbike" in line] == []
+    assert {"Type=notify", "WatchdogSec=60"} <= set(text.split("\n"))
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import redbike
+from redbike.bike import Redbike
 from redbike.cli.opening import Arguments, Failure, loaded, opened, timestamp
 from redbike.cli.stopping import StopFlag, stopping
 from redbike.cli.terminal import is_in_front, shield_children
 from redbike.fleet.child import Child, Limits
 from redbike.fleet.link import Link, take
+from redbike.fleet.notify import LoopNotes, Notifier, named
 from redbike.fleet.parent import Parent
 from redbike.fleet.slot import Slot
 from redbike.logs import PlainFormatter
@@ -30,29 +32,34 @@ _OF_A_WORKER = "--max-jobs", "--max-memory"
 
 def do_dispatch(arguments: Arguments) -> None:
     """Set the jobs of a CSV file if one is given, and dispatch until HALT or a signal."""
-    stop = StopFlag()
-    with _child(arguments, stop, take(os.environ)) as child, opened(arguments, stop) as bike, stopping(stop, bike):
+    link = take(os.environ)
+    notifier = Notifier.take(os.environ, has_parent=link is not None)
+    stop = StopFlag(notifier.stopping)
+    with _child(arguments, stop, link) as child, opened(arguments, stop) as bike, stopping(stop, bike):
         if not bike.reach():
             return
         after, path = timestamp(arguments, "--after", bike.now), arguments["--schedules"]
         if not child.may_start(bike):
             return
         bike.log.info("dispatching: %s", bike.describe())
-        if child.has_parent and path is not None:
-            # The parent does not let a second dispatcher set these jobs again, if this one dies after it is ready.
+        if (child.has_parent or notifier.is_on) and path is not None:
+            # The parent does not let a second dispatcher set these jobs again, if this one dies after it is ready. For
+            # systemd, a dispatcher is ready when these jobs are set.
             bike.load_csv(path, after)
             path = None
         child.start()
-        bike.dispatch(after=after, csvfilename=path)
+        with LoopNotes(notifier, bike.life, named("dispatching to", _queues(bike))):
+            bike.dispatch(after=after, csvfilename=path)
 
 
 def do_work(arguments: Arguments) -> None:
     """Run jobs until HALT or a signal."""
     link = take(os.environ)
+    notifier = Notifier.take(os.environ, has_parent=link is not None)
     if link is None and any(arguments[option] is not None for option in _NEED_A_PARENT):
-        _lead(arguments, [])
+        _lead(arguments, [], notifier)
         return
-    stop, at_terminal = StopFlag(), is_in_front()
+    stop, at_terminal = StopFlag(notifier.stopping), is_in_front()
     if at_terminal:
         shield_children()
     with (
@@ -64,15 +71,16 @@ def do_work(arguments: Arguments) -> None:
             bike.log.info("working: %s", bike.describe())
             child.follow(bike)
             child.start()
-            bike.work()
+            with LoopNotes(notifier, bike.life, named("serving", _queues(bike)), bike.consumer.present):
+                bike.work()
 
 
 def do_run(arguments: Arguments) -> None:
     """Run a dispatcher and workers under one parent, until HALT or a signal."""
-    _lead(arguments, [Slot("dispatcher", partial(_dispatcher_command, arguments))])
+    _lead(arguments, [Slot("dispatcher", partial(_dispatcher_command, arguments))], Notifier.take(os.environ))
 
 
-def _lead(arguments: Arguments, first: list[Slot]) -> None:
+def _lead(arguments: Arguments, first: list[Slot], notifier: Notifier) -> None:
     """Run workers under this process, after these slots. Exit with the code of the parent."""
     loaded(arguments)
     number = _whole_number(arguments, "--processes", _MOST_PROCESSES) or 1
@@ -80,9 +88,14 @@ def _lead(arguments: Arguments, first: list[Slot]) -> None:
     _limits(arguments)  # a mistake is an error of this process
     workers = [Slot(f"worker {n}", lambda _: _worker_command(arguments), kill_late_s) for n in range(1, number + 1)]
     # The others start when the first worker is ready. So a mistake in the conf or in the worker is reported once.
-    code = Parent([first, workers[:1], workers[1:]], is_in_front()).run()
+    code = Parent([first, workers[:1], workers[1:]], is_in_front(), notifier).run()
     if code:
         raise SystemExit(code)
+
+
+def _queues(bike: Redbike) -> list[str]:
+    """Return the names of the queues of the worker, each once."""
+    return list(dict.fromkeys(map(str, bike.worker.queue_names())))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,12 +23,16 @@ class StopFlag:
 
     ends_waits = True
 
-    def __init__(self) -> None:
+    def __init__(self, on_set: Callable[[], None] | None = None) -> None:
+        """`on_set`: called when the flag is set, also from a signal handler."""
         self._set = False
+        self._on_set = on_set
 
     def set(self) -> None:
         """Ask the loops to stop."""
         self._set = True
+        if self._on_set is not None:
+            self._on_set()
 
     def is_set(self) -> bool:
         """Return True after `set`."""

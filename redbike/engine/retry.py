@@ -14,6 +14,7 @@ from typing import TypeVar
 import redis
 
 from redbike.engine.interruptible import InterruptibleWait
+from redbike.engine.life import SignOfLife
 from redbike.errors import ServerError
 from redbike.server.refusals import (
     PlainPort,
@@ -72,9 +73,15 @@ class RetryPolicy:
         self._wait = wait
         self._forget_idle = forget_idle
         self._is_closed = is_closed
+        self.life = SignOfLife()
+        """The sign of life of the loop that calls."""
 
     def retry_forever(self, attempt: Attempt[T], stop: Callable[[], bool]) -> T:
         """Return the attempt's result, however long Redis is away. Raise Stopped once `stop` returns True."""
+        with self.life:
+            return self._retry_forever(attempt, stop)
+
+    def _retry_forever(self, attempt: Attempt[T], stop: Callable[[], bool]) -> T:
         gone_at: float | None = None
         failures = 0
         while True:
@@ -106,6 +113,10 @@ class RetryPolicy:
 
         A Cluster that is changing gets five seconds. Raise Stopped if `stop` returns True between two tries.
         """
+        with self.life:
+            return self._retry(attempt, stop)
+
+    def _retry(self, attempt: Attempt[T], stop: Callable[[], bool]) -> T:
         failures, began_at = 0, time.monotonic()
         while True:
             try:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 from redbike.engine.signals import STOP_SIGNALS
 from redbike.fleet.link import NOT_MENDED, REPLACE
+from redbike.fleet.notify import Notifier
 from redbike.fleet.slot import Slot
 from redbike.logs import plain
 
@@ -26,14 +27,16 @@ _log = plain(logging.getLogger("redbike"))
 class Parent:
     """The parent of several children. It starts them group by group, so that a mistake is reported once."""
 
-    def __init__(self, groups: Sequence[Sequence[Slot]], in_front: bool) -> None:
+    def __init__(self, groups: Sequence[Sequence[Slot]], in_front: bool, notifier: Notifier) -> None:
         """Start the slots of a group when those of the groups before it are ready.
 
-        `in_front`: this process and its children are the foreground group of a terminal.
+        `in_front`: this process and its children are the foreground group of a terminal. `notifier`: tells systemd that
+        this loop is alive. It does not tell of the children, because this loop replaces those that die.
         """
         self._waiting = [list(group) for group in groups if group]
         self._slots: list[Slot] = []
         self._in_front = in_front
+        self._notifier = notifier
         self._selector = selectors.DefaultSelector()
         self._is_stopping = False
         self._code = 0
@@ -43,12 +46,14 @@ class Parent:
         """Run the children until all of them have ended. Return the exit code."""
         with ExitStack() as stack:
             stack.callback(self._selector.close)
+            stack.callback(self._notifier.close)
             woken = stack.enter_context(_signals())
             self._selector.register(woken, selectors.EVENT_READ)
             while True:
                 self._start_due()
                 if not self._has_any():
                     return self._code
+                self._notify()
                 for key, _ in self._selector.select(self._wait_s()):
                     if isinstance(key.data, Slot):
                         if not key.data.listen():
@@ -59,6 +64,16 @@ class Parent:
                 if self._ask_again_at is not None and time.monotonic() >= self._ask_again_at:
                     self._ask_again_at = None
                     self._send(signal.SIGTERM)
+
+    def _notify(self) -> None:
+        """Tell systemd when all children are ready, and that this loop is alive."""
+        if not self._waiting and all(slot.was_ready for slot in self._slots):
+            self._notifier.ready(self._status())
+        self._notifier.alive_if_due(self._status)
+
+    def _status(self) -> str:
+        number = len(self._slots) + sum(map(len, self._waiting))
+        return f"{sum(slot.is_running for slot in self._slots)} of {number} processes are ready"
 
     def _has_any(self) -> bool:
         return any(slot.process is not None or slot.starts_at is not None for slot in self._slots)
@@ -81,6 +96,8 @@ class Parent:
         times += [slot.stop_late_run() for slot in self._slots]
         if self._ask_again_at is not None:
             times.append(self._ask_again_at)
+        if self._notifier.is_on:
+            times.append(time.monotonic() + self._notifier.every_s)
         soonest = min(times, default=float("inf"))
         return None if soonest == float("inf") else max(0.0, soonest - time.monotonic())
 
@@ -98,6 +115,7 @@ class Parent:
 
     def _stop(self) -> None:
         self._is_stopping = True
+        self._notifier.stopping()
         for slot in self._slots:
             slot.starts_at = None
 

@@ -50,6 +50,11 @@ class Slot:
         """Whether the latest child ended because of a halt."""
         return HALTED in self.signs
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the present child is ready."""
+        return self.process is not None and self.is_ready
+
     def start(self, clears: bool) -> None:
         """Start a child. If the system allows none, plan another try."""
         self.starts_at = None
