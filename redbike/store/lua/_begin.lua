@@ -42,21 +42,6 @@ local function planned_for(job, again)
     try('HDEL', due_key, job)
 end
 
--- Count a run that begins, by the power of two that its lateness is below, in milliseconds: from the time for which it
--- was planned. `due_at` is false if that time is not known, or if earlier attempts have come between.
-local function count_begin(queue, due_at)
-    local bucket = '-'
-    if due_at then
-        local late_ms = math.max(0, 1000 * (now - due_at))
-        local _, power = math.frexp(late_ms)
-        bucket = power > 23 and 'inf' or string.format('%d', math.max(0, power))
-        if late_ms >= 1 then
-            count_run('late_ms ', queue, string.format('%d', late_ms))
-        end
-    end
-    count_run('started ' .. bucket .. ' ', queue)
-end
-
 -- Return the payload of a run that begins. A payload for this run alone is kept for its further attempts.
 local function payload_of(job, attempt, again)
     local present, next_run = '\n\n' .. job, '\n' .. job

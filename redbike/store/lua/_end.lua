@@ -19,17 +19,12 @@ else
     now = tonumber(given_now)
 end
 
--- Count a run in P:metrics, under this name and the queue from which it was taken.
-local function count_run(name, taken_from, number)
-    try('HINCRBY', metrics, name .. string.sub(taken_from, #schedules - 8), number or '1')
-end
-
 -- Record what became of a run: in its counter, as a record of the history, and as the last run of the job if the job is
 -- registered.
 -- `planned` is the entry of P:due: due time and attempt.
 local function record(job, outcome, planned, is_registered)
     if is_counted then
-        count_run('ended ' .. outcome .. ' ', ARGV[16])
+        try('HINCRBY', metrics, 'ended ' .. outcome .. ' ' .. string.sub(ARGV[16], #schedules - 8), '1')
     end
     if records == '0' then
         return
@@ -239,7 +234,7 @@ local function end_run(holder)
     end
     record(job, outcome, planned, text and plan ~= 'unset')
     if is_retried and is_counted then
-        count_run('retried ', taken_from)
+        try('HINCRBY', metrics, 'retried ' .. string.sub(taken_from, #schedules - 8), '1')
     end
     return 'ended', false, event, entered
 end

@@ -198,7 +198,18 @@ local payload, due_at, attempt
 if job then
     due_at, attempt = planned_for(job, is_same)
     if is_counted and not is_same then
-        count_begin(from_queue, attempt == '1' and due_at)
+        -- Count it by its lateness, from the time for which it was planned: by the power of two milliseconds that this is
+        -- below. If earlier attempts have come between, the delay was intended.
+        local name, bucket = string.sub(from_queue, #schedules - 8), '-'
+        if due_at and attempt == '1' then
+            local late_ms = math.max(0, 1000 * (now - due_at))
+            local _, power = math.frexp(late_ms)
+            bucket = power > 23 and 'inf' or string.format('%d', math.max(0, power))
+            if late_ms >= 1 then
+                try('HINCRBY', metrics, 'late_ms ' .. name, string.format('%d', late_ms))
+            end
+        end
+        try('HINCRBY', metrics, 'started ' .. bucket .. ' ' .. name, '1')
     end
     if wants ~= '' then
         payload = payload_of(job, attempt and attempt ~= '1', is_same) or ''
