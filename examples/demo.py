@@ -1,11 +1,12 @@
 """The program of bin/demo: a dispatcher, two workers and a dozen jobs, shown live, in a temporary folder.
 
 Runs the installed command, as in a shell, on the schedules.csv, workers.py and demo.conf beside it. Ends all that it
-has started, however it is ended itself. Usage: demo.py [--seconds N]
+has started, however it is ended itself. With --web, the web page shows it. Usage: demo.py [--seconds N] [--web]
 """
 
 import argparse
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -42,16 +43,21 @@ EVENTS = {
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="bin/demo", description="Shows Redbike at work.")
-    arguments.add_argument("--seconds", type=float, default=15.0, help="how long to show it (default: 15)")
-    seconds = arguments.parse_args().seconds
+    arguments.add_argument("--seconds", type=float, help="how long to show it (default: 15; with --web: until Ctrl-C)")
+    arguments.add_argument("--web", action="store_true", help="show it on the web page")
+    arguments.add_argument("--port", type=int, default=8730, help="the port of the web page (default: 8730)")
+    given = arguments.parse_args()
+    seconds = given.seconds or (math.inf if given.web else 15.0)
     # A handler that raised could do so between the start of a process and the note that it is to be ended.
     interrupted = Flag()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, interrupted.set)
     try:
         with temporary_folder() as folder:
-            show(folder, seconds, interrupted)
+            show(folder, seconds, interrupted, given.port if given.web else None)
         print("\nEverything has ended, and the folder is gone.", flush=True)
+        if not given.web:
+            print("`bin/demo --web` shows the same fleet on the web page.", flush=True)
     except BrokenPipeError:  # Whoever reads us has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 130 if interrupted.is_set else 0
@@ -64,14 +70,19 @@ class Flag:
         self.is_set = True
 
 
-def show(folder: Path, seconds: float, interrupted: Flag) -> None:
-    print(f"A dispatcher and two workers on a private server, for {seconds:g} seconds, in {folder}.")
+def show(folder: Path, seconds: float, interrupted: Flag, port: int | None) -> None:
+    """Show the fleet for so many seconds, or on the web page at this port."""
+    how_long = "until Ctrl-C" if seconds == math.inf else f"for {seconds:g} seconds"
+    print(f"A dispatcher and two workers on a private server, {how_long}, in {folder}.")
     print("What to do is in examples/schedules.csv, how it is done in examples/workers.py.\n", flush=True)
     server = {"embedded": folder / ".redbike.server"}
     with Redbike(RoundRobin("fast:slow"), redis_config=server, timefile=folder / ".redbike.timefile") as bike:
         with fleet(folder):
             bike.set("greet:in-3-seconds:fast", f"AT:{time.time() + 3:.0f}")
-            watch(bike, folder, seconds, interrupted)
+            if port is None:
+                watch(bike, folder, seconds, interrupted)
+            else:
+                serve(folder, port, seconds, interrupted)
             with patiently():
                 bike.control("HALT")
         print(f"\n{'Interrupted: the' if interrupted.is_set else 'The'} fleet has halted. How often each job has run:")
@@ -99,6 +110,19 @@ def watch(bike: Redbike, folder: Path, seconds: float, interrupted: Flag) -> Non
             drawn_lines = len(lines)
         if time.monotonic() >= end:
             break
+
+
+def serve(folder: Path, port: int, seconds: float, interrupted: Flag) -> None:
+    """Run the web page beside the fleet. Its address and its errors go to the terminal."""
+    command = [sys.executable, "-m", "redbike", "--config", "demo.conf", "web", f"--port={port}"]
+    page = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        ends = time.monotonic() + seconds
+        while page.poll() is None and wait(min(ends, time.monotonic() + SEEN_S), interrupted):
+            if time.monotonic() >= ends:
+                break
+    finally:
+        end(page)
 
 
 def wait(until: float, interrupted: Flag) -> bool:
