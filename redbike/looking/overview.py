@@ -13,7 +13,7 @@ from redbike.looking.recent import HOUR_S, Lateness, Recent
 from redbike.looking.rows import Row, State
 from redbike.store.query import read_json
 from redbike.store.requests import CLIENT_ID_LENGTH
-from redbike.store.text import decode
+from redbike.store.text import decode, encode
 
 if TYPE_CHECKING:
     from redbike.bike import Redbike
@@ -211,7 +211,8 @@ def look(bike: "Redbike", queues: Iterable[str] = ()) -> Overview:
     holds = {name: entry for name, entry in read_json(held or b"{}").items() if isinstance(entry, dict)}
     processes = _processes(_pairs(alive), described or {}, now)
     names = _names(bike, processes, [*(name for name in holds if name), *queues])
-    tails = [command for name in names for command in (("LLEN", keys.queue(name)), ("LINDEX", keys.queue(name), -1))]
+    lists = [encode(keys.queue(name)) for name in names]
+    tails = [command for key in lists for command in (("LLEN", key), ("LINDEX", key, -1))]
     entries = [entry.split(b"\n", 2) for entry, _ in _pairs(running)]
     ends = [score for _, score in _pairs(running)]
     ids = [words[2] for words in entries if len(words) == 3]
