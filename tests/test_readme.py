@@ -37,6 +37,7 @@ PAGES = (
     "docs/cron.md",
     "docs/failures.md",
     "docs/loading.md",
+    "docs/metrics.md",
     "docs/pausing.md",
     "docs/production.md",
     "docs/promises.md",
