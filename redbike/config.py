@@ -58,6 +58,9 @@ class Config:
     metrics: bool = default("metrics")
     log_level: str | None = default("log_level")
     log_format: str = default("log_format")
+    web_password: str | None = field(default=default("web_password"), repr=False)
+    web_user_header: str | None = default("web_user_header")
+    web_hide_payloads: bool = default("web_hide_payloads")
     # Not in the repr, because it may hold a password.
     redis: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Converted arguments of redis.Redis, and the given settings of `REDIS_SETTINGS`."""

@@ -6,6 +6,7 @@ the settings.
 
 import configparser
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -110,6 +111,13 @@ def read_url(text: str) -> str:
     return text
 
 
+def read_header(text: str) -> str:
+    """Read the name of an HTTP header."""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", text):
+        raise ValueError(f"{text[:40]!r} is not the name of an HTTP header; write letters, digits and dashes")
+    return text
+
+
 def read_on_failure(text: str) -> str:
     """Read a word of OnFailure."""
     if text not in list(OnFailure):
@@ -146,6 +154,9 @@ SETTINGS: Mapping[str, Setting] = {
 COMMAND_SETTINGS: Mapping[str, Setting] = {
     "log_level": Setting(read_level, optional=True),
     "log_format": Setting(read_form, "text"),
+    "web_password": Setting(read_line, optional=True),
+    "web_user_header": Setting(read_header, optional=True),
+    "web_hide_payloads": Setting(read_flag, False),
 }
 """Settings of the section [redbike] for the command line alone."""
 

@@ -20,7 +20,7 @@ from redbike.settings import COMMAND_SETTINGS, SETTINGS
 EXAMPLE = ROOT / "redbike.conf.example"
 OTHERS = (
     "prefix, worker, default-timeout, on-timeout, on-error, history, dead-after, retries, metrics, log-level,"
-    " log-format"
+    " log-format, web-password, web-user-header, web-hide-payloads"
 )
 KNOWN = OTHERS.replace("worker,", "worker, timefile,")
 
@@ -35,7 +35,8 @@ def test_defaults() -> None:
     """G1: a section without settings gives the defaults, and no argument of redis.Redis."""
     config = conf("[redbike]\n")
     assert config == Config(
-        "redbike", None, ".redbike.timefile", 10.0, "drop", "drop", 10_000, 30.0, 3, True, None, "text", {}
+        *("redbike", None, ".redbike.timefile", 10.0, "drop", "drop", 10_000, 30.0, 3, True, None, "text"),
+        *(None, None, False, {}),
     )
 
 
@@ -46,9 +47,19 @@ def test_all_settings() -> None:
         "on-timeout = retry\non-error: reschedule\nretries: 7\nhistory: 50\ndead-after: 0\nmetrics: no\n"
         "log-level: DEBUG\n"
         "log-format: json\n"
+        "web-password: secret\nweb-user-header: X-Remote-User\nweb-hide-payloads: yes\n"
     )
-    assert config == Config(
-        "{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, "retry", "reschedule", 50, 0.0, 7, False, "debug", "json", {}
+    runs = ("retry", "reschedule", 50, 0.0, 7, False)
+    page = ("secret", "X-Remote-User", True)
+    assert config == Config("{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, *runs, "debug", "json", *page, {})
+    assert "secret" not in repr(config)
+
+
+def test_a_header_is_a_name() -> None:
+    """G1: web-user-header is the name of a header."""
+    assert refusal("[redbike]\nweb-user-header: X User\n") == (
+        "redbike.conf, [redbike] web-user-header: 'X User' is not the name of an HTTP header; write letters, digits and"
+        " dashes"
     )
 
 
