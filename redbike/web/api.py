@@ -1,0 +1,99 @@
+"""The JSON interface: exactly what the commands print with --json, and its description as OpenAPI."""
+
+import json
+from itertools import islice
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from redbike.engine.outcome import Outcome
+from redbike.errors import RedbikeError
+from redbike.schedule.forms import read_time
+from redbike.web.fields import unquoted
+from redbike.web.openapi import described
+from redbike.web.pages import query
+from redbike.web.site import Site
+
+MOST_RECORDS = 10_000
+_JOBS = b"/api/jobs/"
+
+
+class ApiHandlers:
+    """The handlers below /api/."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def info(self, _request: Request) -> Response:
+        """Return what `redbike info --json` prints."""
+        await self._site.hub.fresh()
+        overview = self._site.sight.overview
+        if overview is None:
+            raise HTTPException(503, "nothing is known yet")
+        overview.count(self._site.sight.digest.rows)
+        return answer(overview.as_json())
+
+    async def job(self, request: Request) -> Response:
+        """Return what `redbike show JOBID --json` prints."""
+        jobid = unquoted(request.scope["raw_path"].removeprefix(_JOBS))
+        found = await self._site.hub.ask(self._site.sight.bike.details, jobid)
+        if found["status"] is None and found["schedule"] is None and not found["working"]:
+            raise HTTPException(404, f"there is no job {jobid[:200]!r}")
+        return answer(self._without_secrets(found))
+
+    async def history(self, request: Request) -> Response:
+        """Return what `redbike history --json` prints: one object per line, the latest last."""
+        given = query(request)
+        outcome = given.get("outcome") or None
+        if outcome is not None and outcome not in list(Outcome):
+            raise HTTPException(400, f"outcome: {outcome[:40]!r} is not one of {', '.join(Outcome)}")
+        count = given.get("count", "20")
+        if not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= MOST_RECORDS):
+            raise HTTPException(400, f"count: {count[:40]!r} is not a number from 1 to {MOST_RECORDS}")
+        since = None
+        if given.get("since"):
+            try:
+                since = read_time(given["since"])
+            except ValueError as error:
+                raise HTTPException(400, f"since: {error}") from None
+        bike, jobid = self._site.sight.bike, given.get("job") or None
+        records = await self._site.hub.ask(lambda: list(islice(bike.get_history(jobid, since, outcome), int(count))))
+        lines = [written(self._without_secrets(record._asdict())) for record in reversed(records)]
+        return Response("".join(f"{line}\n" for line in lines), media_type="application/x-ndjson")
+
+    async def openapi(self, _request: Request) -> Response:
+        """Return the description of this interface."""
+        return answer(described())
+
+    def _without_secrets(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the same without payload and errors if the page hides them."""
+        if not self._site.manners.hides_payloads:
+            return found
+        hidden = {name: None if name in ("payload", "error") else value for name, value in found.items()}
+        if isinstance(last := hidden.get("last_run"), dict):
+            hidden["last_run"] = {**last, "error": None}
+        return hidden
+
+
+def written(found: object, indent: int | None = None) -> str:
+    """Return JSON as the commands write it. Bytes that are not UTF-8 become escapes of lone surrogates."""
+    text = json.dumps(found, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(found, indent=indent, allow_nan=False)
+    return text
+
+
+def answer(found: object, status: int = 200) -> Response:
+    """Return JSON with a final line break, as a command prints it."""
+    return Response(f"{written(found, 2)}\n", status, media_type="application/json")
+
+
+def failed(error: RedbikeError | HTTPException) -> Response:
+    """Return an error as JSON."""
+    if isinstance(error, HTTPException):
+        return answer({"error": error.detail}, error.status_code)
+    return answer({"error": str(error)}, 503)

@@ -1,0 +1,52 @@
+"""What the overview shows of all rows. It is made when the rows are read, in the thread that reads them."""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from redbike.looking.rows import Row
+
+BAD_STATES = ("failed", "timed out", "lost", "bad")
+SHOWN = 8
+_MOST_QUEUES = 200
+
+
+class Digest(NamedTuple):
+    """The counts, the planned runs and the lost jobs of all rows."""
+
+    rows: Sequence[Row]
+    """In the order of their ids."""
+    counts: Counter[str]
+    planned: Sequence[tuple[float, str, Row]]
+    """Time, queue and row, by time."""
+    lost: Sequence[Row]
+    lost_count: int
+    queues: Sequence[str]
+
+    def between(self, start: float, end: float) -> list[tuple[float, str]]:
+        """Return the times and queues of the runs that are planned before `end`; overdue runs count at `start`."""
+        first, last = self._place(start), self._place(end)
+        overdue = [(start, queue) for _, queue, _ in self.planned[:first]]
+        return [*overdue, *((at, queue) for at, queue, _ in self.planned[first:last])]
+
+    def upcoming(self, now: float) -> list[Row]:
+        """Return the rows that are due next."""
+        first = bisect_right(self.planned, now, key=lambda one: one[0])
+        return [row for _, _, row in self.planned[first : first + SHOWN]]
+
+    def _place(self, at: float) -> int:
+        return bisect_left(self.planned, at, key=lambda one: one[0])
+
+
+EMPTY = Digest((), Counter(), (), (), 0, ())
+
+
+def digest(rows: Sequence[Row]) -> Digest:
+    """Return the digest of these rows."""
+    rows = sorted(rows, key=lambda row: row.jobid)
+    planned = [(row.next_run, row.queue, row) for row in rows if row.next_run is not None]
+    planned.sort(key=lambda one: one[0])
+    lost = sorted((row for row in rows if row.is_lost), key=lambda row: -(row.since or 0))
+    queues = sorted({row.queue for row in rows})[:_MOST_QUEUES]
+    return Digest(rows, Counter(str(row.state) for row in rows), planned, lost[:SHOWN], len(lost), tuple(queues))
