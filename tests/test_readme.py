@@ -44,6 +44,7 @@ PAGES = (
     "docs/several-workers.md",
     "docs/state.md",
     "docs/upgrading.md",
+    "docs/web.md",
     "docs/workers.md",
 )
 """The pages of which each block is run here. The README is the first: the other pages use its files."""

@@ -80,8 +80,9 @@ class History:
         return decode(page[0][0]) if page else "0-0"
 
     def after(self, last: str, wait_s: float) -> tuple[str, list[Record]]:
-        """Return the records after this id, and the id of the last of them. Wait so long for the first record, or not at all."""
-        block = max(1, round(1000 * wait_s)) if wait_s else None  # a server rounds a short wait up to a tenth of a second
+        """Return the records after this id, and the id of the last of them. Wait so long for the first of them."""
+        # A server rounds a short wait up to a tenth of a second.
+        block = max(1, round(1000 * wait_s)) if wait_s else None
         reply: Any = self._client.xread({self._key: last}, count=_PAGE, block=block)
         records = []
         for entry, fields in (
