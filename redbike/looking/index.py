@@ -6,7 +6,7 @@ that shows a few jobs asks for their rows (`Rows.of`).
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from redbike.looking.rows import Row, Rows
@@ -48,10 +48,13 @@ class Index:
         finally:
             self._lock.release()
 
-    def put(self, rows: list[Row], asked: Iterator[str] | list[str] = ()) -> None:  # type: ignore[assignment]
+    def put(self, rows: list[Row], asked: Iterable[str] = ()) -> None:
         """Replace rows that were read since, and forget jobs of `asked` that have no row any more."""
         fresh = {row.jobid: row for row in rows}
         gone = [jobid for jobid in asked if jobid not in fresh and jobid in self.by_id]
         if gone or any(self.by_id.get(jobid) != row for jobid, row in fresh.items()):
-            self.by_id = {jobid: row for jobid, row in self.by_id.items() if jobid not in set(gone)} | fresh
+            by_id = self.by_id | fresh  # a copy: another thread may be reading the former rows
+            for jobid in gone:
+                del by_id[jobid]
+            self.by_id = by_id
             self.version += 1

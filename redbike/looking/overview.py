@@ -9,8 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from redbike.looking.processes import SILENT_S as SILENT_S
+from redbike.looking.processes import Process as Process
+from redbike.looking.processes import finite, read_processes
 from redbike.looking.recent import HOUR_S, Lateness, Recent
-from redbike.looking.rows import Row, State
+from redbike.looking.rows import Row, State, score_pairs
 from redbike.store.query import read_json
 from redbike.store.requests import CLIENT_ID_LENGTH
 from redbike.store.text import decode, encode
@@ -18,36 +21,10 @@ from redbike.store.text import decode, encode
 if TYPE_CHECKING:
     from redbike.bike import Redbike
 
-SILENT_S = 15.0
-"""A process whose last heartbeat is older is silent: three heartbeats are missing."""
 _MOST_RUNNING = 200
 _MOST_QUEUES = 1000
 _NEXT = 20
 _LATE_S = 1.0
-
-
-@dataclass(frozen=True)
-class Process:
-    """A dispatcher or worker, as it has described itself."""
-
-    client_id: str
-    kind: str
-    host: str
-    pid: int
-    since: float
-    heard: float
-    version: str
-    worker: str
-    queues: tuple[str, ...]
-    runs: int
-    failures: int
-    is_silent: bool
-    """Whether its last three heartbeats are missing."""
-
-    @property
-    def name(self) -> str:
-        """Host and pid."""
-        return f"{self.host}:{self.pid}"
 
 
 @dataclass(frozen=True)
@@ -144,7 +121,7 @@ class Overview:
             "halted": self.is_halted,
             "halted_since": self.halted_since,
             "paused": self.hold,
-            "jobs": {state.value: self.states[state] for state in State if self.states[state]},
+            "states": {state.value: self.states[state] for state in State if self.states[state]},
             "registered": self.registered,
             "failing": self.failing,
             "lost": self.lost,
@@ -209,24 +186,24 @@ def look(bike: "Redbike", queues: Iterable[str] = ()) -> Overview:
         ("HLEN", keys.schedules),
     )
     holds = {name: entry for name, entry in read_json(held or b"{}").items() if isinstance(entry, dict)}
-    processes = _processes(_pairs(alive), described or {}, now)
+    processes = read_processes(score_pairs(alive), described or {}, now)
     names = _names(bike, processes, [*(name for name in holds if name), *queues])
     lists = [encode(keys.queue(name)) for name in names]
     tails = [command for key in lists for command in (("LLEN", key), ("LINDEX", key, -1))]
-    entries = [entry.split(b"\n", 2) for entry, _ in _pairs(running)]
-    ends = [score for _, score in _pairs(running)]
+    entries = [entry.split(b"\n", 2) for entry, _ in score_pairs(running)]
+    ends = [score for _, score in score_pairs(running)]
     ids = [words[2] for words in entries if len(words) == 3]
     replies = ask(*tails, *([("HMGET", keys.statuses, *ids)] if ids else []))
     heads = [replies[number + 1] for number in range(0, len(tails), 2)]
     waiting = [head for head in heads if head is not None]
     planned = dict(zip(waiting, ask(("HMGET", keys.due, *waiting))[0] or [], strict=False)) if waiting else {}
-    first_due = [(decode(jobid), score) for jobid, score in _pairs(first) if math.isfinite(score)]
+    first_due = [(decode(jobid), score) for jobid, score in score_pairs(first) if math.isfinite(score)]
     is_halted = control == b"HALT"
     return Overview(
         now=now,
         prefix=bike.prefix,
         is_halted=is_halted,
-        halted_since=_number(halted_at) if is_halted else None,
+        halted_since=finite(halted_at) if is_halted else None,
         hold=holds.get(""),
         processes=processes,
         queues=[
@@ -249,40 +226,6 @@ def look(bike: "Redbike", queues: Iterable[str] = ()) -> Overview:
         next=first_due,
         registered=registered or 0,
     )
-
-
-def _pairs(reply: Any) -> list[tuple[bytes, float]]:
-    """Return members and scores. RESP2 returns a flat list, RESP3 pairs."""
-    found = list(reply or ())
-    if found and isinstance(found[0], (list, tuple)):
-        return [(member, float(score)) for member, score in found]
-    return [(found[number], float(found[number + 1])) for number in range(0, len(found), 2)]
-
-
-def _processes(alive: Sequence[tuple[bytes, float]], described: Any, now: float) -> list[Process]:
-    if isinstance(described, list):
-        described = dict(zip(described[::2], described[1::2], strict=True))
-    found = []
-    for client_id, heard in alive:
-        about = read_json(described.get(client_id) or b"{}")
-        queues = about.get("queues")
-        found.append(
-            Process(
-                client_id=decode(client_id),
-                kind=str(about.get("kind", "process")),
-                host=str(about.get("host", "?")),
-                pid=_whole(about.get("pid")),
-                since=_number(about.get("since")) or heard,
-                heard=heard,
-                version=str(about.get("version", "")),
-                worker=str(about.get("worker", "")),
-                queues=tuple(map(str, queues)) if isinstance(queues, list) and about.get("kind") == "worker" else (),
-                runs=_whole(about.get("runs")),
-                failures=_whole(about.get("failures")),
-                is_silent=heard < now - SILENT_S,
-            )
-        )
-    return sorted(found, key=lambda process: (process.kind, process.host, process.pid, process.client_id))
 
 
 def _names(bike: "Redbike", processes: Sequence[Process], further: Iterable[str]) -> list[str]:
@@ -309,15 +252,3 @@ def _running(entries: Any, ends: Any, statuses: Any, processes: Sequence[Process
         began = float(since) if event == b"WRK" and since.isdigit() else None
         found.append(Running(decode(words[2]), name_of(decode(words[1])), worker, began, end))
     return found
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _whole(value: Any) -> int:
-    return int(_number(value) or 0)
