@@ -25,6 +25,7 @@ _MOST_RUNNING = 200
 _MOST_QUEUES = 1000
 _NEXT = 20
 _LATE_S = 1.0
+_NOBODYS = "work-"  # the only queue of RoundRobin(""), which commands assume if the conf names no worker
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,8 @@ def look(bike: "Redbike", queues: Iterable[str] = ()) -> Overview:
 
 def _names(bike: "Redbike", processes: Sequence[Process], further: Iterable[str]) -> list[str]:
     own = [bike._parts.keys.queue_name(key) for key in bike.queue_names()]
+    if own == [_NOBODYS]:
+        own = []
     served = [name for process in processes for name in process.queues]
     return sorted(dict.fromkeys([*own, *served, *further]))[:_MOST_QUEUES]
 

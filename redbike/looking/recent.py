@@ -36,8 +36,10 @@ class Lateness(NamedTuple):
 class Recent:
     """The latest runs: at most 10,000. `refresh` reads those that are new."""
 
-    def __init__(self, bike: "Redbike") -> None:
+    def __init__(self, bike: "Redbike", seconds: float = DAY_S) -> None:
+        """`seconds`: how far back the first `refresh` reads."""
         self._bike = bike
+        self._seconds = seconds
         self._records: deque[Record] = deque(maxlen=_MOST_RECORDS)
         self._failures: deque[Record] = deque(maxlen=_MOST_FAILURES)
         self._last: str | None = None
@@ -46,7 +48,7 @@ class Recent:
         """Read new records. Return whether there were any."""
         if self._last is None:
             self._last = self._bike.newest_record()
-            self._add(reversed(self._latest(self._bike.now() - DAY_S)))
+            self._add(reversed(self._latest(self._bike.now() - self._seconds)))
             return bool(self._records)
         self._last, found = self._bike.follow_history(self._last, 0)
         self._add(found)
