@@ -143,8 +143,8 @@ def _lateness(found: Overview) -> Section:
     late, cut = found.lateness, " at least" if found.lateness_is_cut else ""
     return Section(
         "LATENESS",
-        f"p50 {duration(late.p50_s)}, p99 {duration(late.p99_s)}, worst {duration(late.worst_s)}; within the last hour"
-        f"{cut} {plural(found.runs, 'run')}, {found.failures:,} failed",
+        f"p50 {duration(late.p50_s)}, p99 {duration(late.p99_s)}, worst {duration(late.worst_s)};"
+        f"{cut} {plural(found.runs, 'run')} within the last hour, {found.failures:,} failed",
     )
 
 
