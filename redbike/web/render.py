@@ -42,6 +42,11 @@ def local(stamp: float | None) -> str:
         return str(stamp)
 
 
+def many(number: int) -> str:
+    """Return a number that is short enough for a tile."""
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1_000_000:.2f} M"
+
+
 def clock(stamp: float) -> str:
     """Return hours and minutes on the clock of this machine."""
     return time.strftime("%H:%M", time.localtime(stamp))
@@ -58,7 +63,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"short": short, "iso": iso, "local": local, "clock": clock, "quoted": quoted}
+    made.filters |= {"short": short, "iso": iso, "local": local, "clock": clock, "many": many, "quoted": quoted}
     made.globals |= {"query_of": query_of}
     return made
 
