@@ -71,7 +71,7 @@ def test_a_row_says_what_a_job_does(busy: Site) -> None:
     text = busy.run("info").stdout
     assert table(text)[0] == HEADS
     hourly = row_of(text, "hourly-report:A")
-    assert hourly["SCHEDULE"] == "every 1 h"
+    assert hourly["SCHEDULE"] == "every hour"
     assert hourly["QUEUE"] == "work-A"
     assert re.fullmatch(r"planned \d+ (s|min)", hourly["STATUS"])
     assert re.fullmatch(r".*\d\d:\d\d(:\d\d)?, in (\d+ min|1 h)", hourly["NEXT"])
@@ -334,7 +334,7 @@ def test_a_pipe_gets_hostile_ids_whole(bike: Redbike, site: Site) -> None:
     text = site.run("info").stdout
     assert "\x1b" not in text
     lines = text.split("\n\n")[0].splitlines()
-    assert any(line.startswith(f"{HOSTILE['long']}  every 1 h  ") for line in lines)
+    assert any(line.startswith(f"{HOSTILE['long']}  every hour  ") for line in lines)
     assert sorted(map(len, lines))[-2] < 250
     assert json.loads(site.run("info", "--json").stdout)["states"] == {"planned": len(HOSTILE)}
 

@@ -11,7 +11,7 @@ from redbike.looking.answer import Answer
 from redbike.looking.rows import Row
 from redbike.looking.sections import sections
 from redbike.looking.table import Cell, Column, Section, Tone, cells
-from redbike.looking.widths import cut, cut_inside, padded, width
+from redbike.looking.widths import cut, cut_inside, padded, width, wrapped
 
 Line = list[Cell]
 
@@ -24,7 +24,7 @@ _STEPS = (
     (Column.JOB, 40),
     (Column.SCHEDULE, 18),
     (Column.LAST, 20),
-    (Column.SCHEDULE, 9),
+    (Column.SCHEDULE, 8),
     (Column.LAST, 8),
     (Column.QUEUE, 8),
     (Column.LAST, 0),
@@ -36,6 +36,7 @@ _STEPS = (
     (Column.STATUS, 7),
     (Column.JOB, _LEAST),
 )
+_FAILS_GO_AT = 2  # where FAILS goes among these steps if it shows nothing but 0
 
 
 def lines(answer: Answer, columns: int | None = None) -> Iterator[Line]:
@@ -71,7 +72,10 @@ def table_lines(rows: Sequence[Row], now: float, by_queue: bool, columns: int | 
     table = [_escaped(cells(row, now), shown) for row in rows]
     naturals = _naturals(shown, table)
     index = {column: number for number, column in enumerate(shown)}
-    widths = _fitted(naturals, columns, [(index[column], least) for column, least in _STEPS if column in index])
+    steps = [(index[column], least) for column, least in _STEPS if column in index]
+    if not any(row.failures for row in rows):
+        steps.insert(_FAILS_GO_AT, (index[Column.FAILS], 0))
+    widths = _fitted(naturals, columns, steps)
     yield _row([(column, Tone.HEAD) for column in shown], widths, columns)
     if not by_queue:
         for row in table:
@@ -85,8 +89,11 @@ def table_lines(rows: Sequence[Row], now: float, by_queue: bool, columns: int | 
 
 def section_lines(section: Section, columns: int | None) -> Iterator[Line]:
     """Yield the title of a section with its text, and its table."""
+    text = printable(section.text)
     title = padded(section.title, _TITLE)
-    yield whole([(title, Tone.HEAD), (printable(section.text), section.tone)], columns)
+    for part in [text] if columns is None else wrapped(text, max(_LEAST, columns - _TITLE)):
+        yield whole([(title, Tone.HEAD), (part, section.tone)], columns)
+        title = " " * _TITLE
     if not section.rows:
         return
     indent = _GAP
@@ -117,12 +124,19 @@ def _fitted(naturals: Sequence[int], columns: int | None, steps: Iterable[tuple[
     if columns is None:
         return [min(natural, _WIDEST) for natural in naturals]
     widths = list(naturals)
+    narrowed = []
     for number, least in steps:
         too_wide = sum(widths) + _GAP * (sum(map(bool, widths)) - 1) - columns
         if too_wide <= 0:
             break
         if widths[number] > least:
             widths[number] = max(least, widths[number] - too_wide) if least else 0
+            narrowed.append(number)
+    # A column that has gone may leave room for those that were narrowed before.
+    for number in narrowed:
+        room = columns - sum(widths) - _GAP * (sum(map(bool, widths)) - 1)
+        if widths[number] and room > 0:
+            widths[number] = min(naturals[number], widths[number] + room)
     return widths
 
 

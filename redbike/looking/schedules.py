@@ -17,6 +17,7 @@ from redbike.schedule.rrule.text import Parts
 _LONGEST = 400  # characters: a longer text is shown as it is
 _MOST_TIMES = 4
 _UNITS = {SECONDLY: "s", MINUTELY: "min", HOURLY: "h", DAILY: "day", WEEKLY: "week"}
+_ONE = {"s": "second", "min": "minute", "h": "hour"}
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _OTHER_PARTS = ("by_set_pos", "by_month", "by_year_day", "by_easter", "by_week_no")
 
@@ -34,7 +35,7 @@ def schedule_in_words(text: str | None) -> str:
     if meant == "STOP":
         return "no more"
     every = re.fullmatch(r"EVERY:([0-9]{1,9})([smhd]?)", meant)
-    if every:
+    if every and int(every[1]):
         unit = {"m": "min", "h": "h", "d": "day"}.get(every[2], "s")
         return f"every {_counted(int(every[1]), unit)}"
     if len(meant) > _LONGEST or meant.startswith(tuple(READERS)) or read(meant).first(0).action is Action.BAD:
@@ -62,9 +63,9 @@ def _of_rule(text: str) -> str | None:
     if words is None:
         return None
     if parts.count is not None:
-        words += f", {parts.count} times"
+        words += f", {parts.count} time{'' if parts.count == 1 else 's'}"
     if parts.until is not None:
-        words += f", until {parts.until:%Y-%m-%d}"
+        words += f", until {parts.until:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
     return words
 
 
@@ -88,7 +89,7 @@ def _days(parts: Parts, start: datetime | None) -> str | None:
         return "daily" if each == 1 else f"every {each} days"
     if parts.freq == WEEKLY and parts.by_month_day is None and (parts.by_day or start):
         weekdays = [day for day, _ in parts.by_day] if parts.by_day else [start.weekday()] if start else []
-        if any(ordinal for _, ordinal in parts.by_day or ()):
+        if any(ordinal for _, ordinal in parts.by_day or ()) or (each > 1 and parts.wkst):
             return None
         named = "weekdays" if weekdays == [0, 1, 2, 3, 4] else ", ".join(_WEEKDAYS[day] for day in weekdays)
         return named if each == 1 else f"every {each} weeks on {named}"
@@ -96,7 +97,7 @@ def _days(parts: Parts, start: datetime | None) -> str | None:
         found = parts.by_month_day or ((start.day,) if start else ())
         if len(found) > _MOST_TIMES or any(day < -1 for day in found):
             return None
-        named = ", ".join("last day" if day == -1 else f"day {day}" for day in found)
+        named = ", ".join("last day" if day == -1 else f"day {day}" for day in sorted(found, key=lambda day: day % 32))
         return f"monthly on {named}" if each == 1 else f"every {each} months on {named}"
     return None
 
@@ -125,12 +126,10 @@ def _zone(start: datetime | None) -> str:
 
 
 def _counted(number: int, unit: str) -> str:
-    if unit == "s" and number % 3600 == 0:
-        return f"{number // 3600} h"
     if unit == "s" and number % 60 == 0:
-        return f"{number // 60} min"
+        number, unit = number // 60, "min"
     if unit == "min" and number % 60 == 0:
-        return f"{number // 60} h"
-    if unit == "day":
-        return unit if number == 1 else f"{number} days"
-    return f"{number} {unit}"
+        number, unit = number // 60, "h"
+    if number == 1:
+        return _ONE.get(unit, unit)
+    return f"{number} {unit}{'s' if unit == 'day' else ''}"

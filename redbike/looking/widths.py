@@ -32,6 +32,18 @@ def padded(text: str, columns: int) -> str:
     return text + " " * (columns - width(text))
 
 
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return a text in lines, broken at blanks. A word that is longer than a line is cut inside."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        fitting = cut_inside(word, columns)
+        if lines and width(lines[-1]) + 1 + width(fitting) <= columns:
+            lines[-1] += f" {fitting}"
+        else:
+            lines.append(fitting)
+    return lines
+
+
 def _head(text: str, columns: int) -> str:
     taken = 0
     for number, char in enumerate(text):
