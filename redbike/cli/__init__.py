@@ -56,15 +56,20 @@ def _obey(argv: list[str]) -> int:
             return 0
         from redbike.cli import misuse
 
-        streams.complain(f"redbike: {printable(misuse.fault(argv))}")
+        fault = printable(misuse.fault(argv))
+        if next((word for word in argv if word in COMMANDS), None) == "check":
+            # A plugin for monitoring says so on stdout, and 1 would be a warning.
+            print(f"REDBIKE UNKNOWN - {fault}", file=streams.output())
+            return 3
+        streams.complain(f"redbike: {fault}")
         return 1
     handler = streams.LogHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     command = next(name for name in COMMANDS if arguments[name])
-    COMMANDS[command](arguments)
+    code = COMMANDS[command](arguments)
     streams.flush()
-    return 0
+    return code or 0
 
 
 class _Version:

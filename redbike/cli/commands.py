@@ -127,8 +127,9 @@ def do_next(arguments: Arguments) -> None:
         say(warning)
 
 
-def _of_module(module: str, name: str, arguments: Arguments) -> None:
-    getattr(import_module(f"redbike.cli.{module}"), f"do_{name}")(arguments)
+def _of_module(module: str, name: str, arguments: Arguments) -> int | None:
+    code: int | None = getattr(import_module(f"redbike.cli.{module}"), f"do_{name}")(arguments)
+    return code
 
 
 _ELSEWHERE = {
@@ -150,7 +151,7 @@ _ELSEWHERE = {
 }
 """The modules of further commands, imported when called: `redbike set` does without them."""
 
-COMMANDS: dict[str, Callable[[Arguments], None]] = {
+COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     **{name.removeprefix("do_"): command for name, command in list(globals().items()) if name.startswith("do_")},
     **{name: partial(_of_module, module, name) for name, module in _ELSEWHERE.items()},
 }
