@@ -157,7 +157,7 @@ def test_several_dispatchers_put_back_each_job_once(
     assert found[":retries"] == dict.fromkeys(jobids, "1")
     where = Counter([*found.get("-timeline", {}), *found.get("-work-A", [])])
     assert where == Counter(jobids)
-    logged = Counter(lines(caplog, "its run is lost (no end was reported within its timeout)"))
+    logged = Counter(lines(caplog, "its run is lost (no end was reported within its timeout"))
     assert len(logged) == 250
     assert set(logged.values()) == {1}
 

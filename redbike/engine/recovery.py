@@ -75,7 +75,7 @@ class Recovery:
         ended = 0
         try:
             for run in self._looks.overdue(_BATCH) if some_run else ():
-                ended += self._end(run, "no end was reported within its timeout")
+                ended += self._end(run, f"no end was reported within its timeout{self._by(run)}")
             every_s = _LOOK_FOR_DEAD_EVERY_S if some_run else _LOOK_WHEN_IDLE_EVERY_S
             if self._dead_after_s and now - self._looked_for_dead_at >= every_s:
                 self._bury(self._dead(now))
@@ -109,14 +109,22 @@ class Recovery:
         if not client_ids:
             return
         for run in self._looks.runs_of(client_ids) if self._ends_runs else ():
-            name = client_id = run.tag[:CLIENT_ID_LENGTH]
-            with suppress(ValueError, KeyError, TypeError):
-                noted = json.loads(self._looks.process(client_id))
-                name = f"{noted['host']}:{noted['pid']}"
+            name = self._worker_of(run) or run.tag[:CLIENT_ID_LENGTH]
             self._end(run, f"its worker {name} has been silent for {self._dead_after_s:g} s")
         for client_id in client_ids:
             self._looks.forget_process(client_id)
             self._silent.pop(client_id, None)
+
+    def _by(self, run: Overdue) -> str:
+        name = self._worker_of(run)
+        return f" by {name}" if name else ""
+
+    def _worker_of(self, run: Overdue) -> str:
+        """Return host and pid of the worker that has this run in hand; an empty text if it is not known."""
+        with suppress(ValueError, KeyError, TypeError):
+            noted = json.loads(self._looks.process(run.tag[:CLIENT_ID_LENGTH]))
+            return f"{noted['host']}:{noted['pid']}"
+        return ""
 
     def _end(self, run: Overdue, why: str) -> bool:
         request_id = self._request_ids.new()
