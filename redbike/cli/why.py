@@ -10,6 +10,7 @@ from redbike.looking.overview import look
 from redbike.looking.past import occurrence
 from redbike.looking.rows import Rows
 from redbike.looking.sentences import Reason
+from redbike.looking.settled import settled
 from redbike.looking.troubles import Jobs, Trouble, fine, troubles
 from redbike.looking.why import reasons
 from redbike.looking.words import exact
@@ -22,7 +23,7 @@ def do_why(arguments: Arguments) -> int:
     with opened(arguments, looks=True) as bike:
         at = timestamp(arguments, "<TIME>", bike.now)
         if jobid is None:
-            jobs = Jobs.of(Rows(bike).all())
+            jobs = Jobs.of(settled(bike, Rows(bike).all()))
             overview = look(bike)
             found: Sequence[Reason | Trouble] = troubles(overview, jobs)
             lines, is_wrong = [trouble.text for trouble in found], bool(found)

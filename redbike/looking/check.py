@@ -9,6 +9,7 @@ from redbike.looking import sentences
 from redbike.looking.overview import Overview, Process, Queue, look
 from redbike.looking.rows import Rows
 from redbike.looking.sentences import named
+from redbike.looking.settled import settled
 from redbike.looking.troubles import Jobs
 from redbike.looking.words import length, plural
 
@@ -57,7 +58,7 @@ def check(bike: "Redbike", limits: Limits) -> Verdict:
     """Look at a prefix, and judge it. The jobs are read only where the limits need them."""
     overview = look(bike)
     needs_jobs = limits.failing is not None or limits.lost is not None
-    return judge(overview, Jobs.of(Rows(bike).all()) if needs_jobs else None, limits)
+    return judge(overview, Jobs.of(settled(bike, Rows(bike).all())) if needs_jobs else None, limits)
 
 
 def check_host(bike: "Redbike") -> Verdict:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from redbike.engine.policy import Policy
 from redbike.looking.overview import Overview, Process, look
-from redbike.looking.rows import Row, Rows
+from redbike.looking.rows import Row, Rows, State
 from redbike.schedule.forms import PAUSED
 from redbike.store.history import Record
 from redbike.store.requests import CLIENT_ID_LENGTH
@@ -89,9 +89,12 @@ class Facts:
         planned, holder, left_ms, depth = (None if isinstance(reply, Exception) else reply for reply in parts.call(ask))
         overview = overview or look(bike, [keys.queue_name(queue_key)])
         pause, position = details["pause"], details["position"]
+        row = rows[0] if rows else None
+        if row is not None and holder is not None and row.state is not State.RUNNING:
+            row = row._replace(state=State.RUNNING, since=None)  # it was set during its run
         return cls(
             jobid=jobid,
-            row=rows[0] if rows else None,
+            row=row,
             overview=overview,
             policy=parts._policy,
             pause=pause if isinstance(pause, dict) else None,
@@ -100,7 +103,7 @@ class Facts:
             planned=_planned(planned),
             holder=None if holder is None else decode(holder)[:CLIENT_ID_LENGTH],
             lease_ends=overview.now + left_ms / 1000 if left_ms is not None and left_ms > 0 else None,
-            id_fault=_id_fault(bike, jobid) if rows else None,
+            id_fault=_id_fault(bike, jobid) if row is not None else None,
         )
 
 

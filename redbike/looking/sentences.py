@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from redbike.looking.overview import Overview, Process
-from redbike.looking.words import length, moment, plural, shortened
+from redbike.looking.words import ago, length, moment, plural, shortened
 
 _MOST_NAMED = 5  # queues
 _LONGEST_ID = 200
@@ -39,7 +39,7 @@ def since(stamp: float, now: float) -> str:
 
 def at(stamp: float, now: float) -> str:
     """Return when something was: `at 18:20:03 (5 min ago)`."""
-    return f"at {moment(stamp, now)} ({length(now - stamp)} ago)"
+    return f"at {moment(stamp, now)} ({ago(now - stamp)})"
 
 
 def halt(overview: Overview) -> str | None:

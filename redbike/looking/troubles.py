@@ -200,7 +200,8 @@ def lost_because(row: Row, now: float) -> str:
     if row.state is State.FAILED:
         return f"failed{when}{_error(row)}, and does not run again (on-error: drop): {remedy}"
     if row.state is State.TIMED_OUT:
-        return f"began to run{when}, and its run is lost{_error(row)}: {remedy}"
+        why = f" ({row.last['error']})" if row.last is not None and row.last["outcome"] == "lost" else ""
+        return f"began to run{when}, and its run is lost{why}: {remedy}"
     if row.state is State.NEW:
         return "is registered, but nobody has planned it: redbike lost --reset plans it"
     last = "" if row.since is None else f"; its last event was {sentences.at(row.since, now)}"

@@ -167,12 +167,12 @@ def _lost(facts: Facts) -> Iterator[Reason]:
     for run in facts.overview.running:
         if run.jobid == facts.jobid:
             names.add(run.worker)
-            who = run.worker or "a worker that is not heard of"
+            who = f"worker {run.worker}" if run.worker else "a worker that is not heard of"
             yield Reason(f"{who} had it in hand; its lease ended {sentences.at(run.ends, now)}", True)
     for process in facts.overview.processes:
         if process.kind == "worker" and process.name in names:
             heard = "has not been heard of since then" if process.is_silent else "is alive"
-            yield Reason(f"{process.name} {heard}: it was last heard of {sentences.at(process.heard, now)}")
+            yield Reason(f"worker {process.name} {heard}: it was last heard of {sentences.at(process.heard, now)}")
 
 
 def _bad(facts: Facts) -> Iterator[Reason]:
