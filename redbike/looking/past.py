@@ -97,7 +97,9 @@ def _will_run(facts: Facts, due: float) -> Iterator[Reason]:
         else:
             yield Reason(f"it will not run unless the job is resumed: it is paused{sentences.by(pause, now)}")
     elif row.state in (State.FAILED, State.TIMED_OUT, State.LOST, State.BAD, State.STOPPED, State.NEW):
-        yield Reason(f"it will not run: the job is {row.state.value}; redbike why says more without a time", True)
+        yield Reason(
+            f"it will not run: the state of the job is {row.state.value!r}; redbike why says more without a time", True
+        )
     elif row.next_run == due:
         yield Reason(f"it will run then, {ahead(due - now)}: it is on the timeline")
     else:

@@ -151,7 +151,9 @@ def _of_fleet(overview: Overview) -> Iterator[Trouble]:
     for run in overview.running:
         if run.ends < now:
             where = (
-                f"{run.worker} has had it in hand" if run.worker else "a worker that is not known has had it in hand"
+                f"worker {run.worker} has had it in hand"
+                if run.worker
+                else "a worker that is not known has had it in hand"
             )
             began = "" if run.since is None else f" {sentences.since(run.since, now)}"
             ended = f"its lease ended {sentences.at(run.ends, now)}"
