@@ -37,6 +37,7 @@ PAGES = (
     "docs/cron.md",
     "docs/failures.md",
     "docs/loading.md",
+    "docs/looking-why.md",
     "docs/metrics.md",
     "docs/pausing.md",
     "docs/production.md",
@@ -180,7 +181,10 @@ class Reader:
 def is_a_look(command: str) -> bool:
     """Return True if the command only reads, and may be repeated until earlier commands show their effect."""
     return command.startswith(
-        ("redbike tell", "redbike statuses", "redbike schedules", "redbike history", "redbike show", "grep")
+        (
+            *("redbike tell", "redbike statuses", "redbike schedules", "redbike history", "redbike show", "grep"),
+            *("redbike why", "redbike check"),
+        )
     )
 
 
@@ -191,8 +195,12 @@ def says(output: str, expected: str) -> bool:
 
 
 def timeless(text: str) -> str:
-    """Replace present Unix times and the times of log lines by words."""
+    """Replace present Unix times, clocks, short ages and the times of log lines by words."""
     text = re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", "TIMESTAMP", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"\b(\d{4}-\d\d-\d\d |(Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?\d\d:\d\d(:\d\d)?([+-]\d\d:\d\d)?\b", "CLOCK", text
+    )
+    text = re.sub(r"\((\d+ s( ago)?|now)\)", "(AGE)", text)
     return re.sub(r"\b1[5-9]\d{8}\b", "TIME", text)
 
 
