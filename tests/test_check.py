@@ -64,6 +64,14 @@ def test_no_worker_of_a_queue_with_jobs_is_critical(site: Site, bike: Redbike) -
     assert (code, "queue work-A: 1 job waits in it, and no worker has been heard of" in line) == (2, True)
 
 
+def test_a_queue_that_only_a_job_names(site: Site, bike: Redbike) -> None:
+    """A queue that neither the configured worker nor another worker serves is found by the jobs that name it."""
+    start_fleet(site, bike)
+    bike.set("j:Q", "NOW")
+    code, line = checked(site)
+    assert (code, "queue work-Q: 1 job waits in it, and no worker serves work-Q" in line) == (2, True)
+
+
 def test_halt_is_critical_and_a_held_prefix_a_warning(site: Site, bike: Redbike) -> None:
     """A held prefix is a warning, and the jobs that are due then do not count as late; HALT is critical."""
     start_fleet(site, bike)
@@ -107,19 +115,19 @@ def test_long_waits_failing_and_lost_jobs_are_warnings(site: Site, bike: Redbike
     assert line.startswith("REDBIKE WARNING - 'j:A' has waited in work-A for 20 min; 1 job failing; 1 job lost|")
 
 
-def test_jobs_are_read_only_if_asked(bike: Redbike) -> None:
-    """The check costs the same with any number of jobs, unless --max-failing or --max-lost is given."""
+def test_states_are_read_only_if_asked(bike: Redbike) -> None:
+    """The check reads the ids of all jobs, but their statuses only if --max-failing or --max-lost is given."""
 
-    def scans() -> int:
+    def reads() -> int:
         stats = bike.redis.info("commandstats")
-        return int(stats.get("cmdstat_hscan", {}).get("calls", 0))
+        return int(stats.get("cmdstat_hmget", {}).get("calls", 0))
 
     bike.set("j:A", "EVERY:1h")
-    before = scans()
+    before = reads()
     check(bike, Limits(wait_s=1))
-    assert scans() == before
+    assert reads() == before
     check(bike, Limits(lost=1))
-    assert scans() > before
+    assert reads() > before
 
 
 def test_this_host(site: Site, bike: Redbike) -> None:

@@ -213,6 +213,30 @@ def test_the_api_is_what_the_commands_print(site: "Site", visitor: Visitor, bike
         assert json.loads(answer.text)["error"].startswith(query.partition("=")[0])
 
 
+def test_the_api_tells_why(site: "Site", visitor: Visitor, bike: Redbike) -> None:
+    """`/api/why` returns what `redbike why --json` prints, but for the ages in its sentences."""
+    bike.set("odd:A", "FOO")
+    bike.set("far:A", "AT:4000000000")
+
+    def told(text: str) -> str:
+        return re.sub(r'"now": [0-9.]+|[0-9]+ s\b', "", text)
+
+    eventually(lambda: "odd:A" in visitor.get("/api/why").text)
+    assert told(visitor.get("/api/why").text) == told(site.run("why", "--json").stdout)
+    for jobid, more in (("far:A", ()), ("nobody:A", ()), ("far:A", ("1790000000",))):
+        query = f"job={jobid}" + (f"&time={more[0]}" if more else "")
+        printed = site.run("why", jobid, *more, "--json").stdout
+        assert told(visitor.get(f"/api/why?{query}").text) == told(printed)
+    assert visitor.get("/api/why?job=far:A&time=x").status == 400
+
+
+def test_the_page_explains_a_job(visitor: Visitor, bike: Redbike) -> None:
+    """The page of a job says what `redbike why` says of it, and the list of troubles leads to the jobs."""
+    bike.set("odd:A", "FOO")
+    assert "It has been BAD since" in shown(visitor, "/job?id=odd:A")
+    eventually(lambda: 'href="/job?id=odd%3AA">Job &#39;odd:A&#39; has been BAD' in visitor.get("/troubles").text)
+
+
 def test_the_api_is_described(visitor: Visitor) -> None:
     """The description has every address of the API, in OpenAPI and on a page for people."""
     found = json.loads(visitor.get("/api/openapi.json").text)

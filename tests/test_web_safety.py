@@ -225,7 +225,7 @@ def test_payloads_and_errors_can_be_hidden(opening: Opening, bike: Redbike, work
     bike.work()
     bike.set("job:A", "EVERY:1h", payload="card 4711")
     shown, hidden = opening(), opening(hides_payloads=True)
-    paths = (*ADDRESSES, of_job("job:A"), "/api/jobs/job:A", "/history?job=job:A")
+    paths = (*ADDRESSES, of_job("job:A"), "/api/jobs/job:A", "/history?job=job:A", "/api/why", "/api/why?job=job:A")
     assert sum("card 4711" in shown.get(path).text for path in paths) == 2
     assert sum("division by zero" in shown.get(path).text for path in paths) >= 4
     for path in paths:
@@ -295,6 +295,7 @@ def test_hostile_job_ids(jobid: str, opening: Opening, bike: Redbike) -> None:
     bike.redis.zadd(f"{bike.prefix}-timeline", {raw: FUTURE})
     bike.redis.lpush(f"{bike.prefix}-work-A", raw)
     visitor = opening().visitor()
+    eventually(lambda: "appear here in a moment" not in visitor.get("/jobs").text)
     pages = [
         visitor.get(path).text
         for path in ("/", "/jobs", "/queue?name=work-A", of_job(jobid), of_job(jobid, "/job/unset"))

@@ -1,7 +1,6 @@
 """The command `redbike why`: explain one job, or say all that is wrong now."""
 
 import json
-from collections.abc import Sequence
 
 from redbike import streams
 from redbike.cli.opening import Arguments, opened, timestamp
@@ -9,10 +8,9 @@ from redbike.logs import printable
 from redbike.looking.overview import look
 from redbike.looking.past import occurrence
 from redbike.looking.rows import Rows
-from redbike.looking.sentences import Reason
 from redbike.looking.settled import settled
-from redbike.looking.troubles import Jobs, Trouble, fine, troubles
-from redbike.looking.why import reasons
+from redbike.looking.troubles import Jobs, fine, troubles, troubles_as_json
+from redbike.looking.why import reasons, reasons_as_json
 from redbike.looking.words import exact
 
 
@@ -25,19 +23,17 @@ def do_why(arguments: Arguments) -> int:
         if jobid is None:
             jobs = Jobs.of(settled(bike, Rows(bike).all()))
             overview = look(bike)
-            found: Sequence[Reason | Trouble] = troubles(overview, jobs)
+            found = troubles(overview, jobs)
             lines, is_wrong = [trouble.text for trouble in found], bool(found)
             heading, nothing = f"{bike.prefix} at {exact(overview.now)}", fine(overview, jobs)
-            about: dict[str, object] = {"now": overview.now, "wrong": is_wrong}
-            told = {**about, "troubles": [trouble.as_json() for trouble in found]}
+            told = troubles_as_json(overview, found)
         else:
             overview = look(bike, [bike._parts.keys.queue_name(bike._parts.queue_for_any(jobid))])
             why = reasons(bike, jobid, overview) if at is None else occurrence(bike, jobid, at, overview)
             lines, is_wrong = [reason.text for reason in why], any(reason.is_wrong for reason in why)
             asked = "" if at is None else f", asked about {exact(at)}"
             heading, nothing = f"{jobid} at {exact(overview.now)}{asked}", ""
-            about = {"now": overview.now, "wrong": is_wrong, "job": jobid, "time": at}
-            told = {**about, "reasons": [reason.as_json() for reason in why]}
+            told = reasons_as_json(overview, jobid, at, why)
     if arguments["--json"]:
         print(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False), file=output)
     elif lines:

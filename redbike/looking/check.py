@@ -55,8 +55,9 @@ class Verdict:
 
 
 def check(bike: "Redbike", limits: Limits) -> Verdict:
-    """Look at a prefix, and judge it. The jobs are read only where the limits need them."""
-    overview = look(bike)
+    """Look at a prefix, and judge it. The states of the jobs are read only where the limits need them."""
+    # The ids of all jobs name the queues, also those that no worker serves.
+    overview = look(bike, Rows(bike).queues() - {"?"})
     needs_jobs = limits.failing is not None or limits.lost is not None
     return judge(overview, Jobs.of(settled(bike, Rows(bike).all())) if needs_jobs else None, limits)
 

@@ -20,6 +20,7 @@ from redbike.store.text import decode, encode
 if TYPE_CHECKING:
     from redbike.bike import Redbike
 
+_MOST_QUEUES = 1000
 _PAGE = 1000  # jobs per round trip
 _MOST_FEW = 10_000
 _LATE_S = 1.0  # a job on the timeline is due if no dispatcher has queued it within this time
@@ -102,6 +103,14 @@ class Rows:
             schedules: Any = self._parts.ask(self.redis.hmget, self._keys.schedules, ids)
             unset = [(jobid, None) for jobid, text in zip(ids, schedules, strict=True) if text is None]
             yield from self._rows(unset, few)
+
+    def queues(self) -> set[str]:
+        """Return the names of the queues of all registered jobs, a thousand or a few more at most."""
+        found: set[str] = set()
+        for page in self._pages(self._keys.schedules):
+            if len(found) < _MOST_QUEUES:
+                found.update(self._queue(decode(jobid)) for jobid in page)
+        return found
 
     def of(self, jobids: Iterable[str]) -> list[Row]:
         """Return the rows of these jobs, in this order. A job that nobody knows has no row."""

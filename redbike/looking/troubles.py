@@ -5,7 +5,7 @@ At most twenty troubles of a kind are named. The memory for the rows does not gr
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Self
 
 from redbike.looking import sentences
@@ -119,6 +119,11 @@ def troubles(overview: Overview, rows: Iterable[Row] | Jobs = (), waits_s: float
         if more := numbers[kind] - len(some):
             shown.append(Trouble(urgency, kind, f"and {more:,} more: {_LOOK[kind]}"))
     return shown
+
+
+def troubles_as_json(overview: Overview, found: Sequence[Trouble]) -> dict[str, object]:
+    """Return the troubles as `redbike why --json` prints them."""
+    return {"now": overview.now, "wrong": bool(found), "troubles": [trouble.as_json() for trouble in found]}
 
 
 def fine(overview: Overview, jobs: Jobs) -> str:

@@ -1,6 +1,6 @@
 """Why a job does what it does now, in sentences: the job first, then what it waits for, then its last run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from redbike.looking import sentences
@@ -27,6 +27,13 @@ def reasons(bike: "Redbike", jobid: str, overview: Overview | None = None) -> li
     if facts.row is None:
         return unknown(bike, jobid)
     return because(facts)
+
+
+def reasons_as_json(overview: Overview, jobid: str, at: float | None, found: Sequence[Reason]) -> dict[str, object]:
+    """Return the sentences as `redbike why JOBID --json` prints them. `at`: the time that was asked about."""
+    told = [reason.as_json() for reason in found]
+    is_wrong = any(reason.is_wrong for reason in found)
+    return {"now": overview.now, "wrong": is_wrong, "job": jobid, "time": at, "reasons": told}
 
 
 def because(facts: Facts) -> list[Reason]:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from redbike.engine.outcome import Outcome
 from redbike.errors import RedbikeError
+from redbike.looking.troubles import troubles_as_json
 from redbike.schedule.forms import read_time
 from redbike.web.fields import unquoted
 from redbike.web.openapi import described
@@ -42,6 +43,24 @@ class ApiHandlers:
         if found["status"] is None and found["schedule"] is None and not found["working"]:
             raise HTTPException(404, f"there is no job {jobid[:200]!r}")
         return answer(self._without_secrets(found))
+
+    async def why(self, request: Request) -> Response:
+        """Return what `redbike why --json` prints: of the prefix, of a job, or of a run of it at a time."""
+        given, site = query(request), self._site
+        if not given.get("job"):
+            await site.hub.fresh()
+            if site.sight.overview is None:
+                raise HTTPException(503, "nothing is known yet")
+            return answer(troubles_as_json(site.sight.overview, site.views.told_troubles()))
+        if site.manners.hides_payloads:
+            raise HTTPException(403, "the sentences quote errors, and web-hide-payloads is set")
+        at = None
+        if given.get("time"):
+            try:
+                at = read_time(given["time"])
+            except ValueError as error:
+                raise HTTPException(400, f"time: {error}") from None
+        return answer(await site.hub.ask(site.sight.explain, given["job"], at))
 
     async def history(self, request: Request) -> Response:
         """Return what `redbike history --json` prints: one object per line, the latest last."""

@@ -66,6 +66,7 @@ class Made:
             Route("/events", live.events, methods=["GET"]),
             *(Route("/api", self._api_page), Route("/api/openapi.json", api.openapi), Route("/api/info", api.info)),
             *(Route("/api/jobs/{jobid:path}", api.job), Route("/api/history", api.history)),
+            Route("/api/why", api.why),
             Route("/static/{name}", self._static),
         ]
         inner = Starlette(

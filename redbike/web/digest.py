@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from redbike.looking.rows import Row
+from redbike.looking.troubles import Jobs
 
 BAD_STATES = ("failed", "timed out", "lost", "bad")
 SHOWN = 8
@@ -23,6 +24,8 @@ class Digest(NamedTuple):
     lost: Sequence[Row]
     lost_count: int
     queues: Sequence[str]
+    jobs: Jobs
+    """What the troubles need of the rows."""
 
     def between(self, start: float, end: float) -> list[tuple[float, str]]:
         """Return the times and queues of the runs that are planned before `end`; overdue runs count at `start`."""
@@ -39,14 +42,14 @@ class Digest(NamedTuple):
         return bisect_left(self.planned, at, key=lambda one: one[0])
 
 
-EMPTY = Digest((), Counter(), (), (), 0, ())
+EMPTY = Digest((), Counter(), (), (), 0, (), Jobs())
 
 
-def digest(rows: Sequence[Row]) -> Digest:
-    """Return the digest of these rows."""
+def digest(rows: Sequence[Row], jobs: Jobs) -> Digest:
+    """Return the digest of these rows. `jobs`: what the troubles need of them."""
     rows = sorted(rows, key=lambda row: row.jobid)
     planned = [(row.next_run, row.queue, row) for row in rows if row.next_run is not None]
     planned.sort(key=lambda one: one[0])
     lost = sorted((row for row in rows if row.is_lost), key=lambda row: -(row.since or 0))
     queues = sorted({row.queue for row in rows})[:_MOST_QUEUES]
-    return Digest(rows, Counter(str(row.state) for row in rows), planned, lost[:SHOWN], len(lost), tuple(queues))
+    return Digest(rows, Counter(str(row.state) for row in rows), planned, lost[:SHOWN], len(lost), tuple(queues), jobs)

@@ -9,6 +9,13 @@ PATHS: dict[str, tuple[str, str, str, list[tuple[str, str]]]] = {
         *("All that is known of one job", "redbike show JOBID --json", "application/json"),
         [_JOBID],
     ),
+    "/api/why": (
+        *("All that is wrong now, or why a job does what it does", "redbike why --json", "application/json"),
+        [
+            ("job", "The sentences about this job. Not where web-hide-payloads is set, because they quote errors."),
+            ("time", "With a job: what became of its run at this time, in Unix seconds or ISO 8601."),
+        ],
+    ),
     "/api/history": (
         *("Past runs, one JSON object per line, the latest last", "redbike history --json", "application/x-ndjson"),
         [

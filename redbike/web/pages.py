@@ -185,6 +185,7 @@ class PageHandlers:
             "queue_held": details.get("queue_held", False),
             "last": details.get("last_run") or (row and row.last),
             "payload": details.get("payload"),
+            "why": details.get("why", []),
             "records": records,
             "records_count": len(records),
             "durations": durations(records),

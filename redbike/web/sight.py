@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from redbike.bike import Redbike
 from redbike.looking.index import Index
 from redbike.looking.overview import Overview, look
+from redbike.looking.past import occurrence
 from redbike.looking.rows import Row, Rows
+from redbike.looking.settled import settled
+from redbike.looking.troubles import Jobs
+from redbike.looking.why import reasons, reasons_as_json
+from redbike.store.details import LastRun
 from redbike.store.text import decode, encode
 from redbike.web.choosing import Chooser
 from redbike.web.digest import EMPTY, digest
@@ -21,8 +26,9 @@ PEEK = 100
 class Sight:
     """The state of one prefix. One thread reads from Redis; the pages look."""
 
-    def __init__(self, bike: Redbike) -> None:
+    def __init__(self, bike: Redbike, hides_errors: bool = False) -> None:
         self.bike = bike
+        self._hides_errors = hides_errors
         self.index = Index(bike)
         self.past = Past(bike)
         self.overview: Overview | None = None
@@ -54,8 +60,17 @@ class Sight:
         if self.index.refresh():
             self.read_at = time.time()
             if self.index.version != self.version or self.digest is EMPTY:
-                made = digest(list(self.index.by_id.values()))
+                rows = list(self.index.by_id.values())
+                made = digest(rows, Jobs.of(map(self._without_error, settled(self.bike, rows))))
                 self.digest, self.version = made, self.index.version
+
+    def _without_error(self, row: Row) -> Row:
+        """Return the row without the error of its last run, if errors must not leave the page."""
+        return row if row.last is None or not self._hides_errors else row._replace(last=LastRun(row.last, error=""))
+
+    def rows(self) -> Iterable[Row]:
+        """Return all rows, as far as they are known, as the JSON interface may tell them."""
+        return map(self._without_error, self.digest.rows)
 
     def watch(self, jobids: Iterable[str]) -> None:
         """Read the rows of these jobs with each look, for a while."""
@@ -75,10 +90,18 @@ class Sight:
         return self._fresh.get(jobid) or self.index.by_id.get(jobid)
 
     def study(self, jobid: str) -> dict[str, object]:
-        """Return all that is known of one job. Raise ServerError."""
+        """Return all that is known of one job, and `why` it does what it does, in sentences. Raise ServerError."""
         self.watch([jobid])
         self._fresh = {**self._fresh, **{row.jobid: row for row in self._rows.of([jobid])}}
-        return self.bike.details(jobid)
+        # The sentences quote errors.
+        why = [] if self._hides_errors else [one.text for one in reasons(self.bike, jobid, self.overview)]
+        return {**self.bike.details(jobid), "why": why}
+
+    def explain(self, jobid: str, at: float | None) -> dict[str, object]:
+        """Return what `redbike why JOBID [TIME] --json` prints. Raise ServerError."""
+        overview = look(self.bike, [self.bike._parts.keys.queue_name(self.bike._parts.queue_for_any(jobid))])
+        found = reasons(self.bike, jobid, overview) if at is None else occurrence(self.bike, jobid, at, overview)
+        return reasons_as_json(overview, jobid, at, found)
 
     def peek(self, queue: str) -> list[str]:
         """Return the first jobs of a queue, the next one first. Raise ServerError."""

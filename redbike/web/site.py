@@ -20,7 +20,7 @@ class Site:
     def __init__(self, bike: Redbike, manners: Manners, log: logging.Logger) -> None:
         self.manners = manners
         self.log = log
-        self.sight = Sight(bike)
+        self.sight = Sight(bike, manners.hides_payloads)
         self.hub = Hub(self.sight, log)
         self.views = Views(self.sight)
         self.sessions = Sessions()

@@ -6,14 +6,15 @@ Ages and the present time do not belong to the data: they change though nothing 
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from redbike.looking.recent import FAULTS
+from redbike.looking.troubles import Trouble, troubles
 from redbike.web.digest import SHOWN
 from redbike.web.pictures import coming_hour, last_hour
 from redbike.web.sight import Sight
 from redbike.web.things import Worked, processes, queues, running
-from redbike.web.troubles import troubles
 
 Data = Mapping[str, Any]
 Given = Mapping[str, str]
@@ -23,6 +24,17 @@ _MOST_FAILED = 20_000
 DAY_S = 86_400
 SPANS = {"1h": (3600, "one hour"), "24h": (DAY_S, "24 hours"), "7d": (7 * DAY_S, "7 days")}
 _PER_PAGE = 50
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A trouble. Its text is not compared, because it tells an age."""
+
+    urgency: int
+    kind: str
+    text: str = field(repr=False)
+    jobid: str | None = None
+    queue: str | None = None
 
 
 class Views:
@@ -67,10 +79,14 @@ class Views:
         overview = self._sight.overview
         return () if overview is None else (overview.is_halted, overview.hold, self.troubles())
 
-    def troubles(self) -> list[str] | None:
+    def troubles(self) -> list["Wrong"] | None:
         """Return what is wrong now, the most urgent first; None if that is not known."""
+        return None if self._sight.overview is None else [Wrong(*trouble) for trouble in self.told_troubles()]
+
+    def told_troubles(self) -> list[Trouble]:
+        """Return what `redbike why` says of the prefix."""
         overview = self._sight.overview
-        return None if overview is None else troubles(overview, self._sight.digest)
+        return [] if overview is None else troubles(overview, self._sight.digest.jobs)
 
     def now(self) -> float:
         """Return the server's time of the last look, or 0."""
