@@ -37,7 +37,7 @@ PAGES = (
     "docs/cron.md",
     "docs/failures.md",
     "docs/loading.md",
-    "docs/looking-why.md",
+    "docs/why.md",
     "docs/metrics.md",
     "docs/pausing.md",
     "docs/production.md",
