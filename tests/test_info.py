@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Recorder, Server
+from helpers import ROOT
 from nodes import eventually
 from processes import Site
 from screens import Screen
@@ -344,3 +345,22 @@ def test_bytes_that_are_not_utf8(bike: Redbike, site: Site) -> None:
     bike.redis.hset(bike.schedules_key, b"caf\xe9:A", b"\xff")
     text = site.run("info").stdout
     assert re.match(r"caf\\udce9:A +\\udcff +work-A +new, lost ", text.splitlines()[1])
+
+
+def test_the_page_shows_real_output(busy: Site) -> None:
+    """The table in the documentation is the output of this fleet, but for times and pids."""
+    [page] = [text for path in ROOT.glob("docs/looking*.md") if "```text\nJOB " in (text := path.read_text("utf-8"))]
+    shown = page.partition("```text\nJOB ")[2].partition("```")[0]
+    with Screen(busy.folder, "info", columns=120) as screen:
+        assert screen.end() == 0
+        lines = screen.printed()
+    assert [wordless(line) for line in f"JOB {shown}".splitlines()] == [wordless(line) for line in lines]
+
+
+def wordless(line: str) -> str:
+    """Return a line without numbers, times, ages and hosts, and with single blanks."""
+    line = re.sub(r"(\d\d:\d\d:\d\d|\w{3} \d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d)(, in)?", "N", line)
+    line = re.sub(r"\S+:\d{2,}\b", "HOST", line)
+    line = re.sub(r"\d[\d.]* (s|min|h|days?)( ago)?|\bnow\b", "N", line)
+    # The widths of the other columns decide how much of a schedule is shown.
+    return " ".join(re.sub(r"CRON:.*?…|CRON:.*?Berlin", "CRON", line).split())

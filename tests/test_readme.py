@@ -37,6 +37,7 @@ PAGES = (
     "docs/cron.md",
     "docs/failures.md",
     "docs/loading.md",
+    "docs/looking.md",
     "docs/why.md",
     "docs/metrics.md",
     "docs/pausing.md",

@@ -237,6 +237,24 @@ def test_the_page_explains_a_job(visitor: Visitor, bike: Redbike) -> None:
     eventually(lambda: 'href="/job?id=odd%3AA">Job &#39;odd:A&#39; has been BAD' in visitor.get("/troubles").text)
 
 
+def test_the_api_has_the_table(site: "Site", visitor: Visitor, bike: Redbike) -> None:
+    """/api/info has the object of `redbike info --json`, with the same choices; a wrong word is an error of 400."""
+    for jobid in ("a:A", "b:A", "c:B"):
+        bike.set(jobid, "EVERY:1h")
+    for query, arguments in {
+        "sort=job": ("--sort=job",),
+        "sort=-job&limit=1": ("--sort=-job", "--limit=1"),
+        "queue=work-B": ("-q", "work-B"),
+        "status=planned&match=a*": ("-s", "planned", "--match=a*"),
+    }.items():
+        told = json.loads(site.run("info", "--json", *arguments).stdout)
+        found = json.loads(visitor.get(f"/api/info?{query}").text)
+        assert (found["jobs"], found["left_out"], found["states"]) == (told["jobs"], told["left_out"], told["states"])
+        assert found.keys() == told.keys()
+    for query in ("status=sleeping", "sort=size", "limit=-1"):
+        assert visitor.get(f"/api/info?{query}").status == 400
+
+
 def test_the_api_is_described(visitor: Visitor) -> None:
     """The description has every address of the API, in OpenAPI and on a page for people."""
     found = json.loads(visitor.get("/api/openapi.json").text)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redbike.looking.overview import Overview, look
 from redbike.looking.recent import HOUR_S, Recent
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LIMIT = 100
 _MOST_NAMED = 5
+_COUNTED = ("states", "failing", "lost", "last_hour")
 _MOST_QUEUES = 1000
 
 
@@ -102,10 +103,14 @@ class Answer:
 
     def as_json(self) -> dict[str, object]:
         """Return the answer as `--json` prints it."""
-        return info_as_json(self.overview, self.rows, self.found)
+        told = info_as_json(self.overview, self.rows, self.found)
+        if self.asked.jobids:  # the other jobs and the history were not read
+            for name in _COUNTED:
+                del told[name]
+        return told
 
 
-def info_as_json(overview: Overview, rows: Iterable[Row], found: int | None = None) -> dict[str, object]:
+def info_as_json(overview: Overview, rows: Iterable[Row], found: int | None = None) -> dict[str, Any]:
     """Return rows and overview as one object. `found`: the number of chosen jobs, if not all of them are in `rows`."""
     jobs = [row.as_json() for row in rows]
     return {"jobs": jobs, "left_out": 0 if found is None else found - len(jobs), **overview.as_json()}

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from redbike.engine.outcome import Outcome
 from redbike.errors import RedbikeError
+from redbike.looking.answer import LIMIT, Asked, info_as_json
 from redbike.looking.troubles import troubles_as_json
 from redbike.schedule.forms import read_time
 from redbike.web.fields import unquoted
@@ -27,14 +28,18 @@ class ApiHandlers:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    async def info(self, _request: Request) -> Response:
+    async def info(self, request: Request) -> Response:
         """Return what `redbike info --json` prints."""
+        asked = _asked(query(request))
         await self._site.hub.fresh()
         overview = self._site.sight.overview
         if overview is None:
             raise HTTPException(503, "nothing is known yet")
-        overview.count(self._site.sight.digest.rows)
-        return answer(overview.as_json())
+        all_rows = self._site.sight.digest.rows
+        overview.count(all_rows)
+        found = list(asked.chosen(all_rows))
+        told = info_as_json(overview, asked.in_order(found), len(found))
+        return answer({**told, "jobs": [self._without_secrets(job) for job in told["jobs"]]})
 
     async def job(self, request: Request) -> Response:
         """Return what `redbike show JOBID --json` prints."""
@@ -94,6 +99,25 @@ class ApiHandlers:
         if isinstance(last := hidden.get("last_run"), dict):
             hidden["last_run"] = {**last, "error": None}
         return hidden
+
+
+def _asked(given: dict[str, str]) -> Asked:
+    """Return what the fields of a query ask for."""
+    limit = given.get("limit", str(LIMIT))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 9):
+        raise HTTPException(400, f"limit: {limit[:40]!r} is not a number; 0 returns all jobs")
+    asked = Asked(
+        queue=given.get("queue") or None,
+        state=given.get("status") or None,
+        match=given.get("match") or None,
+        sort=given.get("sort") or Asked().sort,
+        limit=int(limit),
+    )
+    try:
+        asked.check()
+    except ValueError as error:
+        raise HTTPException(400, str(error).removeprefix("--")) from None
+    return asked
 
 
 def written(found: object, indent: int | None = None) -> str:

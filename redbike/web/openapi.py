@@ -2,9 +2,22 @@
 
 from typing import Any
 
+from redbike.looking.answer import LIMIT
+from redbike.looking.rows import STATES
+from redbike.looking.table import SORTS
+
 _JOBID = ("jobid", "The id of the job. Percent-encode its bytes, also a slash.")
 PATHS: dict[str, tuple[str, str, str, list[tuple[str, str]]]] = {
-    "/api/info": ("What redbike info --json prints", "redbike info --json", "application/json", []),
+    "/api/info": (
+        *("The jobs, and an overview of queues, runs and processes", "redbike info --json", "application/json"),
+        [
+            ("queue", "Only jobs of this queue."),
+            ("status", f"Only jobs in this state: {', '.join(STATES)}."),
+            ("match", "Only jobs whose id matches this pattern, as in report*."),
+            ("sort", f"The order: {', '.join(SORTS)}; with - before it, the other direction."),
+            ("limit", f"The most jobs; 0 for all, {LIMIT} without it. left_out says how many there are beside them."),
+        ],
+    ),
     "/api/jobs/{jobid}": (
         *("All that is known of one job", "redbike show JOBID --json", "application/json"),
         [_JOBID],
