@@ -10,6 +10,7 @@ from processes import Site
 from whys import HOST, configure, kill, set_back, why
 
 from redbike import Redbike
+from redbike.store.keys import Keys
 
 SHORT = """
 from redbike import BadJob, Later
@@ -303,7 +304,10 @@ def test_the_command(site: Site, bike: Redbike) -> None:
     """The command names the zone once, escapes what may be hostile, and exits with 1 if anything is wrong."""
     bike.redis.hset(bike.schedules_key, "j\x1b[31m:A", "EVERY:1d")
     bike.redis.zadd(bike.timeline_key, {"j\x1b[31m:A": FUTURE})
+    bike.redis.set(Keys(bike.prefix).held, '{"": {"note": "\\u001b[31m\\nred"}}')
     answer = site.run("why", "j\x1b[31m:A")
+    assert "\x1b" not in answer.stdout
+    assert len(answer.stdout.splitlines()) == 5
     assert answer.returncode == 1
     heading, first, *_ = answer.stdout.splitlines()
     assert re.fullmatch(r"j\\x1b\[31m:A at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d:", heading)
@@ -311,7 +315,7 @@ def test_the_command(site: Site, bike: Redbike) -> None:
     told = json.loads(site.run("why", "j\x1b[31m:A", "--json").stdout)
     assert (told["job"], told["wrong"], told["time"]) == ("j\x1b[31m:A", True, None)
     assert {"text", "wrong"} == set(told["reasons"][0])
-    assert told["reasons"][1] == {
+    assert told["reasons"][2] == {
         "text": "No dispatcher has been heard of: no job is queued when it is due.",
         "wrong": True,
     }
