@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redbike.looking.overview import Overview, look
 from redbike.looking.recent import HOUR_S, Recent
 from redbike.looking.rows import STATES, Row, Rows, State, matching
+from redbike.looking.settled import settled
 from redbike.looking.table import SORTS, sorted_rows
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def ask(bike: "Redbike", asked: Asked) -> Answer:
     if asked.jobids:
         return _ask_for_jobs(bike, asked)
     tally, numbers = Tally(), [0]
-    rows = asked.in_order(_counted(asked.chosen(tally.pass_on(Rows(bike).all())), numbers))
+    rows = asked.in_order(_counted(asked.chosen(tally.pass_on(settled(bike, Rows(bike).all()))), numbers))
     recent = Recent(bike, HOUR_S)
     recent.refresh()
     return Answer(asked, complete(bike, tally, recent), rows, numbers[0], tally)
@@ -137,7 +138,7 @@ def complete(bike: "Redbike", tally: "Tally", recent: Recent) -> Overview:
 
 def _ask_for_jobs(bike: "Redbike", asked: Asked) -> Answer:
     wanted = list(dict.fromkeys(asked.jobids))
-    known = Rows(bike).of(wanted)
+    known = list(settled(bike, Rows(bike).of(wanted)))
     chosen = list(asked.chosen(known))
     unknown = set(wanted) - {row.jobid for row in known}
     rows = asked._replace(limit=0).in_order(chosen)

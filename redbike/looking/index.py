@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from redbike.looking.rows import Row, Rows
+from redbike.looking.settled import settled
 
 if TYPE_CHECKING:
     from redbike.bike import Redbike
@@ -22,6 +23,7 @@ class Index:
     """The rows of all jobs, by job id. Threads may share it; `refresh` replaces the rows in one step."""
 
     def __init__(self, bike: "Redbike") -> None:
+        self._bike = bike
         self._rows = Rows(bike)
         self._lock = threading.Lock()
         self._again_at = 0.0
@@ -38,7 +40,7 @@ class Index:
             return False
         try:
             began = time.monotonic()
-            found = {row.jobid: row for row in self._rows.all()}
+            found = {row.jobid: row for row in settled(self._bike, self._rows.all())}
             if found != self.by_id:
                 self.version += 1
             self.by_id = found

@@ -15,6 +15,7 @@ from redbike.errors import RedbikeError
 from redbike.looking import metrics
 from redbike.looking.overview import Overview, look
 from redbike.looking.rows import Rows, State
+from redbike.looking.settled import settled
 from redbike.store.counts import Counts
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Latest:
         states: Counter[str] = Counter()
         failing = lost = 0
         queues: set[str] = set()
-        for row in Rows(self._bike).all():
+        for row in settled(self._bike, Rows(self._bike).all()):
             states[row.state] += 1
             failing += row.failures > 0
             lost += row.is_lost

@@ -14,6 +14,7 @@ from redbike.looking.index import Index
 from redbike.looking.overview import Overview, look
 from redbike.looking.recent import HOUR_S, Recent
 from redbike.looking.rows import Row, Rows
+from redbike.looking.settled import settled
 
 if TYPE_CHECKING:
     from redbike.bike import Redbike
@@ -86,7 +87,7 @@ class Watcher:
         is_new = index.refresh(at_once=len(index.by_id) <= _FEW)
         if not is_new and self.on_screen:
             shown = list(self.on_screen)
-            index.put(self._rows.of(shown), asked=shown)
+            index.put(list(settled(self._bike, self._rows.of(shown))), asked=shown)
         if is_new:
             self._version += 1
             self._tally = Tally()

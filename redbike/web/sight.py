@@ -52,7 +52,7 @@ class Sight:
         self.overview = overview
         now = time.monotonic()
         watched = [jobid for jobid, ends_at in list(self._watched.items()) if ends_at > now]
-        self._fresh = {row.jobid: row for row in self._rows.of(watched)} if watched else {}
+        self._fresh = {row.jobid: row for row in settled(self.bike, self._rows.of(watched))} if watched else {}
         self.looked_at = time.time()
 
     def read_index(self) -> None:
@@ -61,7 +61,7 @@ class Sight:
             self.read_at = time.time()
             if self.index.version != self.version or self.digest is EMPTY:
                 rows = list(self.index.by_id.values())
-                made = digest(rows, Jobs.of(map(self._without_error, settled(self.bike, rows))))
+                made = digest(rows, Jobs.of(map(self._without_error, rows)))
                 self.digest, self.version = made, self.index.version
 
     def _without_error(self, row: Row) -> Row:
