@@ -16,7 +16,7 @@ from screens import Screen
 
 from redbike import Redbike
 from redbike.looking.answer import Asked, ask
-from redbike.looking.rows import STATES
+from redbike.looking.rows import STATES, Rows
 from redbike.looking.widths import width
 
 HEADS = ["JOB", "SCHEDULE", "QUEUE", "STATUS", "NEXT", "LAST", "FAILS"]
@@ -252,6 +252,25 @@ def test_json_has_rows_and_overview(busy: Site) -> None:
 # all rows
 
 
+@pytest.mark.parametrize("most_few", [10_000, 0])
+def test_all_rows_are_those_of_single_jobs(bike: Redbike, monkeypatch: pytest.MonkeyPatch, most_few: int) -> None:
+    """A listing has the same rows as a look at single jobs, whether few or many jobs resume by themselves or have a
+    run beside the one on the timeline.
+    """
+    monkeypatch.setattr("redbike.looking.rows._MOST_FEW", most_few)
+    for jobid in ("back:A", "twice:A", "plain:A"):
+        bike.set(jobid, "AT:4000000000")
+    bike.pause("back:A", until=3_900_000_000)
+    bike.redis.zadd(f"{bike.prefix}:extra", {"twice:A": 3_800_000_000, "gone:A": 1})
+    rows = {row.jobid: row for row in Rows(bike).all()}
+    assert list(rows.values()) == Rows(bike).of(rows)
+    assert {jobid: (row.next_run, row.resumes_at) for jobid, row in rows.items()} == {
+        "back:A": (None, 3_900_000_000),
+        "twice:A": (3_800_000_000, None),
+        "plain:A": (4_000_000_000, None),
+    }
+
+
 @pytest.mark.parametrize(
     ("sort", "jobids"),
     [
@@ -325,8 +344,13 @@ def test_hostile_ids_do_no_harm(bike: Redbike, site: Site, columns: int) -> None
     assert len([line for line in lines if " planned " in line]) == len(HOSTILE)
     assert any(line.startswith("\\x1b[2J\\x1b]0;owned\\x07:A ") for line in lines)
     assert any(line.startswith("[bold red]no[/bold red] :smile: {a}:A ") for line in lines)
-    starts = {width(line[: line.index(" planned ")]) for line in lines if " planned " in line}
+    starts = {columns_of(line[: line.index(" planned ")]) for line in lines if " planned " in line}
     assert len(starts) == 1, "wide characters move no column"
+
+
+def columns_of(text: str) -> int:
+    """Return the columns of a text of which only these characters are not one column wide."""
+    return len(text) + sum(char in "世界" for char in text) - text.count("\u0301")
 
 
 def test_a_pipe_gets_hostile_ids_whole(bike: Redbike, site: Site) -> None:
