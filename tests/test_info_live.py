@@ -166,6 +166,7 @@ def test_ctrl_z_gives_the_terminal_back_for_a_while(live: Screen) -> None:
     os.kill(live.pid, signal.SIGTSTP)
     eventually(lambda: (live.read(0.1), live.written.endswith(LEFT))[1])
     assert live.settings() == live.settings_at_first
+    eventually(lambda: words_of_stat(live.pid)[0] == "T")
     live.written = b""
     os.kill(live.pid, signal.SIGCONT)
     live.wait_for("job-00:A")
@@ -203,8 +204,13 @@ def test_an_idle_view_takes_little_time(live: Screen) -> None:
     assert b"\x1b[30;1H" not in live.written, "the keys"
 
 
+def words_of_stat(pid: int) -> list[str]:
+    """Return what the system says of a process: first its state, such as T for stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def cpu_s(pid: int) -> float:
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    words = words_of_stat(pid)
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
