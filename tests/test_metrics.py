@@ -1,5 +1,6 @@
 """`redbike metrics`: the figures of a real fleet, in the format that Prometheus reads."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from nodes import eventually, free_port
 from processes import Site
 
 from redbike import Redbike
+from redbike.looking import exporter
 from redbike.store.counts import Counts
 
 pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
@@ -359,7 +361,7 @@ def test_idle_clients_do_not_fill_the_process(served: Served) -> None:
 
         eventually(lambda: sum(map(is_closed, clients)) >= 24)
         threads = len(list(Path(f"/proc/{served.process.pid}/task").iterdir())) if Path("/proc").exists() else 0
-        assert threads <= 16 + 6
+        assert threads <= 2 * 16 + 6
     finally:
         for client in clients:
             client.close()
@@ -427,3 +429,20 @@ def test_promtool_accepts_the_metrics(bike: Redbike) -> None:
     bike.work()
     checked = subprocess.run(["promtool", "check", "metrics"], input=look(bike).text, capture_output=True, text=True)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_a_slow_client_is_cut_off(bike: Redbike, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends its request byte by byte does not hold its place for longer than the bound."""
+    monkeypatch.setattr(exporter, "_REQUEST_S", 0.5)
+    server = exporter.Exporter("127.0.0.1", 0, lambda _: ("text/plain", b""), bike.log)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    with server, socket.create_connection(("127.0.0.1", server.port), 5) as client:
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - began < 5:
+                client.sendall(b"G")
+                time.sleep(0.1)
+        assert time.monotonic() - began < 3
+        server.shutdown()
+    thread.join(5)

@@ -16,7 +16,7 @@ from typing import Any
 from redbike.errors import ServerError
 
 _MOST_REQUESTS = 16  # at a time
-_REQUEST_S = 10.0  # for a client to send its request, and to take each part of the answer
+_REQUEST_S = 10.0  # for a client to send its request and to take the answer
 
 _HOME = b"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Redbike</title></head>
@@ -67,9 +67,14 @@ class Exporter(ThreadingMixIn, TCPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, and free the place of the thread."""
+        # A timeout of the socket holds for each part alone: a client could send its request byte by byte.
+        timer = threading.Timer(_REQUEST_S, _cut, [request])
+        timer.daemon = True
+        timer.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            timer.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
@@ -116,6 +121,11 @@ class _Request(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Write no line per request."""
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _text(line: str) -> Answer:

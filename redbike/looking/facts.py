@@ -3,9 +3,10 @@
 import difflib
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redbike.engine.policy import Policy
+from redbike.looking.asking import ask
 from redbike.looking.overview import Overview, Process, look
 from redbike.looking.rows import Row, Rows, State
 from redbike.schedule.forms import PAUSED
@@ -80,13 +81,9 @@ class Facts:
         rows = Rows(bike).of([jobid])
         details = bike.details(jobid)
         field, tag = encode(jobid), encode(keys.tag(queue_key, jobid))
-
-        def ask(_repeated: bool) -> list[Any]:
-            pipeline: Any = bike.redis.pipeline(transaction=False)
-            pipeline.hget(keys.due, field).get(tag).pttl(tag).llen(queue_key)
-            return list(pipeline.execute(raise_on_error=False))
-
-        planned, holder, left_ms, depth = (None if isinstance(reply, Exception) else reply for reply in parts.call(ask))
+        planned, holder, left_ms, depth = ask(
+            bike, ("HGET", keys.due, field), ("GET", tag), ("PTTL", tag), ("LLEN", encode(queue_key))
+        )
         overview = overview or look(bike, [keys.queue_name(queue_key)])
         pause, position = details["pause"], details["position"]
         row = rows[0] if rows else None

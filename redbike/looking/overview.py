@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from redbike.looking.asking import ask
 from redbike.looking.processes import SILENT_S as SILENT_S
 from redbike.looking.processes import Process as Process
 from redbike.looking.processes import finite, read_processes
@@ -160,19 +161,11 @@ def look(bike: "Redbike", queues: Iterable[str] = ()) -> Overview:
 
     The queues are those of the configured worker, those that workers serve, those that are held, and `queues`.
     """
-    parts, keys, client = bike._parts, bike._parts.keys, bike.redis
+    keys = bike._parts.keys
     now = bike.now()
 
-    def ask(*commands: tuple[Any, ...]) -> list[Any]:
-        def attempt(_repeated: bool) -> list[Any]:
-            pipeline: Any = client.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
-
-        return [None if isinstance(reply, Exception) else reply for reply in parts.call(attempt)]
-
     control, held, halted_at, alive, described, size, overdue, first, running, run_count, late_runs, registered = ask(
+        bike,
         ("GET", keys.control),
         ("GET", keys.held),
         ("HGET", keys.metrics, "halted"),
@@ -188,16 +181,17 @@ def look(bike: "Redbike", queues: Iterable[str] = ()) -> Overview:
     )
     holds = {name: entry for name, entry in read_json(held or b"{}").items() if isinstance(entry, dict)}
     processes = read_processes(score_pairs(alive), described or {}, now)
+    served = Counter(name for process in processes if not process.is_silent for name in set(process.queues))
     names = _names(bike, processes, [*(name for name in holds if name), *queues])
     lists = [encode(keys.queue(name)) for name in names]
     tails = [command for key in lists for command in (("LLEN", key), ("LINDEX", key, -1))]
     entries = [entry.split(b"\n", 2) for entry, _ in score_pairs(running)]
     ends = [score for _, score in score_pairs(running)]
     ids = [words[2] for words in entries if len(words) == 3]
-    replies = ask(*tails, *([("HMGET", keys.statuses, *ids)] if ids else []))
+    replies = ask(bike, *tails, *([("HMGET", keys.statuses, *ids)] if ids else []))
     heads = [replies[number + 1] for number in range(0, len(tails), 2)]
     waiting = [head for head in heads if head is not None]
-    planned = dict(zip(waiting, ask(("HMGET", keys.due, *waiting))[0] or [], strict=False)) if waiting else {}
+    planned = dict(zip(waiting, ask(bike, ("HMGET", keys.due, *waiting))[0] or [], strict=False)) if waiting else {}
     first_due = [(decode(jobid), score) for jobid, score in score_pairs(first) if math.isfinite(score)]
     is_halted = control == b"HALT"
     return Overview(
@@ -213,7 +207,7 @@ def look(bike: "Redbike", queues: Iterable[str] = ()) -> Overview:
                 jobs=replies[2 * number] or 0,
                 oldest=None if heads[number] is None else decode(heads[number]),
                 oldest_since=_queued_at(planned.get(heads[number])),
-                workers=sum(name in process.queues for process in processes if not process.is_silent),
+                workers=served[name],
                 hold=holds.get(name),
             )
             for number, name in enumerate(names)
@@ -234,13 +228,14 @@ def _names(bike: "Redbike", processes: Sequence[Process], further: Iterable[str]
     if own == [_NOBODYS]:
         own = []
     served = [name for process in processes for name in process.queues]
-    return sorted(dict.fromkeys([*own, *served, *further]))[:_MOST_QUEUES]
+    # If there are too many, the queues that are served or held stay.
+    return sorted(list(dict.fromkeys([*own, *served, *further]))[:_MOST_QUEUES])
 
 
 def _queued_at(planned: bytes | None) -> float | None:
     """Return when a job was queued, from its entry of P:due: due time, attempt, second."""
     words = (planned or b"").split()
-    return float(words[2]) if len(words) == 3 and words[2].isdigit() else None
+    return float(words[2]) if len(words) == 3 and words[2].isdigit() and len(words[2]) < 16 else None
 
 
 def _running(entries: Any, ends: Any, statuses: Any, processes: Sequence[Process], name_of: Any) -> list[Running]:
@@ -249,9 +244,11 @@ def _running(entries: Any, ends: Any, statuses: Any, processes: Sequence[Process
     known = iter(statuses or ())
     for words, end in zip(entries, ends, strict=True):
         if len(words) != 3:
-            continue
+            continue  # of another program
         event, _, since = (next(known, None) or b"").partition(b":")
         worker = by_id.get(decode(words[0])[:CLIENT_ID_LENGTH], "")
-        began = float(since) if event == b"WRK" and since.isdigit() else None
+        began = float(since) if event == b"WRK" and since.isdigit() and len(since) < 16 else None
+        if finite(end) is None:
+            continue
         found.append(Running(decode(words[2]), name_of(decode(words[1])), worker, began, end))
     return found

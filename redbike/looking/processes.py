@@ -41,7 +41,8 @@ def read_processes(alive: Sequence[tuple[bytes, float]], described: Any, now: fl
     if isinstance(described, list):
         described = dict(zip(described[::2], described[1::2], strict=True))
     found = []
-    for client_id, heard in alive:
+    for client_id, score in alive:
+        heard = finite(score) or 0.0
         about = read_json(described.get(client_id) or b"{}")
         queues = about.get("queues")
         found.append(
@@ -67,7 +68,7 @@ def finite(value: Any) -> float | None:
     """Return a finite number; None for all else."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
 

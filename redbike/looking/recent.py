@@ -13,6 +13,8 @@ HOUR_S = 3600.0
 DAY_S = 86_400.0
 _MOST_RECORDS = 10_000
 _MOST_FAILURES = 100
+_FULL_PAGE = 900  # records: a page has 1,000 entries, a few of which another program may have written
+_MOST_PAGES = 12
 FAULTS = frozenset({"failed", "lost", "late", "bad"})
 """Outcomes of runs that did not succeed."""
 
@@ -50,9 +52,17 @@ class Recent:
             self._last = self._bike.newest_record()
             self._add(reversed(self._latest(self._bike.now() - self._seconds)))
             return bool(self._records)
-        self._last, found = self._bike.follow_history(self._last, 0)
-        self._add(found)
-        return bool(found)
+        is_new = False
+        for _ in range(_MOST_PAGES):
+            self._last, found = self._bike.follow_history(self._last, 0)
+            self._add(found)
+            is_new = is_new or bool(found)
+            if len(found) < _FULL_PAGE:
+                return is_new
+        self._last = None  # too far behind: begin again with the latest runs
+        self._records.clear()
+        self._failures.clear()
+        return self.refresh()
 
     @property
     def is_cut(self) -> bool:

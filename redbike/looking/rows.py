@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from redbike.looking.asking import ask
 from redbike.looking.schedules import schedule_in_words
 from redbike.schedule.forms import PAUSED, read
 from redbike.schedule.plan import Action
@@ -108,8 +109,9 @@ class Rows:
         """Return the names of the queues of all registered jobs, a thousand or a few more at most."""
         found: set[str] = set()
         for page in self._pages(self._keys.schedules):
-            if len(found) < _MOST_QUEUES:
-                found.update(self._queue(decode(jobid)) for jobid in page)
+            found.update(self._queue(decode(jobid)) for jobid in page)
+            if len(found) >= _MOST_QUEUES:
+                break
         return found
 
     def of(self, jobids: Iterable[str]) -> list[Row]:
@@ -215,15 +217,7 @@ class Rows:
         return found | {jobid: State.RUNNING for (jobid, _), exists in zip(running, replies, strict=False) if exists}
 
     def _ask(self, *commands: tuple[Any, ...]) -> list[Any]:
-        """Return the replies; None for a key of a wrong type."""
-
-        def attempt(_repeated: bool) -> list[Any]:
-            pipeline = self.redis.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
-
-        return [None if isinstance(reply, Exception) else reply for reply in self._parts.call(attempt)]
+        return ask(self._bike, *commands)
 
     def _queue(self, jobid: str) -> str:
         return self._keys.queue_name(self._parts.queue_for_any(jobid))

@@ -123,7 +123,7 @@ class Latest:
         counts = parts.ask(Counts.read, self._bike.redis, parts.keys)
         jobs, looked_at, queues = self._jobs or (None, 0.0, frozenset())
         # A queue with jobs that nobody serves is known by its jobs, or by former runs.
-        overview = look(self._bike, sorted(queues | counts.started.keys()))
+        overview = look(self._bike, [*sorted(queues), *sorted(counts.started.keys() - queues)])
         if jobs is not None:
             jobs = jobs._replace(age_s=time.monotonic() - looked_at)
         return figures(overview, counts, jobs)

@@ -80,9 +80,9 @@ def no_worker(overview: Overview, queue: str) -> str | None:
     workers = overview.of_kind("worker")
     if not workers:
         return _none_of(overview, "worker", "no run begins")
-    served = sorted({name for worker in workers for name in worker.queues})
-    if queue in served:
+    if any(queue in worker.queues for worker in workers):
         return None
+    served = sorted({name for worker in workers for name in worker.queues})
     shown = ", ".join(served[:_MOST_NAMED]) + (", …" if len(served) > _MOST_NAMED else "")
     return f"no worker serves {queue} (workers serve {shown})"
 

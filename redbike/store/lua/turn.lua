@@ -202,7 +202,7 @@ if job then
         -- below. If earlier attempts have come between, the delay was intended.
         local name, bucket = string.sub(from_queue, #schedules - 8), '-'
         if due_at and attempt == '1' then
-            local late_ms = math.max(0, 1000 * (now - due_at))
+            local late_ms = math.min(1e10, math.max(0, 1000 * (now - due_at))) -- another program may name any time
             local _, power = math.frexp(late_ms)
             bucket = power > 23 and 'inf' or string.format('%d', math.max(0, power))
             if late_ms >= 1 then
