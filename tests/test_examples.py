@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import behaviours
 import pytest
 from helpers import ROOT
-from nodes import eventually
+from nodes import eventually, free_port
 
 import redbike
 from redbike import RoundRobin, config, resolve
@@ -137,6 +138,22 @@ def test_demo_ends_on_a_signal(demo: Callable[..., Demo]) -> None:
         one.process.send_signal(number)
         assert "Interrupted" in one.ends()
         assert one.process.returncode == 130
+
+
+def test_demo_on_the_web_page(demo: Callable[..., Demo]) -> None:
+    """With --web, the page shows the fleet of the demo, until the demo is interrupted; then nothing is left."""
+    pytest.importorskip("starlette", reason="the extra web is not installed")
+    port = free_port()
+    shown = demo("--web", f"--port={port}")
+
+    def shows() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/jobs", timeout=5) as page:
+            return b"nap:cat:slow" in page.read()
+        return False
+
+    eventually(shows, 30)
+    shown.process.send_signal(signal.SIGINT)
+    assert f"http://127.0.0.1:{port}/" in shown.ends()
 
 
 def test_demo_survives_a_closed_pipe(demo: Callable[..., Demo]) -> None:
