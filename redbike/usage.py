@@ -54,7 +54,7 @@ Commands:
   show       Print all that is known of one job.
   history    Print past runs, the latest last.
   info       Show jobs, queues, runs in progress and processes. With -i, live.
-  why        Explain what a job does now, or what became of its run at a time; alone: all that is wrong now.
+  why        Explain what a job does now, or what became of its run at a time. Without a job: list all that is wrong.
   check      Print one line for a monitoring system; exit with 0 if all is well, 1 for a warning, 2 if critical.
   metrics    Print metrics for Prometheus, or with --port serve them.
   web        Serve a web page, on this machine alone unless the conf has a password.
@@ -83,16 +83,16 @@ Options:
   --json                                        Print JSON.
   --since=<TIMESTAMP>                           Print only runs that ended at this time or later.
   --outcome=<WORD>                              Print only runs with this outcome: done, failed, lost and so on.
-  --status=<STATUS>                             With info (or -s): jobs in this state, such as queued or failing.
-  --sort=<COLUMN>                               Sort by job, next, last, status, queue or fails; -next: descending.
+  --status=<STATUS>                             With info (or -s): only jobs in this state, such as queued or failing.
+  --sort=<COLUMN>                               Sort by job, queue, schedule, status, next, last, fails; or -next.
   -R, --by-queue                                Group jobs by their queues.
-  -i, --live                                    Show it live, until q or Ctrl-C.
-  --interval=<SECONDS>                          Show it live, and look again after so many seconds (default: 1).
-  --limit=<N>                                   The most jobs to show; 0 for all (default: 100).
-  --max-late=<SECONDS>                          Critical if a due job waits for so long for a dispatcher (default: 60).
-  --max-wait=<SECONDS>                          A warning if a job waits for so long in its queue.
-  --max-failing=<N>                             A warning if the last runs of more jobs have failed.
-  --max-lost=<N>                                A warning if more jobs are lost.
+  -i, --live                                    Update the table until q or Ctrl-C.
+  --interval=<SECONDS>                          Update the table every so many seconds, until q or Ctrl-C (default: 1).
+  --limit=<N>                                   Show at most so many jobs; 0 for all (default: 100).
+  --max-late=<SECONDS>                          Critical if a job is due for longer, but not queued (default: 60).
+  --max-wait=<SECONDS>                          A warning if a job waits in its queue for longer.
+  --max-failing=<N>                             A warning if the last run failed of more than so many jobs.
+  --max-lost=<N>                                A warning if more than so many jobs are lost.
   --self                                        Check only the processes of this host.
   --port=<PORT>                                 The port to serve (default of web: 8730).
   --host=<ADDRESS>                              The address to serve (default: 127.0.0.1).

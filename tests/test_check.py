@@ -43,7 +43,7 @@ def test_no_dispatcher_is_critical(site: Site, bike: Redbike) -> None:
     code, line = checked(site)
     assert (code, line.split("|")[0]) == (
         2,
-        "REDBIKE CRITICAL - no dispatcher has been heard of: no job is queued when it is due",
+        "REDBIKE CRITICAL - no dispatcher is alive: no job is queued when it is due",
     )
     dispatcher = site.start_idle("dispatch")
     eventually(lambda: bike.redis.zcard(Keys(bike.prefix).alive))
@@ -51,7 +51,7 @@ def test_no_dispatcher_is_critical(site: Site, bike: Redbike) -> None:
     kill(site, dispatcher)
     set_back(site.redis, bike.prefix)
     code, line = checked(site)
-    assert (code, "no dispatcher has been heard of for 4" in line) == (2, True)
+    assert (code, "no dispatcher has been alive for 4" in line) == (2, True)
 
 
 def test_no_worker_of_a_queue_with_jobs_is_critical(site: Site, bike: Redbike) -> None:
@@ -61,7 +61,7 @@ def test_no_worker_of_a_queue_with_jobs_is_critical(site: Site, bike: Redbike) -
     assert checked(site)[0] == 0
     bike.set("j:A", "NOW")
     code, line = checked(site)
-    assert (code, "queue work-A: 1 job waits in it, and no worker has been heard of" in line) == (2, True)
+    assert (code, "queue work-A: 1 job waits in it, and no worker is alive" in line) == (2, True)
 
 
 def test_a_queue_that_only_a_job_names(site: Site, bike: Redbike) -> None:
@@ -131,7 +131,7 @@ def test_states_are_read_only_if_asked(bike: Redbike) -> None:
 
 
 def test_this_host(site: Site, bike: Redbike) -> None:
-    """With --self, one process of this host that is heard of is enough, and those of other hosts do not count."""
+    """With --self, one living process of this host is enough, and processes of other hosts do not count."""
     code, line = checked(site, "--self")
     assert (code, line) == (2, f"REDBIKE CRITICAL - no process of {HOST} is known|processes=0;;1:;0\n")
     worker = site.start_idle("work")
@@ -141,7 +141,7 @@ def test_this_host(site: Site, bike: Redbike) -> None:
     kill(site, worker)
     set_back(site.redis, bike.prefix)
     code, line = checked(site, "--self")
-    assert (code, line) == (2, f"REDBIKE CRITICAL - no process of {HOST} is heard of: 1 silent|processes=0;;1:;0\n")
+    assert (code, line) == (2, f"REDBIKE CRITICAL - no process of {HOST} is alive: 1 silent|processes=0;;1:;0\n")
 
 
 def test_a_server_that_is_away(own_server: Server, prefix: str, tmp_path: Path) -> None:

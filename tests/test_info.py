@@ -314,7 +314,7 @@ def test_halt_and_held_queues_are_named(bike: Redbike, site: Site) -> None:
     bike.hold("work-A", note="disk full")
     bike.control("HALT")
     text = site.run("info").stdout
-    assert re.search(r"^HALT +is set since \d\d:\d\d:\d\d: no dispatcher and no worker goes on$", text, re.M)
+    assert re.search(r"^HALT +is set since \d\d:\d\d:\d\d: dispatchers and workers end, and no run begins$", text, re.M)
     assert re.search(r"^  work-A +1 +(now|\d+ s) waits:A +0 +by .* since \d\d:\d\d:\d\d: disk full$", text, re.M)
 
 

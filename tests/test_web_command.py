@@ -124,6 +124,6 @@ def test_without_a_server(tmp_path: Path) -> None:
         found = re.search(r":(\d+)/", process.stderr.readline())
         assert found
         status, content = get(int(found[1]), "/jobs")
-        assert (status, b"Redis does not answer since" in content) == (200, True)
+        assert (status, b"Redis has not answered since" in content) == (200, True)
         process.terminate()
         assert process.wait(5) == 0

@@ -43,26 +43,26 @@ def test_not_due_yet(site: Site, bike: Redbike) -> None:
     bike.set("j:A", "EVERY:1d")
     site.start_idle("dispatch")
     site.start_idle("work")
-    eventually(lambda: "heard" not in why(bike, "j:A"))
+    eventually(lambda: "is alive" not in why(bike, "j:A"))
     assert re.fullmatch(r" It is not due until [\w :-]+, in 23 h \(daily at [^)]*\)\.", why(bike, "j:A"))
 
 
 def test_due_without_a_dispatcher(bike: Redbike) -> None:
-    """A job that is due says that no dispatcher has queued it, and that none has been heard of."""
+    """A job that is due says that no dispatcher has queued it, and that no dispatcher is alive."""
     bike.set("j:A", f"AT:{server_now(bike) - 301:.0f}")
     text = why(bike, "j:A")
     assert re.search(r"^!It has been due since [\w :]+ \(5 min\), but no dispatcher has queued it\.$", text, re.M)
-    assert "!No dispatcher has been heard of: no job is queued when it is due." in text
+    assert "!No dispatcher is alive: no job is queued when it is due." in text
 
 
 def test_a_dispatcher_that_was_killed(site: Site, bike: Redbike) -> None:
-    """For a dispatcher that was killed, the sentence says for how long none has been heard of."""
+    """For a dispatcher that was killed, the sentence says for how long no dispatcher has been alive."""
     bike.set("j:A", f"AT:{FUTURE}")
     dispatcher = site.start_idle("dispatch")
     eventually(lambda: "No dispatcher" not in why(bike, "j:A"))
     kill(site, dispatcher)
     set_back(site.redis, bike.prefix)
-    assert re.search(r"^!No dispatcher has been heard of for 4\d s: ", why(bike, "j:A"), re.M)
+    assert re.search(r"^!No dispatcher has been alive for 4\d s: ", why(bike, "j:A"), re.M)
 
 
 def test_a_dispatcher_that_is_behind(site: Site, bike: Redbike) -> None:
@@ -85,7 +85,7 @@ def test_waiting_behind_others(site: Site, bike: Redbike) -> None:
     eventually(lambda: "worker serves" in why(bike, "j:A"))
     text = why(bike, "j:A")
     assert re.search(r"^ It waits behind 2 others in work-A since [\d:]+ \(\d+ s\)\.$", text, re.M)
-    assert " 1 worker serves work-A; 1 run of theirs in progress, such as 'slow-1:A'." in text
+    assert " 1 worker serves work-A, and runs 1 job now: 'slow-1:A'." in text
     assert " It is the next in work-A since" in why(bike, "b:A")
     assert "!" not in text
 
@@ -93,10 +93,10 @@ def test_waiting_behind_others(site: Site, bike: Redbike) -> None:
 def test_no_worker_serves_the_queue(site: Site, bike: Redbike) -> None:
     """A job in a queue that no worker serves says so, and which queues are served."""
     bike.enqueue("j:Q")
-    assert "!No worker has been heard of: no run begins." in why(bike, "j:Q")
+    assert "!No worker is alive: no run begins." in why(bike, "j:Q")
     site.start_idle("work")
     eventually(lambda: "!No worker serves work-Q (workers serve work-A)." in why(bike, "j:Q"))
-    assert " It has no schedule: it runs once, and is forgotten then." in why(bike, "j:Q")
+    assert " It has no schedule: it runs once, and is then forgotten." in why(bike, "j:Q")
 
 
 def test_paused_with_a_note(site: Site, bike: Redbike) -> None:
@@ -110,7 +110,7 @@ def test_paused_with_a_note(site: Site, bike: Redbike) -> None:
 def test_paused_by_another_program(bike: Redbike) -> None:
     """A job that is paused by its schedule alone says that nobody has noted who did it."""
     bike.set("j:A", "PAUSED:EVERY:1h")
-    assert why(bike, "j:A") == (" It is paused: its schedule begins with PAUSED:, and nobody has noted who did it.")
+    assert why(bike, "j:A") == (" It is paused: its schedule begins with PAUSED:, and it is not known who paused it.")
 
 
 def test_a_held_queue_and_a_held_prefix(site: Site, bike: Redbike) -> None:
@@ -132,7 +132,7 @@ def test_halted(site: Site, bike: Redbike) -> None:
 
 
 def test_running(site: Site, bike: Redbike) -> None:
-    """A running job says which process has it in hand, since when, and when its lease ends."""
+    """A running job says which process runs it, since when, and when its lease ends."""
     bike.set("slow-1:A", "NOW")
     worker = site.start("work")
     eventually(lambda: site.runs("begin"))
@@ -146,47 +146,50 @@ def test_running(site: Site, bike: Redbike) -> None:
 
 
 def test_running_on_a_dead_worker(site: Site, bike: Redbike) -> None:
-    """A run of a killed worker says when that was last heard of, and that the run will be lost."""
+    """A run of a killed worker says when its last heartbeat was, and that the run will be lost."""
     bike.set("slow-1:A", "NOW")
     worker = site.start("work")
     eventually(lambda: site.runs("begin"))
     eventually(lambda: HOST in why(bike, "slow-1:A"))
     name = kill(site, worker)
     set_back(site.redis, bike.prefix)
-    assert re.search(rf"!Worker {name} was last heard of at \S+ \(4\d s ago\): if it is dead, ", why(bike, "slow-1:A"))
+    assert re.search(
+        rf"!Worker {name} is silent: its last heartbeat was at \S+ \(4\d s ago\)\. If it has died, ",
+        why(bike, "slow-1:A"),
+    )
     bike.redis.delete(bike._parts.keys.alive)
     bike.redis.hset(bike.statuses_key, "slow-1:A", f"WRK:{server_now(bike) - 30:.0f}")
-    assert "!The worker that has it in hand is not heard of" in why(bike, "slow-1:A")
+    assert "!The worker that runs it is not known." in why(bike, "slow-1:A")
 
 
 def test_a_lease_that_has_ended(site: Site, bike: Redbike) -> None:
-    """After the lease, the job says who had it in hand, when the lease ended, and whether that process is alive."""
+    """After the lease, the job says which worker was running it, when the lease ended, and if the worker is alive."""
     short(site)
     bike.set("slow-1:A", "CONTINUE")
     worker = site.start("work")
     eventually(lambda: site.runs("begin"))
-    eventually(lambda: "had it in hand" in why(bike, "slow-1:A"))
+    eventually(lambda: "was running it" in why(bike, "slow-1:A"))
     text = why(bike, "slow-1:A")
     name = f"{HOST}:{worker.pid}"
     assert re.search(
         r"^!It began to run at \S+ \((\d+ s ago|now)\), and its run is lost: redbike lost --reset", text, re.M
     )
-    assert re.search(rf"^!Worker {name} had it in hand; its lease ended at \S+ (.*)\.$", text, re.M)
-    assert f" Worker {name} is alive: it was last heard of at " in text
+    assert re.search(rf"^!Worker {name} was running it; the lease of this run ended at \S+ (.*)\.$", text, re.M)
+    assert f" Worker {name} is alive: its last heartbeat was at " in text
     kill(site, worker)
     set_back(site.redis, bike.prefix)
-    assert f" Worker {name} has not been heard of since then: it was last heard of at " in why(bike, "slow-1:A")
+    assert f" Worker {name} is silent: its last heartbeat was at " in why(bike, "slow-1:A")
 
 
 def test_a_lost_run_names_its_worker(site: Site, bike: Redbike) -> None:
-    """Once a dispatcher has noted that a run is lost, the job still says who had it in hand."""
+    """Once a dispatcher has noted that a run is lost, the job still says which worker was running it."""
     short(site)
     bike.set("slow-1:A", "CONTINUE")
     worker = site.start("work")
     eventually(lambda: site.runs("begin"))
     site.start("dispatch")
     eventually(lambda: f"no end was reported within its timeout by {HOST}:{worker.pid}" in why(bike, "slow-1:A"))
-    assert f" Worker {HOST}:{worker.pid} is alive: it was last heard of at " in why(bike, "slow-1:A")
+    assert f" Worker {HOST}:{worker.pid} is alive: its last heartbeat was at " in why(bike, "slow-1:A")
 
 
 def test_failed_and_tried_again(fleet: Fleet, site: Site, bike: Redbike) -> None:
@@ -216,7 +219,7 @@ def test_failed_and_dropped(site: Site, bike: Redbike) -> None:
     )
     eventually(lambda: re.fullmatch(pattern, why(bike, "dies-1:A")))
     assert re.fullmatch(
-        r"!It has failed at \S+ \((\d+ s ago|now)\) with ValueError: as it was told; no further run is planned; redbike"
+        r"!It failed at \S+ \((\d+ s ago|now)\) with ValueError: as it was told; no further run is planned; redbike"
         r" enqueue runs it again\.",
         why(bike, "dies-2:A"),
     )
@@ -241,9 +244,7 @@ def test_put_back_by_later(site: Site, bike: Redbike) -> None:
     short(site)
     bike.set("later:A", "NOW")
     site.start("work")
-    pattern = (
-        r" Its run has not happened yet, because it raised Later: it begins again at [\w :]+, in 59 min, as attempt 2\."
-    )
+    pattern = r" Its run raised Later: it begins again at [\w :]+, in 59 min, as attempt 2\."
     eventually(lambda: re.search(pattern, why(bike, "later:A")))
 
 
@@ -254,7 +255,7 @@ def test_ended_and_stopped(site: Site, bike: Redbike) -> None:
     bike.set("stops-1:A", "NOW")
     site.start("work")
     assert re.fullmatch(
-        r" Its schedule has ended since \S+ \(\d+ s\): the recurrence has no further run\.", why(bike, "ended:A")
+        r" Its schedule ended at \S+ \((\d+ s ago|now)\): the recurrence has no further run\.", why(bike, "ended:A")
     )
     assert " its schedule is STOP, so it has no further run." in why(bike, "stop:A")
     eventually(lambda: "because its last run raised StopWork: its schedule is STOP." in why(bike, "stops-1:A"))
@@ -292,12 +293,12 @@ def test_unknown(site: Site, bike: Redbike) -> None:
     bike.set("report:A", "EVERY:1h")
     assert why(bike, "reprot:A").splitlines() == [
         f"!There is no job 'reprot:A' under the prefix '{bike.prefix}'.",
-        " Jobs with such ids: 'report:A'.",
+        " Jobs with similar ids: 'report:A'.",
     ]
-    assert " Jobs with such ids: 'report:A'." in why(bike, "port")
+    assert " Jobs with similar ids: 'report:A'." in why(bike, "port")
     bike.enqueue("once:A")
     site.start("work")
-    eventually(lambda: "It was unset, or had no schedule." in why(bike, "once:A"))
+    eventually(lambda: "The job was unset, or had no schedule." in why(bike, "once:A"))
 
 
 def test_the_command(site: Site, bike: Redbike) -> None:
@@ -316,6 +317,6 @@ def test_the_command(site: Site, bike: Redbike) -> None:
     assert (told["job"], told["wrong"], told["time"]) == ("j\x1b[31m:A", True, None)
     assert {"text", "wrong"} == set(told["reasons"][0])
     assert told["reasons"][2] == {
-        "text": "No dispatcher has been heard of: no job is queued when it is due.",
+        "text": "No dispatcher is alive: no job is queued when it is due.",
         "wrong": True,
     }

@@ -61,7 +61,7 @@ def test_no_fleet(site: Site, bike: Redbike) -> None:
     assert answer.returncode == 1
     heading, first, *_ = answer.stdout.splitlines()
     assert re.fullmatch(rf"{bike.prefix} at \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d:", heading)
-    assert first == "- No dispatcher has been heard of: no job is queued when it is due."
+    assert first == "- No dispatcher is alive: no job is queued when it is due."
 
 
 def test_halted_and_held(site: Site, bike: Redbike) -> None:
@@ -84,7 +84,7 @@ def test_silent_processes(site: Site, bike: Redbike) -> None:
     set_back(site.redis, bike.prefix)
     assert kinds(bike) == ["no dispatcher", "silent", "silent"]
     assert re.match(
-        rf"Dispatcher {names[0]} was last heard of at \S+ \(4\d s ago\)\.\nWorker {names[1]} was",
+        rf"Dispatcher {names[0]} is silent: its last heartbeat was at \S+ \(4\d s ago\)\.\nWorker {names[1]} is",
         text_of(bike, "silent"),
     )
 
@@ -106,7 +106,7 @@ def test_past_its_lease(site: Site, bike: Redbike) -> None:
     worker = site.start("work")
     eventually(lambda: "past its lease" in kinds(bike))
     pattern = (
-        rf"Job 'slow-1:A': worker {HOST}:{worker.pid} has had it in hand since \S+ \(\d s\), and its lease ended at "
+        rf"Job 'slow-1:A': worker {HOST}:{worker.pid} has been running it since \S+ \(\d s\), and its lease ended at "
     )
     assert re.match(pattern, text_of(bike, "past its lease"))
     assert re.match(
@@ -132,7 +132,7 @@ def test_failing_jobs(site: Site, bike: Redbike) -> None:
     eventually(lambda: re.match(r"Job 'dies-1:A' has failed [3-9] times", text_of(bike, "failing")))
     first, second = text_of(bike, "failing").splitlines()
     assert re.search(r"in a row, the last time at \S+ \(\S+.*\) with ValueError: as it was told; ", first)
-    assert re.match(r"Job 'dies-2:A' has failed at \S+ \(.*\) with ValueError: as it was told; no further run", second)
+    assert re.match(r"Job 'dies-2:A' failed at \S+ \(.*\) with ValueError: as it was told; no further run", second)
 
 
 def test_a_long_wait(site: Site, bike: Redbike) -> None:

@@ -58,7 +58,7 @@ def test_skipped_while_running(site: Site, bike: Redbike) -> None:
     eventually(lambda: ended(bike, "slow-1:A"))
     eventually(
         lambda: (
-            "It was skipped, because the run before was in progress: the run that was due at"
+            "It was skipped, because the previous run was in progress: the run that was due at"
             in what_became(bike, "slow-1:A", during)
         )
     )
@@ -72,14 +72,14 @@ def test_coalesced(site: Site, bike: Redbike) -> None:
     assert isinstance(due, int | float)
     waiting = what_became(bike, "j:A", due + 2)
     assert "!It is coalesced with the run that has been due since" in waiting
-    assert "!No dispatcher has been heard of" in waiting
+    assert "!No dispatcher is alive" in waiting
     assert "!It is still due: no dispatcher has queued it." in what_became(bike, "j:A", due)
     dispatcher = site.start("dispatch")
     eventually(lambda: Rows(bike).of(["j:A"])[0].state == "queued")
     assert re.search(
-        r"It is coalesced with the run that was due at \S+, and is queued now", what_became(bike, "j:A", due + 2)
+        r"It is coalesced with the run that was due at \S+, which is queued now", what_became(bike, "j:A", due + 2)
     )
-    assert "This run waits in its queue now since" in what_became(bike, "j:A", due)
+    assert "This run has been waiting in its queue since" in what_became(bike, "j:A", due)
     site.start("work")
     eventually(lambda: ended(bike, "j:A"))
     text = what_became(bike, "j:A", due + 2)
@@ -99,7 +99,7 @@ def test_paused(site: Site, bike: Redbike) -> None:
     assert re.search(
         r' It did not run, because the job is paused by \S+ since .*"moving"', what_became(bike, "j:A", int(at) + 1)
     )
-    assert "It will run then: the job is paused, and resumes before, at" in what_became(bike, "j:A", at + 2 * HOUR_S)
+    assert "It will run then: the job is paused, but resumes earlier, at" in what_became(bike, "j:A", at + 2 * HOUR_S)
     assert "It will not run unless the job is resumed: it is paused by" in what_became(bike, "j:A", at + 1800)
 
 
@@ -110,14 +110,14 @@ def test_not_continued_after_a_failure(site: Site, bike: Redbike) -> None:
     eventually(lambda: ended(bike, "dies-1:A"))
     eventually(lambda: server_now(bike) > ended(bike, "dies-1:A")[0][2] + 2)
     text = what_became(bike, "dies-1:A", int(ended(bike, "dies-1:A")[0][2]) + 1)
-    assert "!It did not run, because the job did not continue after the run before: the run that was due" in text
+    assert "!It did not run, because the job did not continue after the previous run: the run that was due" in text
     assert "ValueError: as it was told" in text
     future = what_became(bike, "dies-1:A", server_now(bike) + 60)
-    assert "!It will not run: the state of the job is 'failed'; redbike why says more without a time." in future
+    assert "!It will not run: the state of the job is 'failed'; redbike why without a time says more." in future
 
 
 def test_lost(site: Site, bike: Redbike) -> None:
-    """The occurrence of a run that was lost names the worker that had it in hand."""
+    """The occurrence of a run that was lost names the worker that was running it."""
     short(site)
     every_second(bike, "slow-1:A")
     worker = site.start("work")
@@ -156,7 +156,7 @@ def test_the_history_does_not_reach_so_far(site: Site, bike: Redbike) -> None:
     bike.redis.xdel(keys.history, oldest[0])
     bike.redis.hset(keys.runs, "j:A", "7 done 1 2 0 ")
     text = what_became(bike, "j:A", server_now(bike) - 3 * HOUR_S)
-    assert re.search(r" Whether it ran is not known: the history reaches back to \S+ only", text)
+    assert re.search(r" Whether it ran is not known: the history reaches back only to \S+", text)
 
 
 def test_the_history_is_off(fleet: Fleet, bike: Redbike) -> None:
@@ -172,7 +172,7 @@ def test_the_future(bike: Redbike) -> None:
     due = bike.details("j:A")["next_run"]
     assert isinstance(due, int | float)
     assert re.search(r" It will run then, in \d+ \w+: it is on the timeline\.", what_became(bike, "j:A", due + 20))
-    assert "if the run before has ended by then." in what_became(bike, "j:A", due + HOUR_S)
+    assert "if the previous run has ended by then." in what_became(bike, "j:A", due + HOUR_S)
     bike.set("once:A", f"AT:{due}")
     assert re.search(r" It will run at \S+, in \d+ \w+: it is on the timeline\.", what_became(bike, "once:A", due))
     assert " No run is planned at" in what_became(bike, "once:A", due + 1000)

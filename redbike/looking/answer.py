@@ -1,4 +1,4 @@
-"""The answer to `redbike info`: the chosen rows and an overview. The command, its JSON and the page's share it."""
+"""The answer to `redbike info`: the chosen rows and an overview. The command, its JSON and the API use it."""
 
 import fnmatch
 import heapq
@@ -59,7 +59,7 @@ class Asked(NamedTuple):
 
 @dataclass
 class Tally:
-    """What is counted while all rows pass by: states, some names of lost and paused jobs, and names of queues."""
+    """Counts, made while all rows pass by: states, some names of lost and paused jobs, and names of queues."""
 
     states: Counter[str] = field(default_factory=Counter)
     failing: int = 0
@@ -100,7 +100,7 @@ class Answer:
     """The number of the chosen jobs, those included that `limit` left out."""
     tally: Tally
     unknown: list[str] = field(default_factory=list)
-    """The job ids that were asked for, and that nobody knows."""
+    """The job ids that were asked for, but are not registered."""
 
     def as_json(self) -> dict[str, object]:
         """Return the answer as `--json` prints it."""

@@ -1,4 +1,4 @@
-"""Judge a prefix in one line for a monitoring system, as the guidelines for plugins of Nagios want it."""
+"""Judge a prefix in one line for a monitoring system, in the format of plugins of Nagios."""
 
 import math
 import os
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
-_MOST_FAULTS = 5  # that the line names
+_MOST_FAULTS = 5  # the most faults that the line names
 
 
 class Limits(NamedTuple):
-    """What is still fine. None: not looked at."""
+    """The highest figures that are still fine. None: this figure is not judged."""
 
     late_s: float = 60.0
     wait_s: float | None = None
@@ -49,7 +49,7 @@ class Verdict:
         faults = [fault for _, fault in sorted(self.faults, key=lambda one: -one[0])]
         more = len(faults) - _MOST_FAULTS
         text = "; ".join(faults[:_MOST_FAULTS]) + (f"; and {more} more: redbike why" if more > 0 else "")
-        # A bar would begin the figures.
+        # A bar in the text would end it: the figures begin after the bar.
         text = (text or self.text).replace("|", "/")
         return f"REDBIKE {WORDS[self.code]} - {text}" + (f"|{' '.join(self.figures)}" if self.figures else "")
 
@@ -63,7 +63,7 @@ def check(bike: "Redbike", limits: Limits) -> Verdict:
 
 
 def check_host(bike: "Redbike") -> Verdict:
-    """Judge the processes of this host alone: one of them has to be heard of."""
+    """Judge the processes of this host alone: at least one process has to be alive."""
     host = os.uname().nodename
     verdict = Verdict()
     own = [process for process in look(bike).processes if process.host == host]
@@ -71,7 +71,7 @@ def check_host(bike: "Redbike") -> Verdict:
     if alive:
         verdict.text = f"{plural(len(alive), 'process', 'processes')} of {host}: {', '.join(_kinds(alive))}"
     elif own:
-        verdict.add(CRITICAL, f"no process of {host} is heard of: {len(own)} silent")
+        verdict.add(CRITICAL, f"no process of {host} is alive: {len(own)} silent")
     else:
         verdict.add(CRITICAL, f"no process of {host} is known")
     verdict.figures = [f"processes={len(alive)};;1:;0"]
@@ -99,7 +99,7 @@ def judge(overview: Overview, jobs: Jobs | None, limits: Limits) -> Verdict:
     if text := sentences.hold(overview):
         verdict.add(WARNING, text)
     elif late_s > limits.late_s:
-        # Under a hold, due jobs wait because somebody has asked for it.
+        # Under a hold, due jobs wait because somebody wants them to wait.
         first = named(overview.next[0][0]) if overview.next else "the first"
         others = plural(overview.overdue, "job")
         verdict.add(CRITICAL, f"{others} due, but not queued: {first} for {length(late_s)}")

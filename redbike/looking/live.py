@@ -152,7 +152,7 @@ class View:
         if found.is_halted:
             line.append(("HALT  ", Tone.BAD))
         if found.hold is not None:
-            line.append(("PAUSED  ", Tone.WARN))
+            line.append(("HELD  ", Tone.WARN))
         kinds = [plural(len(found.of_kind(kind)), kind) for kind in ("dispatcher", "worker")]
         return [*line, (f"{plural(found.registered, 'job')}  {', '.join(kinds)}", Tone.PLAIN)]
 

@@ -105,7 +105,7 @@ def families(figures: Figures, labels: Labels) -> Iterator[Metric]:
     yield _gauge("redbike_timeline_overdue_jobs", "Jobs on the timeline that are due.", figures.overdue)
     yield _gauge(
         "redbike_timeline_overdue_seconds",
-        "How long the longest overdue job on the timeline has been due.",
+        "How long the job that is overdue for the longest time has been due.",
         max(0.0, figures.overdue_s),
     )
     yield _gauge("redbike_runs_running", "Runs in progress.", figures.running)
@@ -114,7 +114,7 @@ def families(figures: Figures, labels: Labels) -> Iterator[Metric]:
         processes.add_metric([printable(kind)], number)
     yield processes
     yield _gauge("redbike_halted", "1 if HALT is set: no job starts.", figures.is_halted)
-    yield _gauge("redbike_paused", "1 if the whole fleet is paused: no job starts.", figures.is_paused)
+    yield _gauge("redbike_paused", "1 if the whole prefix is held: no job starts.", figures.is_paused)
     if figures.jobs is not None:
         yield from _of_jobs(figures.jobs)
 
@@ -140,7 +140,7 @@ def _of_runs(counts: Counts, labels: Labels) -> Iterator[Metric]:
     yield retried
     late = HistogramMetricFamily(
         "redbike_run_lateness_seconds",
-        "From the time for which a run was planned to its beginning.",
+        "The time from the due time of a run to its begin.",
         labels=["queue"],
         unit="seconds",
     )
@@ -163,7 +163,7 @@ def _of_queues(queues: Iterable[Queue], labels: Labels) -> Iterator[Metric]:
     oldest = _gauge(
         "redbike_queue_oldest_seconds", "How long the oldest job in the queue has waited.", labels=["queue"]
     )
-    paused = _gauge("redbike_queue_paused", "1 if nothing is taken from the queue.", labels=["queue"])
+    paused = _gauge("redbike_queue_paused", "1 if the queue is held: workers take nothing from it.", labels=["queue"])
     workers = _gauge("redbike_queue_workers", "Living workers that serve the queue.", labels=["queue"])
     found: dict[str, Queue] = {}
     for queue in queues:
@@ -200,7 +200,7 @@ def _of_jobs(jobs: Jobs) -> Iterator[Metric]:
     ):
         yield _gauge(f"redbike_jobs_{name}", words, number)
     yield _gauge(
-        "redbike_index_age_seconds", "How old the figures are that need a look at every job.", max(0.0, jobs.age_s)
+        "redbike_index_age_seconds", "The age of the figures that need a look at every job.", max(0.0, jobs.age_s)
     )
 
 

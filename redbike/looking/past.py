@@ -1,6 +1,6 @@
 """What became of the occurrence of a job's schedule at a given time: it ran, will run, or why it did not.
 
-The schedule as it is now says what was due. What it was before is not kept, so the sentences say only what is known.
+The present schedule says what was due. Earlier schedules are not kept, so the sentences say only what is known.
 """
 
 import math
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 _NEAR_S = 60.0
 _STEPS_S = (1.0, 60.0, 3600.0, 86_400.0, 7 * 86_400.0, 31 * 86_400.0, 366 * 86_400.0, 10 * 366 * 86_400.0)
 _FAILED = ("failed", "lost", "bad", "stopped")
-_NO_RUNS = frozenset({"later", "late"})  # these records count no run of the job
+_NO_RUNS = frozenset({"later", "late"})  # records that do not count as runs of the job
 
 
 def occurrence(bike: "Redbike", jobid: str, time: float, overview: Overview | None = None) -> list[Reason]:
-    """Return what became of the occurrence of the job's schedule at this Unix time, or what will."""
+    """Return what became of the occurrence of the job's schedule at this Unix time, or what will become of it."""
 
     facts = Facts.read(bike, jobid, overview)
     past = Past.read(bike, jobid)
@@ -50,7 +50,7 @@ def explain(facts: Facts, past: Past, time: float) -> list[Reason]:
     before, after = _last_up_to(meant, time), meant.first(time).due_at
     near = [due for due in (before, after) if due is not None]
     if not near:
-        return [Reason(f"its schedule has no occurrence before {_at(time, now)} nor after it")]
+        return [Reason(f"its schedule has no occurrence before or after {_at(time, now)}")]
     due = min(near, key=lambda one: (abs(one - time), one))
     if abs(due - time) <= _NEAR_S:
         found = [Reason(f"an occurrence of its schedule {'is' if due > now else 'was'} due at {_at(due, now)}")]
@@ -58,9 +58,9 @@ def explain(facts: Facts, past: Past, time: float) -> list[Reason]:
         named = " and ".join(_at(one, now) for one in near)
         found = [Reason(f"no occurrence of its schedule was due at {_at(time, now)}: the nearest {_is(near)} {named}")]
         if before is None:
-            found.append(Reason(f"its schedule begins at {_at(due, now)}, after the time that was asked"))
+            found.append(Reason(f"its schedule begins at {_at(due, now)}, after the time that you asked about"))
             return found
-        found.append(Reason(f"this is what became of {_at(due, now)}"))
+        found.append(Reason(f"this is what became of the occurrence at {_at(due, now)}"))
     return [*found, *(_will_run(facts, due) if due > now else _has_run(facts, past, due))]
 
 
@@ -93,17 +93,17 @@ def _will_run(facts: Facts, due: float) -> Iterator[Reason]:
         pause = facts.pause or {}
         until = pause.get("until")
         if isinstance(until, int | float) and until < due:
-            yield Reason(f"it will run then: the job is paused, and resumes before, at {_at(until, now)}")
+            yield Reason(f"it will run then: the job is paused, but resumes earlier, at {_at(until, now)}")
         else:
             yield Reason(f"it will not run unless the job is resumed: it is paused{sentences.by(pause, now)}")
     elif row.state in (State.FAILED, State.TIMED_OUT, State.LOST, State.BAD, State.STOPPED, State.NEW):
         yield Reason(
-            f"it will not run: the state of the job is {row.state.value!r}; redbike why says more without a time", True
+            f"it will not run: the state of the job is {row.state.value!r}; redbike why without a time says more", True
         )
     elif row.next_run == due:
         yield Reason(f"it will run then, {ahead(due - now)}: it is on the timeline")
     else:
-        yield Reason(f"it will run then, {ahead(due - now)}, if the run before has ended by then")
+        yield Reason(f"it will run then, {ahead(due - now)}, if the previous run has ended by then")
 
 
 def _has_run(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
@@ -118,7 +118,7 @@ def _has_run(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
     state = None if row is None else row.state
     if state in (State.QUEUED, State.RUNNING) and planned is not None and abs(planned - due) < 1:
         yield Reason(
-            f"this run {'is in progress' if state is State.RUNNING else 'waits in its queue'} now{_since(facts)}"
+            f"this run has been {'in progress' if state is State.RUNNING else 'waiting in its queue'}{_since(facts)}"
         )
     elif row is not None and state is State.DUE and row.next_run == due:
         yield Reason("it is still due: no dispatcher has queued it", True)
@@ -140,16 +140,18 @@ def _why_not(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
                 f" for several occurrences. {_told(record, now).text}"
             )
         elif record.began < due < record.ended:
-            yield Reason(f"it was skipped, because the run before was in progress: {_told(record, now).text}")
+            yield Reason(f"it was skipped, because the previous run was in progress: {_told(record, now).text}")
     if row is not None and row.state is State.RUNNING and row.since is not None and row.since <= due:
         yield Reason(f"it was skipped, because the present run has been in progress{_since(facts)}")
     planned = None if facts.planned is None else facts.planned.due
     if row is not None and row.state in (State.QUEUED, State.RUNNING) and planned is not None and planned < due:
-        yield Reason(f"it is coalesced with the run that was due at {_at(planned, now)}, and is {row.state.value} now")
+        yield Reason(
+            f"it is coalesced with the run that was due at {_at(planned, now)}, which is {row.state.value} now"
+        )
     if row is not None and row.state is State.DUE and row.next_run is not None and row.next_run < due:
         yield Reason(
-            f"it is coalesced with the run that has been due since {_at(row.next_run, now)}, and that no"
-            " dispatcher has queued",
+            f"it is coalesced with the run that has been due since {_at(row.next_run, now)}: no"
+            " dispatcher has queued this run",
             True,
         )
     paused_at = None
@@ -163,9 +165,9 @@ def _why_not(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
         return
     yield from _after_a_failure(facts, past, due)
     if not _is_all(facts, past) and (past.reaches_to is None or past.reaches_to > due):
-        reach = "is empty" if past.reaches_to is None else f"reaches back to {_at(past.reaches_to, now)} only"
+        reach = "is empty" if past.reaches_to is None else f"reaches back only to {_at(past.reaches_to, now)}"
         if (set_at := _first_known(facts, past)) is not None and set_at > due:
-            reach += f", and the first that is known of the job is of {_at(set_at, now)}"
+            reach += f", and the earliest trace of the job is from {_at(set_at, now)}"
         yield Reason(f"whether it ran is not known: the history {reach}")
         return
     set_at = _first_known(facts, past)
@@ -175,8 +177,12 @@ def _why_not(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
         )
     meant = read(facts.schedule or "STOP")
     if _last_up_to(meant, due - 1) is None:
-        yield Reason("its schedule begins with this time: a job that is set then runs at the next time first")
-    yield Reason("it did not run, and nothing that is kept says why: the schedule may have been another then", True)
+        yield Reason(
+            "its schedule begins at this time: a job that is set then runs first at the next time of its schedule"
+        )
+    yield Reason(
+        "it did not run, and nothing in Redis says why: the job may have had another schedule at that time", True
+    )
 
 
 def _after_a_failure(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
@@ -189,14 +195,14 @@ def _after_a_failure(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
     told = _told(before, now).text
     if later:
         yield Reason(
-            f"it did not run. The run before ended the job for a while: {told}. Its next run was due at"
-            f" {_at(later[-1].due, now)}",
+            f"it did not run. After the previous run, the job did not continue for a while: {told}. Its next run was "
+            f"due at {_at(later[-1].due, now)}",
             True,
         )
     elif row is not None and row.next_run is not None:
-        yield Reason(f"it did not run. The run before ended the job for a while: {told}", True)
+        yield Reason(f"it did not run. After the previous run, the job did not continue for a while: {told}", True)
     else:
-        yield Reason(f"it did not run, because the job did not continue after the run before: {told}", True)
+        yield Reason(f"it did not run, because the job did not continue after the previous run: {told}", True)
 
 
 def _is_all(facts: Facts, past: Past) -> bool:
@@ -210,7 +216,7 @@ def _is_all(facts: Facts, past: Past) -> bool:
 
 
 def _first_known(facts: Facts, past: Past) -> float | None:
-    """Return the earliest time at which the job surely was there: by its runs, or else by its last event."""
+    """Return the earliest time at which the job surely existed: by its runs, or else by its last event."""
     if past.records:
         return min(past.records[-1].due, past.records[-1].began)
     return None if facts.row is None or facts.row.since is None else float(facts.row.since)
@@ -245,7 +251,7 @@ def _without_times(facts: Facts, past: Past, time: float) -> Iterator[Reason]:
     if is_known:
         yield Reason(f"no run of the job was due or in progress at {_at(time, now)}")
     else:
-        reach = "is empty" if past.reaches_to is None else f"reaches back to {_at(past.reaches_to, now)} only"
+        reach = "is empty" if past.reaches_to is None else f"reaches back only to {_at(past.reaches_to, now)}"
         yield Reason(f"whether it ran at {_at(time, now)} is not known: the history {reach}")
     if past.records:
         nearest = min(past.records, key=lambda record: _distance(record, time))

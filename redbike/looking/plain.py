@@ -1,4 +1,4 @@
-"""Lay an answer out in lines of text: for a terminal as wide as that, for a pipe in stable columns without cuts.
+"""Lay an answer out in lines of text: for a terminal as wide as it is, for a pipe in stable columns without cuts.
 
 A line is a list of texts with their tones. All untrusted text is escaped here. rich_table.py adds colours.
 """
@@ -20,7 +20,7 @@ _WIDEST = 60  # blanks are put behind shorter texts of a pipe only: one long tex
 _LEAST = 6  # columns of a text that is cut
 _TITLE = 11
 _STEPS = (
-    # What gives way if a terminal is narrow: a column, and how narrow it may get; 0: it goes.
+    # The steps for a narrow terminal: a column, and its least width; 0: the column is left out.
     (Column.JOB, 40),
     (Column.SCHEDULE, 18),
     (Column.LAST, 20),

@@ -115,7 +115,7 @@ class Rows:
         return found
 
     def of(self, jobids: Iterable[str]) -> list[Row]:
-        """Return the rows of these jobs, in this order. A job that nobody knows has no row."""
+        """Return the rows of these jobs, in this order. A job that is not registered has no row."""
         ids = [encode(jobid) for jobid in jobids]
         found: list[Row] = []
         for first in range(0, len(ids), _PAGE):

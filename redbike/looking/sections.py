@@ -18,7 +18,9 @@ def sections(answer: Answer, most: int = _MOST) -> Iterator[Section]:
     found = answer.overview
     if found.is_halted:
         since = "" if found.halted_since is None else f" since {moment(found.halted_since, found.now)}"
-        yield Section("HALT", f"is set{since}: no dispatcher and no worker goes on", Tone.BAD)
+        yield Section("HALT", f"is set{since}: dispatchers and workers end, and no run begins", Tone.BAD)
+    if found.hold is not None:
+        yield Section("HELD", f"all queues {held(found.hold, found.now)}", Tone.WARN)
     yield Section("JOBS", _states(found))
     yield _queues(found, most)
     yield _running(found, most)
@@ -41,7 +43,7 @@ def _queues(found: Overview, most: int) -> Section:
     return Section(
         "QUEUES",
         f"{plural(len(named), 'queue')}{rest}" if named else "none",
-        heads=("QUEUE", "JOBS", "OLDEST", "WORKERS", "PAUSED"),
+        heads=("QUEUE", "JOBS", "OLDEST", "WORKERS", "HELD"),
         rows=[
             (
                 (queue.name, Tone.PLAIN),
@@ -102,11 +104,8 @@ def _overdue(found: Overview) -> Section:
 
 
 def _paused(answer: Answer) -> Section:
-    found = answer.overview
-    jobs = _named(answer.tally.paused, found.states[State.PAUSED], "paused")
-    if found.hold is not None:
-        return Section("PAUSED", f"all {held(found.hold, found.now)}; jobs: {jobs}", Tone.WARN)
-    return Section("PAUSED", jobs)
+    number = answer.overview.states[State.PAUSED]
+    return Section("PAUSED", _named(answer.tally.paused, number, "paused"))
 
 
 def _processes(found: Overview, most: int) -> Section:

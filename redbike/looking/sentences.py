@@ -1,4 +1,4 @@
-"""Sentences on the fleet that the answers to "why?" and the list of all that is wrong share. Pure."""
+"""Sentences on the fleet, for the answers to "why?" and for the list of troubles. Pure."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -53,14 +53,14 @@ def halt(overview: Overview) -> str | None:
 
 
 def hold(overview: Overview) -> str | None:
-    """Return the sentence on a hold of all of the prefix; None without a hold."""
+    """Return the sentence on a hold of the whole prefix; None without a hold."""
     if overview.hold is None:
         return None
     return f"the whole prefix is held{by(overview.hold, overview.now)}; no job is queued, and no run begins"
 
 
 def by(entry: Mapping[str, object], now: float) -> str:
-    """Return who did it, since when, until when and why, from an entry of P:held or P:pauses."""
+    """Return who held or paused it, since when, until when and why, from an entry of P:held or P:pauses."""
     words = f" by {entry['by']}" if entry.get("by") else ""
     begin, end = entry.get("since"), entry.get("until")
     if isinstance(begin, int | float):
@@ -71,7 +71,7 @@ def by(entry: Mapping[str, object], now: float) -> str:
 
 
 def no_dispatcher(overview: Overview) -> str | None:
-    """Return the sentence on a prefix without a dispatcher; None if one has been heard of."""
+    """Return the sentence on a prefix without a dispatcher; None if a dispatcher is alive."""
     return _none_of(overview, "dispatcher", "no job is queued when it is due")
 
 
@@ -89,7 +89,7 @@ def no_worker(overview: Overview, queue: str) -> str | None:
 
 def silent(process: Process, now: float) -> str:
     """Return the sentence on a process whose heartbeat is missing."""
-    return f"{process.kind} {process.name} was last heard of {at(process.heard, now)}"
+    return f"{process.kind} {process.name} is silent: its last heartbeat was {at(process.heard, now)}"
 
 
 def _none_of(overview: Overview, kind: str, effect: str) -> str | None:
@@ -97,8 +97,8 @@ def _none_of(overview: Overview, kind: str, effect: str) -> str | None:
         return None
     heard = max((process.heard for process in overview.processes if process.kind == kind), default=None)
     if heard is None:
-        return f"no {kind} has been heard of: {effect}"
-    return f"no {kind} has been heard of for {length(overview.now - heard)}: {effect}"
+        return f"no {kind} is alive: {effect}"
+    return f"no {kind} has been alive for {length(overview.now - heard)}: {effect}"
 
 
 def jobs_wait(number: int) -> str:

@@ -52,7 +52,7 @@ class Trouble(NamedTuple):
 
 
 class Jobs:
-    """What the troubles need of the rows: counts, and the worst jobs of each kind."""
+    """Figures for the troubles, from the rows: counts, and the worst jobs of each kind."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -68,7 +68,7 @@ class Jobs:
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> Self:
-        """Return what the troubles need of these rows."""
+        """Return the figures of these rows."""
         jobs = cls()
         for row in rows:
             jobs.add(row)
@@ -104,9 +104,9 @@ class Jobs:
 
 
 def troubles(overview: Overview, rows: Iterable[Row] | Jobs = (), waits_s: float = WAITS_S) -> list[Trouble]:
-    """Return all that is wrong, the most urgent first: at most 20 of a kind, then how many more there are.
+    """Return all that is wrong, the most urgent first: at most 20 of a kind, then the number of the others.
 
-    `rows`: all jobs, or what `Jobs.of` has kept of them. `waits_s`: how long a job may wait in its queue.
+    `rows`: all jobs, or their figures from `Jobs.of`. `waits_s`: how long a job may wait in its queue.
     """
     jobs = rows if isinstance(rows, Jobs) else Jobs.of(rows)
     found = [*_of_fleet(overview), *_of_queues(overview, jobs, waits_s), *_of_jobs(jobs, overview.now)]
@@ -156,9 +156,7 @@ def _of_fleet(overview: Overview) -> Iterator[Trouble]:
     for run in overview.running:
         if run.ends < now:
             where = (
-                f"worker {run.worker} has had it in hand"
-                if run.worker
-                else "a worker that is not known has had it in hand"
+                f"worker {run.worker} has been running it" if run.worker else "an unknown worker has been running it"
             )
             began = "" if run.since is None else f" {sentences.since(run.since, now)}"
             ended = f"its lease ended {sentences.at(run.ends, now)}"
@@ -201,7 +199,7 @@ def _of_jobs(jobs: Jobs, now: float) -> Iterator[Trouble]:
 
 
 def lost_because(row: Row, now: float) -> str:
-    """Return what became of a job that is in no place, without its name."""
+    """Return what happened to a lost job, without its name."""
     when = "" if row.since is None else f" {sentences.at(row.since, now)}"
     remedy = "redbike lost --reset plans it again" if row.is_lost else "redbike enqueue runs it again"
     if row.state is State.FAILED:
@@ -221,16 +219,16 @@ def bad_because(row: Row, now: float) -> str:
     if row.last is not None and row.last["outcome"] == "bad":
         reason = str(row.last["error"]) or reason
     when = "" if row.since is None else f" {sentences.since(row.since, now)}"
-    return f"has been BAD{when}: {reason or 'no queue can take it, or it was so when it was set'}"
+    return f"has been BAD{when}: {reason or 'no queue can take it, or it was already BAD when it was set'}"
 
 
 def failing_because(row: Row, now: float) -> str:
-    """Return how often and with what a job has failed, and when it runs again; without its name."""
+    """Return how often a job has failed, its error, and when it runs again; without its name."""
     last, often = row.last, row.failures
     if last is None or not often:
-        return "has failed" + ("" if row.since is None else f" {sentences.at(row.since, now)}")
-    times = "" if often == 1 else f" {often:,} times in a row, the last time"
-    words = f"has failed{times} {sentences.at(float(str(last['ended'])), now)}{_error(row)}"
+        return "failed" + ("" if row.since is None else f" {sentences.at(row.since, now)}")
+    failed = "failed" if often == 1 else f"has failed {often:,} times in a row, the last time"
+    words = f"{failed} {sentences.at(float(str(last['ended'])), now)}{_error(row)}"
     if row.next_run is None:
         return f"{words}; {'it waits in its queue' if row.state is State.QUEUED else 'no further run is planned'}"
     return f"{words}; it runs again {_then(row.next_run, now)}"

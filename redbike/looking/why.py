@@ -22,7 +22,7 @@ _LONGEST_SCHEDULE = 120  # characters
 
 
 def reasons(bike: "Redbike", jobid: str, overview: Overview | None = None) -> list[Reason]:
-    """Return why this job does what it does now. `overview`: if it was read just now."""
+    """Return why this job does what it does now. `overview`: the overview, if it was read just now."""
     facts = Facts.read(bike, jobid, overview)
     if facts.row is None:
         return unknown(bike, jobid)
@@ -47,15 +47,17 @@ def because(facts: Facts) -> list[Reason]:
 
 
 def unknown(bike: "Redbike", jobid: str) -> list[Reason]:
-    """Return the sentences on a job that nobody knows."""
+    """Return the sentences on a job id that is not registered."""
     found = [Reason(f"There is no job {named(jobid)} under the prefix {bike.prefix!r}.", True)]
     near = near_ids(bike, jobid)
     if near:
-        found.append(Reason(f"Jobs with such ids: {', '.join(map(named, near))}."))
+        found.append(Reason(f"Jobs with similar ids: {', '.join(map(named, near))}."))
     records = Past.read(bike, jobid).records
     if records:
         record, when = records[0], sentences.at(records[0].ended, bike.now())
-        found.append(Reason(f"A run of such a job ended {when}: {record.outcome}. It was unset, or had no schedule."))
+        found.append(
+            Reason(f"A run of this job id ended {when}: {record.outcome}. The job was unset, or had no schedule.")
+        )
     return found
 
 
@@ -71,7 +73,7 @@ def _planned(facts: Facts) -> Iterator[Reason]:
     if planned.attempt == 1:
         yield Reason(f"queue {row.queue} did not accept it: it is tried again at {when}", True)
     elif outcome == "later":
-        yield Reason(f"its run has not happened yet, because it raised Later: it begins again at {when}, as {tries}")
+        yield Reason(f"its run raised Later: it begins again at {when}, as {tries}")
     else:
         most = facts.policy.retries + 1
         is_retried = OnFailure.RETRY in (facts.policy.on_error, facts.policy.on_timeout)
@@ -106,12 +108,13 @@ def _queued(facts: Facts) -> Iterator[Reason]:
         where = f"waits in {row.queue}, where {plural(facts.depth, 'job')} wait"
     yield Reason(f"it {where}{since}")
     if row.schedule is None:
-        yield Reason("it has no schedule: it runs once, and is forgotten then")
+        yield Reason("it has no schedule: it runs once, and is then forgotten")
     workers = [worker for worker in facts.overview.of_kind("worker") if row.queue in worker.queues]
     busy = [run for run in facts.overview.running if run.worker in {worker.name for worker in workers}]
     if workers and not facts.overview.is_halted:
-        serve = "serves" if len(workers) == 1 else "serve"
-        at_work = f"; {plural(len(busy), 'run')} of theirs in progress, such as {named(busy[0].jobid)}" if busy else ""
+        serve, run = ("serves", "runs") if len(workers) == 1 else ("serve", "run")
+        such_as = ":" if len(busy) == 1 else ", such as"
+        at_work = f", and {run} {plural(len(busy), 'job')} now{such_as} {named(busy[0].jobid)}" if busy else ""
         yield Reason(f"{plural(len(workers), 'worker')} {serve} {row.queue}{at_work}")
 
 
@@ -122,9 +125,9 @@ def _running(facts: Facts) -> Iterator[Reason]:
     left = "" if facts.lease_ends is None else f"; its lease ends {ahead(facts.lease_ends - now)}"
     yield Reason(f"it has been running{where}{since}{left}")
     if process is not None and process.is_silent:
-        yield Reason(f"{sentences.silent(process, now)}: if it is dead, the run will be lost", True)
+        yield Reason(f"{sentences.silent(process, now)}. If it has died, the run will be lost", True)
     elif process is None and row.since is not None and now - row.since > _KNOWN_AFTER_S:
-        yield Reason("the worker that has it in hand is not heard of: if it is dead, the run will be lost", True)
+        yield Reason("the worker that runs it is not known. If it has died, the run will be lost", True)
     if facts.pause is not None:
         yield from _paused(facts)
     elif row.next_run is not None and row.next_run <= now + 1:
@@ -139,7 +142,7 @@ def _paused(facts: Facts) -> Iterator[Reason]:
         yield Reason(f"it is paused{sentences.by(pause, now)}")
     else:
         until = sentences.by(pause, now)
-        yield Reason(f"it is paused{until}: its schedule begins with PAUSED:, and nobody has noted who did it")
+        yield Reason(f"it is paused{until}: its schedule begins with PAUSED:, and it is not known who paused it")
 
 
 def _stopped(facts: Facts) -> Iterator[Reason]:
@@ -156,7 +159,8 @@ def _stopped(facts: Facts) -> Iterator[Reason]:
     elif text.strip() == "STOP":
         yield Reason(f"it has been stopped{when}: its schedule is STOP, so it has no further run")
     else:
-        yield Reason(f"its schedule has ended{when}: {plan.reason or 'its only run has happened'}")
+        ended = "has ended" if row.since is None else f"ended {sentences.at(row.since, now)}"
+        yield Reason(f"its schedule {ended}: {plan.reason or 'its only run has happened'}")
 
 
 def _failed(facts: Facts) -> Iterator[Reason]:
@@ -174,12 +178,12 @@ def _lost(facts: Facts) -> Iterator[Reason]:
     for run in facts.overview.running:
         if run.jobid == facts.jobid:
             names.add(run.worker)
-            who = f"worker {run.worker}" if run.worker else "a worker that is not heard of"
-            yield Reason(f"{who} had it in hand; its lease ended {sentences.at(run.ends, now)}", True)
+            who = f"worker {run.worker}" if run.worker else "an unknown worker"
+            yield Reason(f"{who} was running it; the lease of this run ended {sentences.at(run.ends, now)}", True)
     for process in facts.overview.processes:
         if process.kind == "worker" and process.name in names:
-            heard = "has not been heard of since then" if process.is_silent else "is alive"
-            yield Reason(f"worker {process.name} {heard}: it was last heard of {sentences.at(process.heard, now)}")
+            heard = "is silent" if process.is_silent else "is alive"
+            yield Reason(f"worker {process.name} {heard}: its last heartbeat was {sentences.at(process.heard, now)}")
 
 
 def _bad(facts: Facts) -> Iterator[Reason]:
@@ -200,7 +204,7 @@ def _new(facts: Facts) -> Iterator[Reason]:
 
 
 def obstacles(facts: Facts) -> Iterator[Reason]:
-    """Yield what keeps the job from its next step, or will do so when it is due."""
+    """Yield the obstacles before the next step of the job, now or when it is due."""
     overview, queue = facts.overview, facts.queue
     state = _row(facts).state
     for text in (sentences.halt(overview), sentences.hold(overview)):

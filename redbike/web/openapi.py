@@ -15,7 +15,7 @@ PATHS: dict[str, tuple[str, str, str, list[tuple[str, str]]]] = {
             ("status", f"Only jobs in this state: {', '.join(STATES)}."),
             ("match", "Only jobs whose id matches this pattern, as in report*."),
             ("sort", f"The order: {', '.join(SORTS)}; with - before it, the other direction."),
-            ("limit", f"The most jobs; 0 for all, {LIMIT} without it. left_out says how many there are beside them."),
+            ("limit", f"The most jobs; 0 for all (default: {LIMIT}). left_out is the number of the other jobs."),
         ],
     ),
     "/api/jobs/{jobid}": (
@@ -25,7 +25,10 @@ PATHS: dict[str, tuple[str, str, str, list[tuple[str, str]]]] = {
     "/api/why": (
         *("All that is wrong now, or why a job does what it does", "redbike why --json", "application/json"),
         [
-            ("job", "The sentences about this job. Not where web-hide-payloads is set, because they quote errors."),
+            (
+                "job",
+                "Why this job does what it does. Refused if web-hide-payloads is set, because errors are quoted.",
+            ),
             ("time", "With a job: what became of its run at this time, in Unix seconds or ISO 8601."),
         ],
     ),
@@ -35,7 +38,7 @@ PATHS: dict[str, tuple[str, str, str, list[tuple[str, str]]]] = {
             ("job", "Only runs of the job with this id."),
             ("since", "Only runs that ended at or after this time: Unix seconds, or ISO 8601."),
             ("outcome", "Only runs with this outcome: done, failed, lost and so on."),
-            ("count", "The most runs, from 1 to 10000; 20 without it."),
+            ("count", "The most runs, from 1 to 10000 (default: 20)."),
         ],
     ),
 }
@@ -49,7 +52,7 @@ def described() -> dict[str, Any]:
         "info": {
             "title": "Redbike",
             "version": "1",
-            "description": "Each address returns exactly what the command prints. Nothing here changes anything.",
+            "description": "Each address returns exactly what the command prints. All of them only read.",
         },
         "paths": {path: {"get": _operation(path)} for path in PATHS},
         "components": {"schemas": {"Error": {"type": "object", "properties": {"error": {"type": "string"}}}}},

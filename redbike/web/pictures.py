@@ -85,7 +85,7 @@ def last_hour(minutes: Sequence[Minute], reaches: float | None) -> dict[str, Any
     late_titles = [f"{_clock(one.at)}: started up to {one.lateness_s:.3f} s late" for one in minutes]
     return {
         "runs": bars(stacks, titles, f"{total} runs in the last hour, {failures} of them failed", top=4),
-        "lateness": bars(late, late_titles, f"the latest start was {latest:.3f} s late", top=1, name="bars low"),
+        "lateness": bars(late, late_titles, f"the longest delay was {latest:.3f} s", top=1, name="bars low"),
         "total": total,
         "failures": failures,
         "latest": latest,
