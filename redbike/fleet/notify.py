@@ -74,7 +74,7 @@ class Notifier:
         self._send(*lines, *([] if self._is_stopping else [f"STATUS={status}"]))
 
     def alive_if_due(self, status: Callable[[], str]) -> None:
-        """Tell the same, unless that was done lately."""
+        """Tell the same, unless it was told a short time ago."""
         if self.is_on and time.monotonic() >= self._next_at:
             self._next_at = time.monotonic() + self.every_s
             self.alive(status())

@@ -78,7 +78,7 @@ class Exporter(ThreadingMixIn, TCPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Log the error of a request; not of a client that has gone."""
+        """Log the error of a request, unless the client has gone."""
         self.log.debug("a request for metrics has failed", exc_info=True)
 
 

@@ -32,7 +32,7 @@ class Planned:
     due: float
     attempt: int
     again_at: float | None
-    """When a run that was put back begins again; None for a run that is queued or in progress."""
+    """When a postponed run begins again; None for a run that is queued or in progress."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Facts:
 
     jobid: str
     row: Row | None
-    """None for a job that is not known."""
+    """None for a job that is not registered."""
     overview: Overview
     policy: Policy
     pause: dict[str, object] | None
@@ -51,7 +51,7 @@ class Facts:
     """The number of jobs in its queue."""
     planned: Planned | None
     holder: str | None
-    """The client id that has its lease; None if it does not run."""
+    """The client id of the worker that has its lease; None if it does not run."""
     lease_ends: float | None
     id_fault: str | None
     """Why no queue can take this job id."""
@@ -69,13 +69,13 @@ class Facts:
 
     @property
     def holder_process(self) -> Process | None:
-        """The process that has the job in hand, if it is known."""
+        """The process that runs the job, if it is known."""
         found = [one for one in self.overview.processes if one.client_id == self.holder]
         return found[0] if found else None
 
     @classmethod
     def read(cls, bike: "Redbike", jobid: str, overview: Overview | None = None) -> "Facts":
-        """Read all that is known of a job. `overview`: if it was read just now."""
+        """Read all that is known of a job. `overview`: the overview, if it was read just now."""
         parts, keys = bike._parts, bike._parts.keys
         queue_key = parts.queue_for_any(jobid)
         rows = Rows(bike).of([jobid])

@@ -64,7 +64,7 @@ class Overview:
     is_halted: bool
     halted_since: float | None
     hold: dict[str, object] | None
-    """Who holds all of the prefix."""
+    """Who holds the whole prefix, since when and why; None if nobody does."""
     processes: list[Process]
     queues: list[Queue]
     running: list[Running]
@@ -75,7 +75,7 @@ class Overview:
     overdue: int
     """Jobs on the timeline whose time has passed more than a second ago."""
     overdue_since: float | None
-    """The due time of the first of them."""
+    """The due time of the first overdue job."""
     next: list[tuple[str, float]]
     """The jobs that are due next, and their due times."""
     registered: int

@@ -1,4 +1,4 @@
-"""The runs of the last hours, from the history: how late they were, how many failed, which failed last."""
+"""The runs of the last hours, from the history: how late they were, how many failed, which runs failed last."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ class Lateness(NamedTuple):
 
 
 class Recent:
-    """The latest runs: at most 10,000. `refresh` reads those that are new."""
+    """The latest runs: at most 10,000. `refresh` reads the new runs."""
 
     def __init__(self, bike: "Redbike", seconds: float = DAY_S) -> None:
         """`seconds`: how far back the first `refresh` reads."""

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from redbike.bike import Redbike
 
 WAIT_S = 4.0
-"""A scrape waits so long for Redis. Prometheus gives up after ten seconds."""
+"""How long a scrape waits for Redis. Prometheus gives up after ten seconds."""
 _KINDS = ("dispatcher", "worker")
 _SHARE = 20  # a look at all jobs may take a twentieth of the time
 _SHORTEST_S = 5.0  # between two such looks
 
 
 class Latest:
-    """The figures of a fleet. Scrapes that come at the same time share one look, and wait only so long for it."""
+    """The figures of a fleet. Scrapes that come at the same time share one look, and wait for a limited time."""
 
     def __init__(self, bike: "Redbike", wait_s: float = WAIT_S) -> None:
         self._bike = bike
@@ -122,7 +122,7 @@ class Latest:
         parts = self._bike._parts
         counts = parts.ask(Counts.read, self._bike.redis, parts.keys)
         jobs, looked_at, queues = self._jobs or (None, 0.0, frozenset())
-        # A queue with jobs that nobody serves is known by its jobs, or by former runs.
+        # A queue without workers is known by its jobs, or by former runs.
         overview = look(self._bike, [*sorted(queues), *sorted(counts.started.keys() - queues)])
         if jobs is not None:
             jobs = jobs._replace(age_s=time.monotonic() - looked_at)

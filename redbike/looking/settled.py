@@ -1,4 +1,4 @@
-"""Make sure of lost jobs: rows are read by several commands, between which a job may go from one place to the next."""
+"""Confirm lost jobs. Rows are read by several commands, and a job may move to another place between them."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING

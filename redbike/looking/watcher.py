@@ -31,7 +31,7 @@ class Snapshot(NamedTuple):
     overview: Overview
     tally: Tally
     at: float
-    """When, on the monotonic clock."""
+    """The time of the look, on the monotonic clock."""
 
     @property
     def now(self) -> float:
@@ -50,7 +50,7 @@ class Watcher:
         self._stop = threading.Event()
         self.snapshot: Snapshot | None = None
         self.fault: str | None = None
-        """Why the last look has failed; None after a look that has not."""
+        """Why the last look failed; None if it succeeded."""
         self.crash: BaseException | None = None
         """An error that ends the watch."""
         self.on_screen: Sequence[str] = ()

@@ -6,7 +6,7 @@ ELLIPSIS = "…"
 
 
 def width(text: str) -> int:
-    """Return the columns that a text takes on a terminal. Wide characters take two, combining ones none."""
+    """Return the columns that a text takes on a terminal: two for wide characters, none for combining characters."""
     if text.isascii():
         return len(text)
     return sum(map(_width_of, text))

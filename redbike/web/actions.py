@@ -1,4 +1,4 @@
-"""The changes that the page can make. Each is one verb of `Redbike`, and its result is told on the next page."""
+"""The changes that the page can make. Each is one verb of `Redbike`, and the next page shows its result."""
 
 import math
 import re
@@ -16,7 +16,7 @@ Form = dict[str, str]
 
 
 class NotDone(RedbikeError):
-    """An action has not been done, because what was typed cannot be used."""
+    """An action has not been done, because the input cannot be used."""
 
 
 def enqueue(bike: Redbike, jobid: str, _form: Form) -> str:

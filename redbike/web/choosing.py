@@ -28,7 +28,7 @@ class Chooser:
         self._made: OrderedDict[tuple[object, ...], list[Row]] = OrderedDict()
 
     def chosen(self, rows: Sequence[Row], version: int, given: Mapping[str, str]) -> list[Row]:
-        """Return the rows that fit what is asked for, in the order that is asked for.
+        """Return the rows that match the query, in the order of the query.
 
         `rows`: in the order of their ids. `version`: of the rows. `given`: the fields of the query, `q`, `status`,
         `queue` and `sort`.

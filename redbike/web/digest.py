@@ -1,4 +1,4 @@
-"""What the overview shows of all rows. It is made when the rows are read, in the thread that reads them."""
+"""Figures of all rows for the overview. They are made when the rows are read, in the thread that reads them."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -25,7 +25,7 @@ class Digest(NamedTuple):
     lost_count: int
     queues: Sequence[str]
     jobs: Jobs
-    """What the troubles need of the rows."""
+    """The figures for the troubles."""
 
     def between(self, start: float, end: float) -> list[tuple[float, str]]:
         """Return the times and queues of the runs that are planned before `end`; overdue runs count at `start`."""

@@ -1,4 +1,4 @@
-"""The outermost layer of the page: what may come in, and the headers of all that goes out.
+"""The outermost layer of the page: it checks every request, and adds headers to every response.
 
 Each request passes here before any page sees it, so no page can forget a check.
 """

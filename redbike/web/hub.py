@@ -1,4 +1,4 @@
-"""Look at Redis once per second while somebody looks at the page, however many they are, and never otherwise.
+"""Look at Redis once per second while somebody looks at the page, whatever the number of viewers; else never.
 
 All calls of Redis are made in two threads: one for what takes milliseconds, one for reading all jobs. Pages are made
 from what is in memory. If Redis is away, the last known state stays.
@@ -30,7 +30,7 @@ class Source(Protocol):
     """What the hub looks at."""
 
     def look(self) -> None:
-        """Look at Redis by a few calls, and keep what was found. Raise ServerError."""
+        """Look at Redis by a few calls, and keep the results. Raise ServerError."""
 
     def read_index(self) -> None:
         """Read all jobs if it is time. Raise ServerError."""
@@ -148,7 +148,7 @@ class Hub:
         return result
 
     async def stop(self) -> None:
-        """End the looks, and what viewers wait for."""
+        """End the looks, and the waits of viewers."""
         self.is_stopping = True
         self._is_wanted.set()
         self._hurry.set()

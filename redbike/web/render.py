@@ -17,7 +17,7 @@ _HERE = Path(__file__).parent
 
 
 def _seen(value: object) -> object:
-    """Return a text in which every character can be seen. Text that reads from right to left is a trick here."""
+    """Return a text in which every character can be seen. Marks for text from right to left could disguise an id."""
     return printable(value, keep="\n\t") if type(value) is str else value
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 LASTS_S = 12 * 3600.0
-"""A session ends so long after its last request."""
+"""The time from the last request of a session to its end."""
 _MOST_SESSIONS = 5000
 _MOST_MESSAGES = 5
 
@@ -22,7 +22,7 @@ Clock = Callable[[], float]
 
 @dataclass
 class Session:
-    """What the server knows of one browser."""
+    """The state of one browser."""
 
     ends_at: float
     is_signed_in: bool = False
