@@ -167,7 +167,7 @@ def test_the_history_is_off(fleet: Fleet, bike: Redbike) -> None:
 
 
 def test_the_future(bike: Redbike) -> None:
-    """An occurrence of the future will run: the next is on the timeline, a later one if the run before has ended."""
+    """A future occurrence will run: the next is on the timeline, a later occurrence if the previous run has ended."""
     bike.set("j:A", HOURLY)
     due = bike.details("j:A")["next_run"]
     assert isinstance(due, int | float)
