@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from redbike.errors import ServerError
 from redbike.logs import RateLimitedLog
@@ -20,10 +20,15 @@ _WAITS_FOR_NEWS_S = 0.06
 """How long a page waits for a look that is newer than a second."""
 _WAITS_FOR_INDEX_S = 0.03
 _WAITS_FOR_FIRST_S = 3.0
-_WAITS_FOR_ONE_JOB_S = 2.0
+_WAITS_FOR_ANSWER_S = 10.0
+_WAITS_FOR_ANSWER_WHILE_AWAY_S = 2.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class NotKnown(ServerError):
+    """Redis was asked and has not answered in time, so it may still do what it was asked."""
 
 
 class Source(Protocol):
@@ -134,18 +139,25 @@ class Hub:
         return self.looks > looks
 
     async def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call Redis through this function, in the thread. Raise ServerError if Redis is away or slow."""
-        call: Callable[[], Any] = lambda: function(*args, **kwargs)  # noqa: E731 - keyword arguments
-        asked = asyncio.get_running_loop().run_in_executor(self._fast, call)
+        """Call Redis through this function, in the thread.
+
+        Raise ServerError if Redis is away, or if the thread had no time for the call: it is then never made. Raise
+        NotKnown if the call has begun and lasts too long.
+        """
+        call = self._fast.submit(function, *args, **kwargs)
+        asked = asyncio.wrap_future(call)
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+        waits_s = _WAITS_FOR_ANSWER_WHILE_AWAY_S if self.away_since else _WAITS_FOR_ANSWER_S
+        await asyncio.wait([asked], timeout=waits_s)
+        if call.cancel():
+            raise ServerError("Redis does not answer: nothing was done")
+        if not call.done():
+            raise NotKnown("Redis has not answered yet: it is not known whether this was done")
         try:
-            result: T = await asyncio.wait_for(asyncio.shield(asked), _WAITS_FOR_ONE_JOB_S if self.away_since else 10)
-        except TimeoutError:
-            asked.add_done_callback(lambda done: done.cancelled() or done.exception())
-            raise ServerError("Redis does not answer") from None
+            return call.result()
         except ServerError as error:
             self._is_away(error)
             raise
-        return result
 
     async def stop(self) -> None:
         """End the looks, and the waits of viewers."""

@@ -17,6 +17,7 @@ from redbike.schedule.forms import PAUSED
 from redbike.web import actions
 from redbike.web.digest import BAD_STATES
 from redbike.web.fields import fields, quoted
+from redbike.web.hub import NotKnown
 from redbike.web.outlook import Outlook, outlook
 from redbike.web.pictures import durations
 from redbike.web.render import Pages
@@ -227,6 +228,8 @@ class PageHandlers:
         site, session = self._site, request.state.session
         try:
             text = await site.hub.ask(action, site.sight.bike, name, request.state.form)
+        except NotKnown as error:
+            session.say("bad", f"{error}. Look at it again before you repeat it.")
         except (RedbikeError, ValueError) as error:
             session.say("bad", f"Not done: {error}")
         else:

@@ -1,0 +1,42 @@
+"""What the page says and does when Redis is slow, or when a look fails."""
+
+from collections.abc import Iterator
+
+import pytest
+from pages import Page, Visitor, of_job, words
+
+pytest.importorskip("starlette")
+
+from redbike import Redbike
+
+
+@pytest.fixture
+def page(bike: Redbike) -> Iterator[Page]:
+    with Page(bike) as page:
+        yield page
+
+
+@pytest.fixture
+def visitor(page: Page) -> Visitor:
+    return page.visitor()
+
+
+def test_what_was_not_begun_in_time_is_never_done(
+    bike: Redbike, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Redis is silent, a change that has begun is told as not known, and one that waits is never made."""
+    for jobid in ("begun:A", "waits:A", "marker:A"):
+        bike.set(jobid, "EVERY:1h")
+    visitor.get("/queues")
+    monkeypatch.setattr("redbike.web.hub._WAITS_FOR_ANSWER_S", 0.3)
+    bike.redis.client_pause(2500)
+    assert visitor.post(of_job("begun:A", "/job/unset")).status == 303
+    assert visitor.post(of_job("waits:A", "/job/unset")).status == 303
+    told = words(visitor.get("/jobs").text)
+    assert "Redis has not answered yet: it is not known whether this was done." in told
+    assert "Not done: Redis does not answer: nothing was done" in told
+    monkeypatch.undo()
+    assert visitor.post(of_job("marker:A", "/job/unset")).status == 303
+    assert bike.get_schedule("marker:A") is None
+    assert bike.get_schedule("begun:A") is None
+    assert bike.get_schedule("waits:A") is not None
