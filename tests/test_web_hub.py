@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from nodes import eventually
 from pages import Page, Visitor, of_job, words
 
 pytest.importorskip("starlette")
@@ -40,3 +41,22 @@ def test_what_was_not_begun_in_time_is_never_done(
     assert bike.get_schedule("marker:A") is None
     assert bike.get_schedule("begun:A") is None
     assert bike.get_schedule("waits:A") is not None
+
+
+@pytest.mark.parametrize("name", ["look", "read_index"])
+def test_a_fault_of_ours_does_not_end_the_looks(
+    name: str, bike: Redbike, page: Page, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a look fails by a fault of ours, the page and the log say so, and the next looks go on."""
+    visitor, works = page.visitor(), getattr(page.site.sight, name)
+
+    def fails() -> None:
+        raise ValueError("unreadable")
+
+    monkeypatch.setattr(page.site.sight, name, fails)
+    eventually(lambda: "The page fails to read the state since" in words(visitor.get("/jobs").text))
+    assert "failed: ValueError: unreadable (" in caplog.text
+    monkeypatch.setattr(page.site.sight, name, works)
+    bike.set("new:A", "EVERY:1h")
+    eventually(lambda: "new:A" in visitor.get("/jobs").text)
+    eventually(lambda: "The page fails" not in visitor.get("/jobs").text)

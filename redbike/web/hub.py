@@ -7,6 +7,7 @@ from what is in memory. If Redis is away, the last known state stays.
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -51,6 +52,8 @@ class Hub:
         """How often Redis was asked."""
         self.away_since: float | None = None
         """When Redis went away, Unix seconds; None while it is there."""
+        self.faulty_since: dict[str, float] = {}
+        """Which of our two kinds of look fails by a fault of ours, and since when, Unix seconds."""
         self.is_stopping = False
         self._source = source
         self._limited_log = RateLimitedLog(log)
@@ -86,8 +89,11 @@ class Hub:
             await asyncio.get_running_loop().run_in_executor(self._fast, self._source.look)
         except ServerError as error:
             self._is_away(error)
+        except Exception as error:  # or nobody would look again
+            self._is_faulty("the look of the page", error)
         else:
             self.away_since = None
+            self.faulty_since.pop("the look of the page", None)
             if self._index is None or self._index.done():
                 self._index = asyncio.ensure_future(self._read_index())
             # Few jobs are read at once, and then the pages need not change again.
@@ -100,9 +106,23 @@ class Hub:
         self.away_since = self.away_since or time.time()
         self._limited_log.report("the page", str(error))
 
+    def _is_faulty(self, what: str, error: Exception) -> None:
+        if self.is_stopping:
+            return  # the threads take no more calls
+        self.faulty_since.setdefault(what, time.time())
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+        self._limited_log.report(f"{what} failed", f"{type(error).__name__}: {error}{place}")
+
     async def _read_index(self) -> None:
-        with suppress(ServerError):  # the next look says so
+        try:
             await asyncio.get_running_loop().run_in_executor(self._slow, self._source.read_index)
+        except ServerError:
+            pass  # the next look says so
+        except Exception as error:
+            self._is_faulty("reading all jobs for the page", error)
+        else:
+            self.faulty_since.pop("reading all jobs for the page", None)
 
     async def fresh(self) -> None:
         """Return when the state is at most a second old, or after a moment with the state that is known."""

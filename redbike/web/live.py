@@ -44,7 +44,7 @@ class LiveHandlers:
     async def _stream(self, path: str, asked: dict[str, str], seen: str) -> AsyncIterator[bytes]:
         hub, views = self._site.hub, self._site.views
         told_at = lived_at = time.monotonic()
-        was_away = hub.away_since is not None
+        was_away = hub.away_since is not None, bool(hub.faulty_since)
         with hub.viewing():
             yield b"retry: 3000\n\n"
             while not hub.is_stopping:
@@ -52,7 +52,7 @@ class LiveHandlers:
                 if hub.is_stopping:
                     return
                 now, (_, found) = time.monotonic(), views.data(path, asked)
-                is_away = hub.away_since is not None
+                is_away = hub.away_since is not None, bool(hub.faulty_since)
                 if found != seen or is_away != was_away or now - told_at >= _TELLS_EVERY_S:
                     seen, was_away, told_at, lived_at = found, is_away, now, now
                     yield b"data: changed\n\n"

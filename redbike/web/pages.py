@@ -274,7 +274,8 @@ class PageHandlers:
         """Return a page that does not depend on the state, such as the login."""
         is_known = getattr(request.state, "session", None) is not None or self._site.manners.password is None
         page = {"print": "", "is_live": False, "shows_menu": is_known, "path": request.url.path}
-        page |= {"away_since": None, "looked_at": None, "is_halted": False, "hold": None, "troubles": 0}
+        page |= {"away_since": None, "faulty_since": None, "looked_at": None}
+        page |= {"is_halted": False, "hold": None, "troubles": 0}
         shared = {"page": page, "now": time.time(), "form_token": "", "messages": []}
         return self._pages.render(name, {**shared, **values}, status)
 

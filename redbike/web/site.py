@@ -44,6 +44,7 @@ class Site:
         overview = self.sight.overview
         return {
             "away_since": self.hub.away_since,
+            "faulty_since": min(self.hub.faulty_since.values(), default=None),
             "looked_at": self.sight.looked_at,
             "is_halted": overview is not None and overview.is_halted,
             "hold": None if overview is None else overview.hold,
