@@ -1,6 +1,7 @@
 """What the page says and does when Redis is slow, or when a look fails."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from nodes import eventually
@@ -9,6 +10,9 @@ from pages import Page, Visitor, of_job, words
 pytest.importorskip("starlette")
 
 from redbike import Redbike
+from redbike.looking.troubles import Trouble, troubles
+from redbike.web.sight import Sight
+from redbike.web.views import Views
 
 
 @pytest.fixture
@@ -60,3 +64,22 @@ def test_a_fault_of_ours_does_not_end_the_looks(
     bike.set("new:A", "EVERY:1h")
     eventually(lambda: "new:A" in visitor.get("/jobs").text)
     eventually(lambda: "The page fails" not in visitor.get("/jobs").text)
+
+
+def test_what_was_made_of_an_older_look_is_forgotten(bike: Redbike, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The troubles are found once per look for any number of pages, and nothing made of an older look is kept."""
+    calls: list[None] = []
+
+    def counted(*given: Any) -> list[Trouble]:
+        calls.append(None)
+        return troubles(*given)
+
+    monkeypatch.setattr("redbike.web.views.troubles", counted)
+    sight = Sight(bike)
+    views = Views(sight)
+    for look in range(1, 4):
+        sight.look()
+        made = [views.data(path, {}) for path in ("/", "/jobs", "/troubles")]
+        assert views.troubles() is not None
+        assert len(calls) == look
+        assert list(views._made.values()) == made

@@ -53,6 +53,9 @@ class Views:
             "/troubles": lambda _: {},
         }
         self._made: OrderedDict[tuple[object, ...], tuple[Data, str]] = OrderedDict()
+        self._made_of: object = None
+        """The look and the rows of which it was made."""
+        self._troubles: list[Trouble] | None = None
         self._minutes: tuple[object, Data] = None, {}
 
     def knows(self, path: str) -> bool:
@@ -61,8 +64,8 @@ class Views:
 
     def data(self, path: str, given: Given) -> tuple[Data, str]:
         """Return the data of a page, and their print."""
-        sight = self._sight
-        key = (path, tuple(sorted(given.items())), sight.looked_at, sight.version)
+        self._forget_old()
+        key = (path, tuple(sorted(given.items())))
         found = self._made.get(key)
         if found is None:
             data = self._makers[path](given)
@@ -70,6 +73,13 @@ class Views:
             while len(self._made) > _MOST_REMEMBERED:
                 self._made.popitem(last=False)
         return found
+
+    def _forget_old(self) -> None:
+        """Forget what was made of an older look."""
+        state = self._sight.looked_at, self._sight.version
+        if state != self._made_of:
+            self._made_of, self._troubles = state, None
+            self._made.clear()
 
     def _print(self, data: Data) -> str:
         shared = self._shared()
@@ -85,8 +95,11 @@ class Views:
 
     def told_troubles(self) -> list[Trouble]:
         """Return what `redbike why` says of the prefix."""
+        self._forget_old()
         overview = self._sight.overview
-        return [] if overview is None else troubles(overview, self._sight.digest.jobs)
+        if self._troubles is None:
+            self._troubles = [] if overview is None else troubles(overview, self._sight.digest.jobs)
+        return self._troubles
 
     def now(self) -> float:
         """Return the server's time of the last look, or 0."""
