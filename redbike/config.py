@@ -60,6 +60,7 @@ class Config:
     log_format: str = default("log_format")
     web_password: str | None = field(default=default("web_password"), repr=False)
     web_user_header: str | None = default("web_user_header")
+    web_hosts: tuple[str, ...] | None = default("web_hosts")
     web_hide_payloads: bool = default("web_hide_payloads")
     # Not in the repr, because it may hold a password.
     redis: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -118,6 +118,15 @@ def read_header(text: str) -> str:
     return text
 
 
+def read_hosts(text: str) -> tuple[str, ...]:
+    """Read names of hosts, separated by commas."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]", name):
+            raise ValueError(f"{name[:40]!r} is not the name of a host; write names without scheme and port")
+    return names
+
+
 def read_on_failure(text: str) -> str:
     """Read a word of OnFailure."""
     if text not in list(OnFailure):
@@ -156,6 +165,7 @@ COMMAND_SETTINGS: Mapping[str, Setting] = {
     "log_format": Setting(read_form, "text"),
     "web_password": Setting(read_line, optional=True),
     "web_user_header": Setting(read_header, optional=True),
+    "web_hosts": Setting(read_hosts, optional=True),
     "web_hide_payloads": Setting(read_flag, False),
 }
 """Settings of the section [redbike] for the command line alone."""

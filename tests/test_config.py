@@ -20,7 +20,7 @@ from redbike.settings import COMMAND_SETTINGS, SETTINGS
 EXAMPLE = ROOT / "redbike.conf.example"
 OTHERS = (
     "prefix, worker, default-timeout, on-timeout, on-error, history, dead-after, retries, metrics, log-level,"
-    " log-format, web-password, web-user-header, web-hide-payloads"
+    " log-format, web-password, web-user-header, web-hosts, web-hide-payloads"
 )
 KNOWN = OTHERS.replace("worker,", "worker, timefile,")
 
@@ -36,7 +36,7 @@ def test_defaults() -> None:
     config = conf("[redbike]\n")
     assert config == Config(
         *("redbike", None, ".redbike.timefile", 10.0, "drop", "drop", 10_000, 30.0, 3, True, None, "text"),
-        *(None, None, False, {}),
+        *(None, None, None, False, {}),
     )
 
 
@@ -47,12 +47,19 @@ def test_all_settings() -> None:
         "on-timeout = retry\non-error: reschedule\nretries: 7\nhistory: 50\ndead-after: 0\nmetrics: no\n"
         "log-level: DEBUG\n"
         "log-format: json\n"
-        "web-password: secret\nweb-user-header: X-Remote-User\nweb-hide-payloads: yes\n"
+        "web-password: secret\nweb-user-header: X-Remote-User\nweb-hosts: a.example, [::2]\nweb-hide-payloads: yes\n"
     )
     runs = ("retry", "reschedule", 50, 0.0, 7, False)
-    page = ("secret", "X-Remote-User", True)
+    page = ("secret", "X-Remote-User", ("a.example", "[::2]"), True)
     assert config == Config("{shop}", "a.b:C('x:y')", "/var/lib/time", 2.5, *runs, "debug", "json", *page, {})
     assert "secret" not in repr(config)
+
+
+@pytest.mark.parametrize("text", ["https://a.example", "a.example:8730", "a b"])
+def test_hosts_are_names(text: str) -> None:
+    """G1: web-hosts has names without scheme and port."""
+    assert "web-hosts: " in refusal(f"[redbike]\nweb-hosts: b.example, {text}\n")
+    assert "is not the name of a host" in refusal(f"[redbike]\nweb-hosts: b.example, {text}\n")
 
 
 def test_a_header_is_a_name() -> None:

@@ -196,10 +196,24 @@ def test_sessions_end() -> None:
 
 
 def test_behind_a_reverse_proxy(opening: Opening) -> None:
-    """With web-user-header, a request without this header is refused, and the name of the host is free."""
-    page = opening(user_header="X-Remote-User")
-    assert page.get("/", Host="redbike.example").status == 403
-    assert page.get("/", Host="redbike.example", X_Remote_User="ann").status == 200
+    """With web-user-header, a request without this header is refused, and so is a name that is not in web-hosts."""
+    page = opening(user_header="X-Remote-User", hosts=("Redbike.example", "[2001:db8::1]"))
+    for name in ("redbike.example", "REDBIKE.example:443", "[2001:db8::1]:80", "localhost"):
+        assert page.get("/", Host=name).status == 403
+        assert page.get("/", Host=name, X_Remote_User="ann").status == 200
+    for name in ("evil.example", "redbike.example.evil.example", "x.redbike.example", "[2001:db8::2]"):
+        refused = page.get("/", Host=name, X_Remote_User="ann")
+        assert refused.status == 421
+        assert "add the public name of the page to web-hosts" in refused.text
+
+
+def test_the_address_of_the_page_is_a_name_of_it() -> None:
+    """The page answers to the address of --host, not to a name there; with a password, it answers to any name."""
+    page = Manners(host="192.0.2.7", user_header="X-User")
+    assert [page.answers_to(name) for name in ("192.0.2.7:8730", "192.0.2.8", "")] == [True, False, False]
+    assert Manners(host="2001:db8::7", user_header="X-User").answers_to("[2001:db8::7]:8730")
+    assert not Manners(host="evil.example", user_header="X-User").answers_to("evil.example")
+    assert Manners(password="x", user_header="X-User").answers_to("any.example")
 
 
 def test_read_only(opening: Opening, bike: Redbike) -> None:

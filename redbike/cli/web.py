@@ -27,6 +27,7 @@ def do_web(arguments: Arguments) -> None:
         port=_port(arguments["--port"]),
         password=conf.web_password,
         user_header=conf.web_user_header,
+        hosts=conf.web_hosts or (),
         hides_payloads=conf.web_hide_payloads,
         is_read_only=arguments["--read-only"],
     )

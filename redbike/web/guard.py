@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from redbike.web.fields import fields, quoted
-from redbike.web.manners import Manners, is_local_name
+from redbike.web.manners import Manners
 from redbike.web.sessions import Session, Sessions
 
 MOST_BODY_BYTES = 65_536
@@ -35,6 +35,11 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+_OTHER_NAME = "without a password, this page answers only to localhost, 127.0.0.1, [::1] and the names in web-hosts"
+_WAYS_OUT = {
+    False: "set web-password, or add the name to web-hosts",
+    True: "behind a reverse proxy, add the public name of the page to web-hosts",
 }
 _WITHOUT_SESSION = ("/login", "/static/")
 _WHEN_READ_ONLY = ("/login", "/logout")
@@ -98,11 +103,8 @@ class Guard:
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this page knows GET and POST")
         if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MOST_ADDRESS_BYTES:
             raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "the address is too long")
-        if not manners.is_guarded and not is_local_name(headers.get("host", "")):
-            raise Refused(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                "without a password, this page answers only to localhost, 127.0.0.1 and [::1]: set web-password",
-            )
+        if not manners.answers_to(headers.get("host", "")):
+            raise Refused(HTTPStatus.MISDIRECTED_REQUEST, f"{_OTHER_NAME}: {_WAYS_OUT[manners.is_guarded]}")
         if manners.user_header is not None and not headers.get(manners.user_header):
             raise Refused(HTTPStatus.FORBIDDEN, f"the header {manners.user_header} of the reverse proxy is missing")
         state = scope["state"]
