@@ -1,6 +1,8 @@
 """The JSON interface: exactly what the commands print with --json, and its description as OpenAPI."""
 
+import asyncio
 import json
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,6 +13,8 @@ from starlette.responses import Response
 from redbike.engine.outcome import Outcome
 from redbike.errors import RedbikeError
 from redbike.looking.answer import LIMIT, Asked, info_as_json
+from redbike.looking.overview import Overview
+from redbike.looking.rows import Row
 from redbike.looking.troubles import troubles_as_json
 from redbike.schedule.forms import read_time
 from redbike.web.fields import unquoted
@@ -35,9 +39,12 @@ class ApiHandlers:
         overview = self._site.sight.overview
         if overview is None:
             raise HTTPException(503, "nothing is known yet")
-        all_rows = self._site.sight.digest.rows
-        overview.count(all_rows)
-        found = list(asked.chosen(all_rows))
+        # In a thread of its own: the more jobs, the longer it takes.
+        return await asyncio.to_thread(self._info, asked, overview, self._site.sight.digest.rows)
+
+    def _info(self, asked: Asked, overview: Overview, rows: Sequence[Row]) -> Response:
+        overview.count(rows)
+        found = list(asked.chosen(rows))
         told = info_as_json(overview, asked.in_order(found), len(found))
         return answer({**told, "jobs": [self._without_secrets(job) for job in told["jobs"]]})
 
@@ -73,9 +80,10 @@ class ApiHandlers:
         outcome = given.get("outcome") or None
         if outcome is not None and outcome not in list(Outcome):
             raise HTTPException(400, f"outcome: {outcome[:40]!r} is not one of {', '.join(Outcome)}")
-        count = given.get("count", "20")
-        if not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= MOST_RECORDS):
-            raise HTTPException(400, f"count: {count[:40]!r} is not a number from 1 to {MOST_RECORDS}")
+        text = given.get("count", "20")
+        count = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MOST_RECORDS)) else 0
+        if not 1 <= count <= MOST_RECORDS:
+            raise HTTPException(400, f"count: {text[:40]!r} is not a number from 1 to {MOST_RECORDS}")
         since = None
         if given.get("since"):
             try:
@@ -83,7 +91,7 @@ class ApiHandlers:
             except ValueError as error:
                 raise HTTPException(400, f"since: {error}") from None
         bike, jobid = self._site.sight.bike, given.get("job") or None
-        records = await self._site.hub.ask(lambda: list(islice(bike.get_history(jobid, since, outcome), int(count))))
+        records = await self._site.hub.ask(lambda: list(islice(bike.get_history(jobid, since, outcome), count)))
         lines = [written(self._without_secrets(record._asdict())) for record in reversed(records)]
         return Response("".join(f"{line}\n" for line in lines), media_type="application/x-ndjson")
 
