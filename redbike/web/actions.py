@@ -88,11 +88,14 @@ def _until(text: str, now: Callable[[], float]) -> float | None:
     ahead = re.fullmatch(r"\+?\s*(\d{1,9})\s*([smhd])", text, re.ASCII)
     if ahead:
         return now() + int(ahead[1]) * _SECONDS[ahead[2]]
-    if re.fullmatch(r"\d\d?:\d\d", text):
+    if re.fullmatch(r"\d\d?:\d\d", text, re.ASCII):
         hour, minute = map(int, text.split(":"))
-        there = time.localtime(now())
-        at = time.mktime((*there[:3], hour, minute, 0, 0, 0, -1))
-        return at if at > now() else at + 86_400
+        if hour > 23 or minute > 59:
+            raise NotDone(f"Until: {text} is not a time of a day; write 00:00 to 23:59")
+        year, month, day, *_ = time.localtime(now())
+        at = time.mktime((year, month, day, hour, minute, 0, 0, 0, -1))
+        # Not 86,400 seconds later: the clock may change until then.
+        return at if at > now() else time.mktime((year, month, day + 1, hour, minute, 0, 0, 0, -1))
     try:
         at = float(read_time(text))
     except ValueError as error:
