@@ -173,9 +173,21 @@ def test_the_end_of_a_pause() -> None:
     assert now < at <= now + DAY_S
     assert time.strftime("%H:%M", time.localtime(at)) == "08:30"
     assert _until("2026-12-24T18:00:00Z", lambda: now) == 1_798_135_200
-    for text in ("soon", "2020-01-01", "99999999999999999999"):
+    for text in ("soon", "2020-01-01", "99999999999999999999", "99:99", "24:00", "12:60", "١٢:٣٠"):
         with pytest.raises(NotDone, match="Until: "):
             _until(text, lambda: now)
+
+
+def test_a_pause_over_a_change_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause until a time of the next day ends at this time by the clock, also when the clock changes until then."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        now = 1_774_695_600.0  # 2026-03-28 12:00; the clock goes forward in the night
+        assert _until("11:30", lambda: now) == now + 22.5 * 3600
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_every_text_of_a_template_is_escaped() -> None:
@@ -188,6 +200,14 @@ def test_unknown_jobs_and_pages(visitor: Visitor) -> None:
     """A job that does not exist, and an address that leads nowhere, are answered with 404."""
     for path in ("/job?id=x", "/job", "/queue", "/nowhere", "/api/nowhere", "/api/jobs/x"):
         assert visitor.get(path).status == 404, path
+
+
+def test_an_unknown_job_costs_little(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of an unknown job does not look for reasons, which would read all ids."""
+    asked: list[object] = []
+    monkeypatch.setattr("redbike.web.sight.reasons", lambda *given: asked.append(given))
+    assert visitor.get("/job?id=x").status == 404
+    assert asked == []
 
 
 # The API is what the commands print
@@ -207,7 +227,7 @@ def test_the_api_is_what_the_commands_print(site: "Site", visitor: Visitor, bike
         assert answer.status != 200 or answer.text == printed.stdout
     assert visitor.get("/api/history?count=5").text == site.run("history", "--json", "--count=5").stdout
     assert visitor.get("/api/history?outcome=failed").text == site.run("history", "--json", "--outcome=failed").stdout
-    for query in ("count=0", "count=x", "outcome=x", "since=x"):
+    for query in ("count=0", "count=x", "count=10001", "count=000000001000000000", "outcome=x", "since=x"):
         answer = visitor.get(f"/api/history?{query}")
         assert answer.status == 400
         assert json.loads(answer.text)["error"].startswith(query.partition("=")[0])

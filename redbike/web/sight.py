@@ -93,9 +93,11 @@ class Sight:
         """Return all that is known of one job, and `why` it does what it does, in sentences. Raise ServerError."""
         self.watch([jobid])
         self._fresh = {**self._fresh, **{row.jobid: row for row in self._rows.of([jobid])}}
-        # The sentences quote errors.
-        why = [] if self._hides_errors else [one.text for one in reasons(self.bike, jobid, self.overview)]
-        return {**self.bike.details(jobid), "why": why}
+        found = self.bike.details(jobid)
+        is_known = found["status"] is not None or found["schedule"] is not None or found["working"]
+        # The sentences quote errors. Those on an unknown job would read all ids, to name near ones.
+        is_told = is_known and not self._hides_errors
+        return {**found, "why": [one.text for one in reasons(self.bike, jobid, self.overview)] if is_told else []}
 
     def explain(self, jobid: str, at: float | None) -> dict[str, object]:
         """Return what `redbike why JOBID [TIME] --json` prints. Raise ServerError."""
