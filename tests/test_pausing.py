@@ -196,6 +196,7 @@ def test_a_pause_ends_by_itself(fleet: Fleet, loops: Loops) -> None:
     time.sleep(0.6)  # the time of the job passes, and nothing may happen
     assert worker.done == []
     eventually(lambda: worker.done == [JOB], 10)
+    eventually(lambda: list(bike.get_history()) != [])  # the run has ended, and its end is reported then
     [record] = bike.get_history()
     assert until <= record.began < until + 1.5
     assert not {":pauses", ":resume"} & state_of(bike).keys()
