@@ -261,6 +261,7 @@ def test_the_api_has_the_table(site: "Site", visitor: Visitor, bike: Redbike) ->
     """/api/info has the object of `redbike info --json`, with the same choices; a wrong word is an error of 400."""
     for jobid in ("a:A", "b:A", "c:B"):
         bike.set(jobid, "EVERY:1h")
+    eventually(lambda: len(json.loads(visitor.get("/api/info").text)["jobs"]) == 3)  # all jobs have been read
     for query, arguments in {
         "sort=job": ("--sort=job",),
         "sort=-job&limit=1": ("--sort=-job", "--limit=1"),

@@ -61,7 +61,7 @@ class Asked(NamedTuple):
 class Tally:
     """Counts, made while all rows pass by: states, some names of lost and paused jobs, and names of queues."""
 
-    states: Counter[str] = field(default_factory=Counter)
+    states: Counter[State] = field(default_factory=Counter)
     failing: int = 0
     lost_count: int = 0
     lost: list[str] = field(default_factory=list)

@@ -14,7 +14,7 @@ from redbike.looking.processes import SILENT_S as SILENT_S
 from redbike.looking.processes import Process as Process
 from redbike.looking.processes import finite, read_processes
 from redbike.looking.recent import HOUR_S, Lateness, Recent
-from redbike.looking.rows import Row, State, score_pairs
+from redbike.looking.rows import State, score_pairs
 from redbike.store.query import read_json
 from redbike.store.requests import CLIENT_ID_LENGTH
 from redbike.store.text import decode, encode
@@ -79,7 +79,7 @@ class Overview:
     next: list[tuple[str, float]]
     """The jobs that are due next, and their due times."""
     registered: int
-    states: Counter[str] = field(default_factory=Counter)
+    states: Counter[State] = field(default_factory=Counter)
     """The number of jobs in each state; empty if the jobs were not counted."""
     failing: int = 0
     lost: int = 0
@@ -93,16 +93,6 @@ class Overview:
     def of_kind(self, kind: str) -> list[Process]:
         """Return the processes of this kind that are not silent: `dispatcher` or `worker`."""
         return [process for process in self.processes if process.kind == kind and not process.is_silent]
-
-    def count(self, rows: Iterable[Row]) -> None:
-        """Count these jobs, by state."""
-        states: Counter[str] = Counter()
-        failing = lost = 0
-        for row in rows:
-            states[row.state] += 1
-            failing += row.failures > 0
-            lost += row.is_lost
-        self.states, self.failing, self.lost = states, failing, lost
 
     def add_runs(self, recent: Recent) -> None:
         """Add how late the runs of the last hour began, and how many there were."""

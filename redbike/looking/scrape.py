@@ -16,6 +16,7 @@ from redbike.looking import metrics
 from redbike.looking.overview import Overview, look
 from redbike.looking.rows import Rows, State
 from redbike.looking.settled import settled
+from redbike.looking.troubles import Jobs
 from redbike.store.counts import Counts
 
 if TYPE_CHECKING:
@@ -129,18 +130,10 @@ class Latest:
         return figures(overview, counts, jobs)
 
     def _count_jobs(self) -> None:
-        states: Counter[str] = Counter()
-        failing = lost = 0
-        queues: set[str] = set()
-        for row in settled(self._bike, Rows(self._bike).all()):
-            states[row.state] += 1
-            failing += row.failures > 0
-            lost += row.is_lost
-            if row.state is State.QUEUED and len(queues) < metrics.MOST_QUEUES:
-                queues.add(row.queue)
-        by_status = {state.value: states[state] for state in State}
-        jobs = metrics.Jobs(by_status, failing, lost, states[State.PAUSED], 0.0)
-        self._jobs = jobs, time.monotonic(), frozenset(queues)
+        found = Jobs.of(settled(self._bike, Rows(self._bike).all()))
+        by_status = {state.value: found.states[state] for state in State}
+        jobs = metrics.Jobs(by_status, found.failing, found.lost, found.states[State.PAUSED], 0.0)
+        self._jobs = jobs, time.monotonic(), frozenset(found.queued)
 
 
 def figures(overview: Overview, counts: Counts, jobs: metrics.Jobs | None) -> metrics.Figures:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -14,9 +14,9 @@ from redbike.engine.outcome import Outcome
 from redbike.errors import RedbikeError
 from redbike.looking.answer import LIMIT, Asked, info_as_json
 from redbike.looking.overview import Overview
-from redbike.looking.rows import Row
 from redbike.looking.troubles import troubles_as_json
 from redbike.schedule.forms import read_time
+from redbike.web.digest import Digest
 from redbike.web.fields import unquoted
 from redbike.web.openapi import described
 from redbike.web.pages import query
@@ -40,12 +40,13 @@ class ApiHandlers:
         if overview is None:
             raise HTTPException(503, "nothing is known yet")
         # In a thread of its own: the more jobs, the longer it takes.
-        return await asyncio.to_thread(self._info, asked, overview, self._site.sight.digest.rows)
+        return await asyncio.to_thread(self._info, asked, overview, self._site.sight.digest)
 
-    def _info(self, asked: Asked, overview: Overview, rows: Sequence[Row]) -> Response:
-        overview.count(rows)
+    def _info(self, asked: Asked, overview: Overview, digest: Digest) -> Response:
+        jobs, rows = digest.jobs, digest.rows
+        counted = replace(overview, states=jobs.states, failing=jobs.failing, lost=jobs.lost)
         found = list(asked.chosen(rows))
-        told = info_as_json(overview, asked.in_order(found), len(found))
+        told = info_as_json(counted, asked.in_order(found), len(found))
         return answer({**told, "jobs": [self._without_secrets(job) for job in told["jobs"]]})
 
     async def job(self, request: Request) -> Response:

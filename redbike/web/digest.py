@@ -1,7 +1,6 @@
 """Figures of all rows for the overview. They are made when the rows are read, in the thread that reads them."""
 
-from bisect import bisect_left, bisect_right
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,11 +17,9 @@ class Digest(NamedTuple):
 
     rows: Sequence[Row]
     """In the order of their ids."""
-    counts: Counter[str]
     planned: Sequence[tuple[float, str, Row]]
     """Time, queue and row, by time."""
     lost: Sequence[Row]
-    lost_count: int
     queues: Sequence[str]
     jobs: Jobs
     """The figures for the troubles."""
@@ -33,16 +30,11 @@ class Digest(NamedTuple):
         overdue = [(start, queue) for _, queue, _ in self.planned[:first]]
         return [*overdue, *((at, queue) for at, queue, _ in self.planned[first:last])]
 
-    def upcoming(self, now: float) -> list[Row]:
-        """Return the rows that are due next."""
-        first = bisect_right(self.planned, now, key=lambda one: one[0])
-        return [row for _, _, row in self.planned[first : first + SHOWN]]
-
     def _place(self, at: float) -> int:
         return bisect_left(self.planned, at, key=lambda one: one[0])
 
 
-EMPTY = Digest((), Counter(), (), (), 0, (), Jobs())
+EMPTY = Digest((), (), (), (), Jobs())
 
 
 def digest(rows: Sequence[Row], jobs: Jobs) -> Digest:
@@ -52,4 +44,4 @@ def digest(rows: Sequence[Row], jobs: Jobs) -> Digest:
     planned.sort(key=lambda one: one[0])
     lost = sorted((row for row in rows if row.is_lost), key=lambda row: -(row.since or 0))
     queues = sorted({row.queue for row in rows})[:_MOST_QUEUES]
-    return Digest(rows, Counter(str(row.state) for row in rows), planned, lost[:SHOWN], len(lost), tuple(queues), jobs)
+    return Digest(rows, planned, lost[:SHOWN], tuple(queues), jobs)

@@ -68,10 +68,6 @@ class Sight:
         """Return the row without the error of its last run, if errors must not leave the page."""
         return row if row.last is None or not self._hides_errors else row._replace(last=LastRun(row.last, error=""))
 
-    def rows(self) -> Iterable[Row]:
-        """Return all rows, as far as they are known, as the JSON interface may tell them."""
-        return map(self._without_error, self.digest.rows)
-
     def watch(self, jobids: Iterable[str]) -> None:
         """Read the rows of these jobs with each look, for a while."""
         ends_at = time.monotonic() + _WATCHED_FOR_S

@@ -147,12 +147,12 @@ class Views:
         """Return what is made of all rows: once per minute, or when they were read again."""
         found = self._sight.digest
         start = now // 60 * 60
-        counts = found.counts
+        counts = {state.value: number for state, number in found.jobs.states.items()}
         return {
             "counts": [(word, counts.get(word, 0)) for word in STATES if counts.get(word) or word in _ALWAYS],
             "coming": coming_hour(found.between(start, start + 3600), start),
             "lost": found.lost,
-            "lost_count": found.lost_count,
+            "lost_count": found.jobs.lost,
         }
 
     def _failed(self, now: float) -> list[dict[str, Any]]:
