@@ -6,11 +6,11 @@ from redbike import streams
 from redbike.cli.opening import Arguments, opened, timestamp
 from redbike.logs import printable
 from redbike.looking.overview import look
-from redbike.looking.past import occurrence
+from redbike.looking.past import explained
 from redbike.looking.rows import Rows
 from redbike.looking.settled import settled
 from redbike.looking.troubles import Jobs, fine, troubles, troubles_as_json
-from redbike.looking.why import reasons, reasons_as_json
+from redbike.looking.why import reasons_as_json
 from redbike.looking.words import exact
 
 
@@ -28,8 +28,7 @@ def do_why(arguments: Arguments) -> int:
             heading, nothing = f"{bike.prefix} at {exact(overview.now)}", fine(overview, jobs)
             told = troubles_as_json(overview, found)
         else:
-            overview = look(bike, [bike._parts.keys.queue_name(bike._parts.queue_for_any(jobid))])
-            why = reasons(bike, jobid, overview) if at is None else occurrence(bike, jobid, at, overview)
+            overview, why = explained(bike, jobid, at)
             lines, is_wrong = [reason.text for reason in why], any(reason.is_wrong for reason in why)
             asked = "" if at is None else f", asked about {exact(at)}"
             heading, nothing = f"{jobid} at {exact(overview.now)}{asked}", ""

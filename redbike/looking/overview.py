@@ -13,8 +13,9 @@ from redbike.looking.asking import ask
 from redbike.looking.processes import SILENT_S as SILENT_S
 from redbike.looking.processes import Process as Process
 from redbike.looking.processes import finite, read_processes
-from redbike.looking.recent import HOUR_S, Lateness, Recent
-from redbike.looking.rows import State, score_pairs
+from redbike.looking.recent import FAULTS, HOUR_S, Lateness, Recent
+from redbike.looking.rows import LATE_S, State, event_and_time, score_pairs
+from redbike.store.keys import Event
 from redbike.store.query import read_json
 from redbike.store.requests import CLIENT_ID_LENGTH
 from redbike.store.text import decode, encode
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _MOST_RUNNING = 200
 _MOST_QUEUES = 1000
 _NEXT = 20
-_LATE_S = 1.0
 _NOBODYS = "work-"  # the only queue of RoundRobin(""), which commands assume if the conf names no worker
 
 
@@ -99,7 +99,7 @@ class Overview:
         records = recent.of_last(HOUR_S, self.now)
         self.lateness = Lateness.of(records)
         self.runs = sum(record.outcome != "later" for record in records)
-        self.failures = sum(record.outcome in ("failed", "lost", "late", "bad") for record in records)
+        self.failures = sum(record.outcome in FAULTS for record in records)
         self.lateness_is_cut = (
             recent.is_cut and len(records) > 0 and recent.of_last(math.inf, self.now)[0] is records[0]
         )
@@ -162,7 +162,7 @@ def look(bike: "Redbike", queues: Iterable[str] = ()) -> Overview:
         ("ZRANGE", keys.alive, 0, -1, "WITHSCORES"),
         ("HGETALL", keys.processes),
         ("ZCARD", keys.timeline),
-        ("ZCOUNT", keys.timeline, "-inf", f"({now - _LATE_S:.3f}"),
+        ("ZCOUNT", keys.timeline, "-inf", f"({now - LATE_S:.3f}"),
         ("ZRANGE", keys.timeline, 0, _NEXT - 1, "WITHSCORES"),
         ("ZRANGE", keys.running, 0, _MOST_RUNNING - 1, "WITHSCORES"),
         ("ZCARD", keys.running),
@@ -235,9 +235,9 @@ def _running(entries: Any, ends: Any, statuses: Any, processes: Sequence[Process
     for words, end in zip(entries, ends, strict=True):
         if len(words) != 3:
             continue  # of another program
-        event, _, since = (next(known, None) or b"").partition(b":")
+        event, since = event_and_time(next(known, None))
         worker = by_id.get(decode(words[0])[:CLIENT_ID_LENGTH], "")
-        began = float(since) if event == b"WRK" and since.isdigit() and len(since) < 16 else None
+        began = float(since) if event == Event.WORKING and since is not None else None
         if finite(end) is None:
             continue
         found.append(Running(decode(words[2]), name_of(decode(words[1])), worker, began, end))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from redbike.looking import sentences
 from redbike.looking.facts import Facts, Past
-from redbike.looking.overview import Overview
+from redbike.looking.overview import Overview, look
 from redbike.looking.rows import State
 from redbike.looking.sentences import Reason, sentence
-from redbike.looking.why import obstacles, unknown
+from redbike.looking.why import obstacles, reasons, unknown
 from redbike.looking.words import ahead, duration, exact, length, moment
 from redbike.schedule.forms import read
 from redbike.schedule.plan import Action, Schedule
@@ -25,6 +25,12 @@ _NEAR_S = 60.0
 _STEPS_S = (1.0, 60.0, 3600.0, 86_400.0, 7 * 86_400.0, 31 * 86_400.0, 366 * 86_400.0, 10 * 366 * 86_400.0)
 _FAILED = ("failed", "lost", "bad", "stopped")
 _NO_RUNS = frozenset({"later", "late"})  # records that do not count as runs of the job
+
+
+def explained(bike: "Redbike", jobid: str, at: float | None) -> tuple[Overview, list[Reason]]:
+    """Return a look at the fleet, and the sentences on a job: what it does now, or its occurrence at a Unix time."""
+    overview = look(bike, [bike._parts.keys.queue_name(bike._parts.queue_for_any(jobid))])
+    return overview, reasons(bike, jobid, overview) if at is None else occurrence(bike, jobid, at, overview)
 
 
 def occurrence(bike: "Redbike", jobid: str, time: float, overview: Overview | None = None) -> list[Reason]:

@@ -3,7 +3,6 @@
 Rows are read in pages, a few commands per page, so that 100,000 jobs take a second and no memory.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from functools import partial
@@ -11,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redbike.looking.asking import ask
+from redbike.looking.processes import finite
 from redbike.looking.schedules import schedule_in_words
 from redbike.schedule.forms import PAUSED, read
 from redbike.schedule.plan import Action
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MOST_QUEUES = 1000
 _PAGE = 1000  # jobs per round trip
 _MOST_FEW = 10_000
-_LATE_S = 1.0  # a job on the timeline is due if no dispatcher has queued it within this time
+LATE_S = 1.0  # a job on the timeline is due if no dispatcher has queued it within this time
 
 
 class State(StrEnum):
@@ -87,7 +87,6 @@ class Rows:
         self._bike = bike
         self._parts = bike._parts
         self._keys = bike._parts.keys
-        self._names: dict[str, str] = {}
 
     def all(self) -> Iterator[Row]:
         """Yield the row of every job, in no order. Jobs that only have a status come last."""
@@ -175,7 +174,7 @@ class Rows:
         extras, all_resumes = (asked.pop(0) if known is None else [*map(known.get, ids)] for known in few)
         now = self._bike.now()
         names = [self._queue(decode(jobid)) for jobid in ids]
-        events = [_event(status) for status in statuses or [None] * len(ids)]
+        events = [event_and_time(status) for status in statuses or [None] * len(ids)]
         empty: list[Any] = [None] * len(ids)
         dues = [_earliest(*pair) for pair in zip(scores or empty, extras or empty, strict=True)]
         places = self._places(ids, names, events, dues)
@@ -184,7 +183,7 @@ class Rows:
         for (jobid, text), queue, (event, since), due, last, resumes_at in columns:
             schedule = None if text is None else decode(text)
             state = _state(schedule, event, due, places.get(jobid), now)
-            resumes = _number(resumes_at) if state is State.PAUSED else None
+            resumes = finite(resumes_at) if state is State.PAUSED else None
             is_lost = _is_lost(schedule, state, now)
             found.append(Row(decode(jobid), schedule, queue, state, since, due, LastRun.of(last), resumes, is_lost))
         return found
@@ -231,18 +230,14 @@ def score_pairs(reply: Any) -> list[tuple[bytes, float]]:
     return [(found[number], float(found[number + 1])) for number in range(0, len(found), 2)]
 
 
-def _event(status: bytes | None) -> tuple[str, int | None]:
+def event_and_time(status: bytes | None) -> tuple[str, int | None]:
+    """Return the event of a status, and its Unix time; None for a time that cannot be read."""
     event, _, at = (status or b"").partition(b":")
     return decode(event), int(at) if at.isdigit() and len(at) < 16 else None
 
 
 def _earliest(*scores: Any) -> float | None:
-    return min((at for at in map(_number, scores) if at is not None), default=None)
-
-
-def _number(score: Any) -> float | None:
-    number = None if score is None else float(score)
-    return number if number is not None and math.isfinite(number) else None
+    return min((at for at in map(finite, scores) if at is not None), default=None)
 
 
 def _state(schedule: str | None, event: str, due: float | None, place: State | None, now: float) -> State:
@@ -255,7 +250,7 @@ def _state(schedule: str | None, event: str, due: float | None, place: State | N
     if place is not None:
         return place
     if due is not None:
-        return State.DUE if due < now - _LATE_S else State.PLANNED
+        return State.DUE if due < now - LATE_S else State.PLANNED
     return _OF_EVENT.get(event, State.NEW)
 
 

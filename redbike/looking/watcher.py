@@ -80,7 +80,8 @@ class Watcher:
 
     def _look(self) -> Snapshot:
         if self._asked.jobids:
-            by_id = {row.jobid: row for row in self._rows.of(dict.fromkeys(self._asked.jobids))}
+            rows = settled(self._bike, self._rows.of(dict.fromkeys(self._asked.jobids)))
+            by_id = {row.jobid: row for row in rows}
             self._version += 1
             return Snapshot(by_id, self._version, look(self._bike), Tally(), time.monotonic())
         index = self._index

@@ -67,13 +67,7 @@ class ApiHandlers:
             return answer(troubles_as_json(site.sight.overview, site.views.told_troubles()))
         if site.manners.hides_payloads:
             raise HTTPException(403, "the sentences quote errors, and web-hide-payloads is set")
-        at = None
-        if given.get("time"):
-            try:
-                at = read_time(given["time"])
-            except ValueError as error:
-                raise HTTPException(400, f"time: {error}") from None
-        return answer(await site.hub.ask(site.sight.explain, given["job"], at))
+        return answer(await site.hub.ask(site.sight.explain, given["job"], _time(given, "time")))
 
     async def history(self, request: Request) -> Response:
         """Return what `redbike history --json` prints: one object per line, the latest last."""
@@ -85,12 +79,7 @@ class ApiHandlers:
         count = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MOST_RECORDS)) else 0
         if not 1 <= count <= MOST_RECORDS:
             raise HTTPException(400, f"count: {text[:40]!r} is not a number from 1 to {MOST_RECORDS}")
-        since = None
-        if given.get("since"):
-            try:
-                since = read_time(given["since"])
-            except ValueError as error:
-                raise HTTPException(400, f"since: {error}") from None
+        since = _time(given, "since")
         bike, jobid = self._site.sight.bike, given.get("job") or None
         records = await self._site.hub.ask(lambda: list(islice(bike.get_history(jobid, since, outcome), count)))
         lines = [written(self._without_secrets(record._asdict())) for record in reversed(records)]
@@ -108,6 +97,14 @@ class ApiHandlers:
         if isinstance(last := hidden.get("last_run"), dict):
             hidden["last_run"] = {**last, "error": None}
         return hidden
+
+
+def _time(given: dict[str, str], name: str) -> float | None:
+    """Return the Unix time of a field of a query; None without it."""
+    try:
+        return read_time(given[name]) if given.get(name) else None
+    except ValueError as error:
+        raise HTTPException(400, f"{name}: {error}") from None
 
 
 def _asked(given: dict[str, str]) -> Asked:

@@ -3,12 +3,13 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from redbike.looking.recent import FAULTS, Recent
 from redbike.store.history import Record
 
-_MOST_PAGES = 10  # of a thousand records per look
+if TYPE_CHECKING:
+    from redbike.bike import Redbike
 
 
 class Minute(NamedTuple):
@@ -24,20 +25,18 @@ class Minute(NamedTuple):
 class Past(Recent):
     """The newest records. One thread reads from Redis; others look."""
 
+    def __init__(self, bike: "Redbike") -> None:
+        super().__init__(bike, math.inf)  # the page of the history goes back as far as it can
+
     records: Sequence[Record] = ()
     """The latest last. Replaced by each read of new records, and never changed."""
 
     def refresh(self) -> bool:
         """Read the new records. Return whether there were any. Raise ServerError."""
-        number = 0
-        while super().refresh() and number < _MOST_PAGES:
-            number += 1
-        if number:
+        is_new = super().refresh()
+        if is_new:
             self.records = list(self._records)
-        return number > 0
-
-    def _latest(self, since: float) -> list[Record]:  # noqa: ARG002 - the history page goes back further
-        return super()._latest(-math.inf)
+        return is_new
 
     def latest_first(
         self, jobid: str | None = None, outcome: str | None = None, since: float | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from redbike.bike import Redbike
 from redbike.looking.index import Index
 from redbike.looking.overview import Overview, look
-from redbike.looking.past import occurrence
+from redbike.looking.past import explained
 from redbike.looking.rows import Row, Rows
 from redbike.looking.settled import settled
 from redbike.looking.troubles import Jobs
@@ -52,8 +52,11 @@ class Sight:
         self.overview = overview
         now = time.monotonic()
         watched = [jobid for jobid, ends_at in list(self._watched.items()) if ends_at > now]
-        self._fresh = {row.jobid: row for row in settled(self.bike, self._rows.of(watched))} if watched else {}
+        self._fresh = self._read(watched)
         self.looked_at = time.time()
+
+    def _read(self, jobids: list[str]) -> dict[str, Row]:
+        return {row.jobid: row for row in settled(self.bike, self._rows.of(jobids))}
 
     def read_index(self) -> None:
         """Read all jobs, if it is time. Raise ServerError."""
@@ -88,7 +91,7 @@ class Sight:
     def study(self, jobid: str) -> dict[str, object]:
         """Return all that is known of one job, and `why` it does what it does, in sentences. Raise ServerError."""
         self.watch([jobid])
-        self._fresh = {**self._fresh, **{row.jobid: row for row in self._rows.of([jobid])}}
+        self._fresh = {**self._fresh, **self._read([jobid])}
         found = self.bike.details(jobid)
         is_known = found["status"] is not None or found["schedule"] is not None or found["working"]
         # The sentences quote errors. Those on an unknown job would read all ids, to name near ones.
@@ -97,8 +100,7 @@ class Sight:
 
     def explain(self, jobid: str, at: float | None) -> dict[str, object]:
         """Return what `redbike why JOBID [TIME] --json` prints. Raise ServerError."""
-        overview = look(self.bike, [self.bike._parts.keys.queue_name(self.bike._parts.queue_for_any(jobid))])
-        found = reasons(self.bike, jobid, overview) if at is None else occurrence(self.bike, jobid, at, overview)
+        overview, found = explained(self.bike, jobid, at)
         return reasons_as_json(overview, jobid, at, found)
 
     def peek(self, queue: str) -> list[str]:
