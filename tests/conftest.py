@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bad_inputs import Shop
     from bench import Bench
     from embedded_users import User
+    from pages import Page, Visitor
     from processes import Site
     from proxy import Proxy
     from servers import Cluster
@@ -391,3 +392,18 @@ def embedded_server(folder: Path) -> Iterator["EmbeddedServer"]:
     yield server
     with contextlib.suppress(RedbikeError):
         server.leave()
+
+
+@pytest.fixture
+def page(bike: Redbike) -> "Iterator[Page]":
+    """The web page of the prefix, served in a thread."""
+    from pages import Page
+
+    with Page(bike) as page:
+        yield page
+
+
+@pytest.fixture
+def visitor(page: "Page") -> "Visitor":
+    """A browser without a screen for the page."""
+    return page.visitor()

@@ -23,7 +23,7 @@ _PIECE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|([^\x1b]+)|\x1b", re.DOTALL)
 
 
 class Screen:
-    """`redbike` with these arguments, on a terminal of its own."""
+    """`redbike` with these arguments, on a new terminal."""
 
     def __init__(
         self, folder: Path, *arguments: str, columns: int = 80, lines: int = 24, env: dict[str, str] | None = None

@@ -1,6 +1,6 @@
 """The commands of examples/container as processes, with the conf and the environment of the containers.
 
-There is no container runtime here. The last tests put a command into namespaces of its own, as a runtime does.
+There is no container runtime here. The last tests put a command into separate namespaces, as a runtime does.
 """
 
 import json

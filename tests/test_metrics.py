@@ -128,7 +128,7 @@ def test_values_of_a_real_fleet(site: Site, served: Served) -> None:
 
 
 def test_jobs_by_status_are_counted(bike: Redbike, worker: Recorder) -> None:
-    """Jobs are counted by their status, and lost, failing and paused jobs have metrics of their own."""
+    """Jobs are counted by their status, and there are further metrics for lost, failing and paused jobs."""
 
     def fail() -> None:
         raise ValueError("on purpose")

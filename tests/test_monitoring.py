@@ -94,7 +94,7 @@ def test_the_page_lists_all_metrics() -> None:
 
 
 def test_the_dashboard_can_be_imported() -> None:
-    """The dashboard asks for its data source, and each panel has an id, a place and a question of its own."""
+    """The dashboard asks for its data source, and each panel has its id, its place and its question."""
     dashboard = json.loads(DASHBOARD.read_text("utf-8"))
     [source] = [one for one in dashboard["templating"]["list"] if one["type"] == "datasource"]
     assert source["query"] == "prometheus"

@@ -1,6 +1,5 @@
 """What the page says and does when Redis is slow, or when a look fails."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,21 +14,10 @@ from redbike.web.sight import Sight
 from redbike.web.views import Views
 
 
-@pytest.fixture
-def page(bike: Redbike) -> Iterator[Page]:
-    with Page(bike) as page:
-        yield page
-
-
-@pytest.fixture
-def visitor(page: Page) -> Visitor:
-    return page.visitor()
-
-
 def test_what_was_not_begun_in_time_is_never_done(
     bike: Redbike, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While Redis is silent, a change that has begun is told as not known, and one that waits is never made."""
+    """While Redis is silent, the page calls a begun change not known. A change that still waits is never made."""
     for jobid in ("begun:A", "waits:A", "marker:A"):
         bike.set(jobid, "EVERY:1h")
     visitor.get("/queues")

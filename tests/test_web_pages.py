@@ -26,17 +26,6 @@ if TYPE_CHECKING:
     from processes import Site
 
 
-@pytest.fixture
-def page(bike: Redbike) -> Iterator[Page]:
-    with Page(bike) as page:
-        yield page
-
-
-@pytest.fixture
-def visitor(page: Page) -> Visitor:
-    return page.visitor()
-
-
 def shown(visitor: Visitor, path: str) -> str:
     return words(visitor.get(path).text)
 
@@ -50,7 +39,7 @@ def acted(visitor: Visitor, jobid: str, action: str, **form: str) -> str:
 
 
 def test_actions_of_a_job(bike: Redbike, visitor: Visitor) -> None:
-    """A job can be set, run now, paused with a time and a note, resumed and unset, and each result is told."""
+    """A job can be set, run now, paused with a time and a note, resumed and unset, and the page says each result."""
     assert "The schedule is set." in acted(visitor, "job:A", "set", schedule="EVERY:1h")
     assert "Queued" in acted(visitor, "job:A", "enqueue")
     assert bike.tell("job:A")["status"].startswith("ENQ")  # type: ignore[union-attr]

@@ -57,7 +57,7 @@ def test_headers_of_every_answer(opening: Opening) -> None:
 
 
 def test_pages_hold_no_inline_script_or_style(opening: Opening, bike: Redbike) -> None:
-    """No page holds a script or a style of its own, or an attribute that runs code."""
+    """No page holds a script or a style in its HTML, or an attribute that runs code."""
     bike.set("job:A", "EVERY:1h")
     page = opening()
     for path in ADDRESSES:

@@ -29,7 +29,7 @@ def ended(bike: Redbike, jobid: str) -> list[tuple[float, float, float]]:
 
 
 def test_it_ran(site: Site, bike: Redbike) -> None:
-    """A run of the past is told with its due time, begin, duration, outcome, worker and error."""
+    """The answer on a past run has its due time, begin, duration, outcome, worker and error."""
     configure(site, on_error="reschedule")
     every_second(bike, "dies-1:A")
     process = site.start("work")

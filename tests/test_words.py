@@ -123,7 +123,7 @@ def test_numbers_and_texts() -> None:
     ],
 )
 def test_a_schedule_in_words(text: str | None, expected: str | None) -> None:
-    """Common schedules are told in words; None stands for the text as it is written."""
+    """A common schedule becomes words. None stands for the text as it is written."""
     assert schedule_in_words(text) == (expected or " ".join((text or "").replace("\\n", "\n").split()))
 
 

@@ -8,9 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from redbike import streams
-from redbike.cli.opening import Arguments, Failure, opened, say
+from redbike.cli.opening import Arguments, Failure, opened, say_unknown, unknown
 from redbike.cli.watching import watch
-from redbike.logs import printable
 from redbike.looking.answer import LIMIT, Answer, Asked, ask
 from redbike.looking.plain import lines, plain_text
 
@@ -45,8 +44,8 @@ def do_info(arguments: Arguments) -> None:
         _print(answer, rich_table)
     if answer.unknown:
         for jobid in answer.unknown[:-1]:
-            say(_unknown(jobid, bike.prefix))
-        raise Failure(_unknown(answer.unknown[-1], bike.prefix))
+            say_unknown(bike, jobid)
+        raise Failure(unknown(bike.prefix, answer.unknown[-1]))
 
 
 def _asked(arguments: Arguments, is_live: bool) -> Asked:
@@ -80,10 +79,6 @@ def _rich_table() -> Any:
         return import_module("redbike.looking.rich_table")
     except ImportError:
         return None
-
-
-def _unknown(jobid: str, prefix: str) -> str:
-    return printable(f"there is no job {jobid!r} under the prefix {prefix!r}: redbike schedules lists the jobs")
 
 
 def _limit(text: str | None, default: int) -> int:

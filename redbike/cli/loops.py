@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import redbike
 from redbike.bike import Redbike
-from redbike.cli.opening import Arguments, Failure, loaded, opened, timestamp
+from redbike.cli.opening import Arguments, loaded, opened, read_option, timestamp
 from redbike.cli.stopping import StopFlag, stopping
 from redbike.cli.terminal import is_in_front, shield_children
 from redbike.fleet.child import Child, Limits
@@ -84,7 +84,7 @@ def _lead(arguments: Arguments, first: list[Slot], notifier: Notifier) -> None:
     """Run workers under this process, after these slots. Exit with the code of the parent."""
     loaded(arguments)
     number = _whole_number(arguments, "--processes", _MOST_PROCESSES) or 1
-    kill_late_s = _read(arguments, "--kill-late", read_seconds)
+    kill_late_s = read_option(arguments, "--kill-late", read_seconds)
     _limits(arguments)  # a mistake is an error of this process
     workers = [Slot(f"worker {n}", lambda _: _worker_command(arguments), kill_late_s) for n in range(1, number + 1)]
     # The others start when the first worker is ready. So a mistake in the conf or in the worker is reported once.
@@ -127,15 +127,7 @@ def _limits(arguments: Arguments) -> Limits:
 
 
 def _whole_number(arguments: Arguments, option: str, most: int = 1_000_000_000) -> int | None:
-    return _read(arguments, option, partial(read_whole_number, least=1, most=most))
-
-
-def _read(arguments: Arguments, option: str, reader: Callable[[str], T]) -> T | None:
-    text = arguments[option]
-    try:
-        return None if text is None else reader(text)
-    except ValueError as error:
-        raise Failure(f"{option}: {error}") from None
+    return read_option(arguments, option, partial(read_whole_number, least=1, most=most))
 
 
 def _dispatcher_command(arguments: Arguments, is_first: bool) -> list[str]:

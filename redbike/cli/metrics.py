@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from redbike import streams
-from redbike.cli.opening import Arguments, Failure, opened
+from redbike.cli.opening import Arguments, Failure, opened, read_option
 from redbike.engine.signals import STOP_SIGNALS
 from redbike.errors import ConfigError
 from redbike.settings import read_whole_number
@@ -29,17 +29,14 @@ _POLL_S = 0.1
 
 def do_metrics(arguments: Arguments) -> None:
     """Print the metrics, or serve them with --port. A signal ends the server."""
-    if arguments["--port"] is None:
+    port = read_option(arguments, "--port", partial(read_whole_number, least=1, most=65535))
+    if port is None:
         if arguments["--host"] is not None:
             raise Failure("--host: the metrics are served only with --port: name one, such as --port=9109")
         output = streams.output()
         with opened(arguments, looks=True) as bike:
             print(Latest(bike).print_out(), end="", file=output)
         return
-    try:
-        port = read_whole_number(arguments["--port"], least=1, most=65535)
-    except ValueError as error:
-        raise Failure(f"--port: {error}") from None
     host = arguments["--host"] or "127.0.0.1"
     with opened(arguments, looks=True) as bike, _until_signal() as wait:
         latest = Latest(bike)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from redbike import config, streams
 from redbike.bike import Redbike, StopEvent
@@ -18,6 +18,8 @@ from redbike.logs import configure, printable
 from redbike.schedule.forms import read_time
 from redbike.settings import SETTINGS, read_level
 from redbike.worker import RoundRobin, Worker
+
+T = TypeVar("T")
 
 Arguments = dict[str, Any]
 DEFAULT_CONF = ".redbike.conf"
@@ -88,9 +90,14 @@ def _worker(expression: str | None, conf: str, is_needed: bool) -> Worker:
     return cast(Worker, worker)
 
 
+def unknown(prefix: str, jobid: str) -> str:
+    """Return the line that says that there is no such job."""
+    return f"there is no job {jobid!r} under the prefix {prefix!r}: redbike schedules lists the jobs"
+
+
 def say_unknown(bike: Redbike, jobid: str) -> None:
     """Tell the user that there is no such job."""
-    say(f"there is no job {jobid!r} under the prefix {bike.prefix!r}: redbike schedules lists the jobs")
+    say(unknown(bike.prefix, jobid))
 
 
 def say(line: str) -> None:
@@ -131,6 +138,15 @@ def count(arguments: Arguments, most: int, default: int) -> int:
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= most:
         raise Failure(f"--count: {text[:40]!r} is not a number from 1 to {most}")
     return int(text)
+
+
+def read_option(arguments: Arguments, option: str, reader: Callable[[str], T]) -> T | None:
+    """Return the value of an option by a reader of settings.py; None without the option. Raise Failure."""
+    text = arguments[option]
+    try:
+        return None if text is None else reader(text)
+    except ValueError as error:
+        raise Failure(f"{option}: {error}") from None
 
 
 def payload_of(arguments: Arguments) -> str | None:

@@ -1,9 +1,10 @@
 """The command `redbike web`: serve the page until Ctrl-C or a signal."""
 
 import signal
+from functools import partial
 from types import FrameType
 
-from redbike.cli.opening import Arguments, Failure, loaded, opened, say
+from redbike.cli.opening import Arguments, loaded, opened, read_option, say
 from redbike.engine.signals import STOP_SIGNALS
 from redbike.errors import ConfigError
 from redbike.settings import read_whole_number
@@ -22,9 +23,10 @@ DEFAULT_PORT = 8730
 def do_web(arguments: Arguments) -> None:
     """Serve the page."""
     _, conf = loaded(arguments)
+    port = read_option(arguments, "--port", partial(read_whole_number, most=65535))
     manners = Manners(
         host=arguments["--host"] or "127.0.0.1",
-        port=_port(arguments["--port"]),
+        port=DEFAULT_PORT if port is None else port,
         password=conf.web_password,
         user_header=conf.web_user_header,
         hosts=conf.web_hosts or (),
@@ -46,10 +48,3 @@ def do_web(arguments: Arguments) -> None:
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
-
-
-def _port(text: str | None) -> int:
-    try:
-        return DEFAULT_PORT if text is None else read_whole_number(text, 0, 65535)
-    except ValueError as error:
-        raise Failure(f"--port: {error}") from None

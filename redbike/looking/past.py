@@ -137,7 +137,7 @@ def _has_run(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
 
 
 def _why_not(facts: Facts, past: Past, due: float) -> Iterator[Reason]:
-    """Yield why an occurrence has no run of its own: the first reason is the best."""
+    """Yield why an occurrence has no separate run. The first reason is the best."""
     now, row = facts.overview.now, facts.row
     for record in past.records:
         if record.due < due <= record.began:

@@ -1,4 +1,4 @@
-"""Look at a prefix again and again, in a thread of its own, so that a slow or missing Redis blocks no key press.
+"""Look at a prefix again and again in a separate thread, so that a slow or missing Redis blocks no key press.
 
 Up to 2,000 jobs are read each time. Of more jobs, only those on the screen are; the index reads the others in between.
 """

@@ -39,7 +39,7 @@ class ApiHandlers:
         overview = self._site.sight.overview
         if overview is None:
             raise HTTPException(503, "nothing is known yet")
-        # In a thread of its own: the more jobs, the longer it takes.
+        # In another thread: the more jobs, the longer it takes.
         return await asyncio.to_thread(self._info, asked, overview, self._site.sight.digest)
 
     def _info(self, asked: Asked, overview: Overview, digest: Digest) -> Response:

@@ -239,7 +239,7 @@ class PageHandlers:
     async def _outlook(self, schedule: str | None, next_run: float | None) -> Outlook:
         is_paused = (schedule or "").startswith(PAUSED)
         planned = None if is_paused else next_run
-        # In a thread of its own: a recurrence that somebody types may take a while.
+        # In another thread: a recurrence that somebody types may take a while.
         return await asyncio.to_thread(outlook, schedule, self._site.now(), planned)
 
     async def page_of(
