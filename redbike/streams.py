@@ -83,7 +83,9 @@ def drop() -> None:
 
 
 def complain(text: str) -> None:
-    """Print a line to stderr if stderr is open."""
+    """Print a line to stderr if stderr is open, behind what stdout has so far: both may lead to the same file."""
+    with suppress(OSError):  # the next flush raises it again
+        flush()
     if _is_open(sys.stderr):
         with suppress(OSError):
             sys.stderr.write(f"{unexpanded(text)}\n")
