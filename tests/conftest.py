@@ -25,6 +25,10 @@ from nodes import answers, eventually, server_binary
 
 from redbike import Redbike, RoundRobin
 
+# A shell lets programs in the background ignore Ctrl-C, and so would all processes that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # The tests also use benchmarks/. Behind everything else, so that `redbike` stays the package under test.
 sys.path.append(str(ROOT))
 
