@@ -43,7 +43,9 @@ def make_consumer(parts: "Parts", bike: "Redbike") -> Consumer:
     """Make the consumer of the worker's queues."""
     calls = Calls(bike.worker)
     redis, store = parts.client.redis, _store_of_a_loop(parts, calls.wants_runs)
-    present = PresentRun(calls, store, parts.keys, parts.retry, parts.run_ends.failed_line, parts.log)
+    present = PresentRun(
+        calls, store, parts.keys, parts.retry, parts.run_ends.failed_line, parts.runtime.stopping, parts.log
+    )
     return Consumer(
         store=store,
         looks=Looks(redis, parts.keys, store.clock),

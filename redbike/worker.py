@@ -66,6 +66,7 @@ class Run:
     id: str
     """The run tag: a text that no other run has. While the lease lasts, it is the value of the key `P-Q-JOBID`."""
     _extend: Callable[[float], bool] = field(repr=False, compare=False)
+    _stopping: Callable[[], bool] = field(repr=False, compare=False, default=bool)
 
     @property
     def late_s(self) -> float:
@@ -82,6 +83,10 @@ class Run:
             return json.loads(self.payload)
         except ValueError as error:
             raise BadJob(f"the payload is not JSON: {error}") from None
+
+    def is_stopping(self) -> bool:
+        """Return True if the process was asked to stop. A long run may then end early, for example by Later(0)."""
+        return self._stopping()
 
     def extend(self, seconds: float) -> None:
         """Let the lease end `seconds` from now. Raise LeaseLost if the lease has ended or belongs to another run."""

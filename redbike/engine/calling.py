@@ -74,7 +74,9 @@ class Calls:
         assert self._work is not None
         return self._work(jobid) if self.loop is None else self.loop.run(self._work(jobid))
 
-    def perform(self, run: TakenRun, queue: str, extend: Callable[[float], bool]) -> object:
+    def perform(
+        self, run: TakenRun, queue: str, extend: Callable[[float], bool], stopping: Callable[[], bool]
+    ) -> object:
         """Return what `perform` returns for this run. `queue`: the name of its queue."""
         assert self._perform is not None
         result = self._perform(
@@ -89,6 +91,7 @@ class Calls:
                 timeout_s=run.timeout_s,
                 id=run.tag,
                 _extend=extend,
+                _stopping=stopping,
             )
         )
         return result if self.loop is None else self.loop.run(result)

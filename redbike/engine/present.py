@@ -23,9 +23,13 @@ class PresentRun:
         keys: Keys,
         retry: RetryPolicy,
         failed_line: Callable[[], str],
+        stopping: Callable[[], bool],
         log: logging.Logger,
     ) -> None:
-        """`failed_line` returns, for the log, what comes after a run that failed."""
+        """`failed_line` returns, for the log, what comes after a run that failed.
+
+        `stopping` returns True if the process was asked to stop.
+        """
         self.running: str | None = None
         """The id of the running job, for a signal handler."""
         self.run: TakenRun | None = None
@@ -41,6 +45,7 @@ class PresentRun:
         self._keys = keys
         self._retry = retry
         self._failed_line = failed_line
+        self._stopping = stopping
         self._log = log
         self._lock = threading.Lock()
 
@@ -73,7 +78,8 @@ class PresentRun:
     def _call(self, run: TakenRun) -> object:
         if not self._calls.wants_runs:
             return self._calls.work(run.jobid)
-        return self._calls.perform(run, self._keys.queue_name(run.queue_key), partial(self._extend, run))
+        queue = self._keys.queue_name(run.queue_key)
+        return self._calls.perform(run, queue, partial(self._extend, run), self._stopping)
 
     def _extend(self, run: TakenRun, seconds: float) -> bool:
         """Let the lease of the present run end in so many seconds. Return False if the lease is lost."""

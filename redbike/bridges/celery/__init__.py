@@ -1,0 +1,1 @@
+"""Celery: Redbike as its beat."""

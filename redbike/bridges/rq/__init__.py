@@ -1,0 +1,1 @@
+"""RQ: Redbike as its cron scheduler."""
