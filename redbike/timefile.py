@@ -22,12 +22,16 @@ _MOST_LINKS = 40  # the limit of Linux
 
 
 class TimeFile:
-    """The file at `path`. A relative path starts in the folder that is current at each read or write."""
+    """The file at `path`. A relative path starts in the folder that is current at each read or write.
+
+    The path `/dev/null` means that no time is kept: there is no file to read, and nothing is written.
+    """
 
     def __init__(self, path: str | Path, log: logging.Logger) -> None:
         """Remember the path, and the log for warnings. Do not touch the file."""
         self.path = Path(path)
         self._log = log
+        self._keeps_none = str(path) == os.devnull
         self._last_written_s: int | None = None
 
     def read(self) -> int | None:
@@ -35,6 +39,8 @@ class TimeFile:
 
         Log a warning and return None if the file cannot be read or does not hold a Unix time in whole seconds.
         """
+        if self._keeps_none:
+            return None
         try:
             content = _content(_target_of(self.path))
         except FileNotFoundError:
@@ -60,7 +66,7 @@ class TimeFile:
         damaged. Raise TimeFileError if the file cannot be written. Then the old file stays, and the new file is
         removed.
         """
-        if unix_time_s == self._last_written_s:
+        if self._keeps_none or unix_time_s == self._last_written_s:
             return
         with self._replacement(b"%d" % unix_time_s) as (replacement, target):
             replacement.replace(target)
@@ -72,6 +78,8 @@ class TimeFile:
         The next `write` writes even the same value, because the file may have been removed since the last `write`.
         """
         self._last_written_s = None
+        if self._keeps_none:
+            return
         with self._replacement(b"0"):
             pass
 

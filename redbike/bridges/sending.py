@@ -1,0 +1,136 @@
+"""The base class of the workers that send: they hand each run to another system, and wait if its broker is away.
+
+A run is sent at least once. Every try to send it has the same id (identity.py).
+"""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+from redbike.errors import ConfigError
+from redbike.logs import plain
+from redbike.worker import Later, Run
+
+LEASE_S = 60.0
+"""The default lease of a run: how long one worker may take to hand it over, in seconds."""
+SOCKET_TIMEOUT_S = 10.0
+"""The default time limit of a reply of the broker, in seconds."""
+
+_LOG = plain(logging.getLogger("redbike.bridges"))
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_LOOK_S = 0.1  # how often a wait looks whether the process should stop
+_LATER_S = 1.0  # a run that could not be sent comes again after this time
+
+
+class Away(Exception):
+    """The broker is out of reach, or takes no messages at all. The message says why, in a few words."""
+
+
+class Sender(ABC):
+    """A worker with one queue, whose `perform` sends. A subclass says what is sent, and how."""
+
+    def __init__(self, queue: str, lease_s: float) -> None:
+        """Serve this queue. `lease_s`: the seconds within which a run is handed over.
+
+        Raise ConfigError for a lease that is no number of seconds above 0.
+        """
+        if isinstance(lease_s, bool) or not isinstance(lease_s, int | float) or not 0 < lease_s <= 86400:
+            raise ConfigError(f"lease: {lease_s!r} is not a number of seconds above 0 and up to 86400")
+        self._queue = queue
+        self.lease_s = float(lease_s)
+        self._away_since: float | None = None  # monotonic
+
+    def queue_for(self, jobid: str) -> str:  # noqa: ARG002 - part of the protocol
+        """Return the name of the one queue."""
+        return self._queue
+
+    def queue_names(self) -> list[str]:
+        """Return the one queue."""
+        return [self._queue]
+
+    def timeout(self, queue_name: str) -> float | None:  # noqa: ARG002 - part of the protocol
+        """Return the lease in seconds. Check the settings first, because a worker's loop asks this when it starts.
+
+        Raise ConfigError for settings with which nothing can be sent safely.
+        """
+        self.check()
+        return self.lease_s
+
+    def perform(self, run: Run) -> object:
+        """Send a run, and return what `send` returns. While the broker is away, try again for half the lease.
+
+        No try begins in the second half of the lease: another worker may send the run when the lease is over. Then
+        raise Later, so the run comes again a second later. The other runs stay in the queue meanwhile. Raise BadJob
+        for a payload that cannot be sent.
+        """
+        began_s = time.monotonic()
+        prepared = self.prepare(run)
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                result = self.send(prepared, run)
+            except Away as away:
+                self.disconnect()
+                self._note_away(str(away))
+                left_s = began_s + self.lease_s / 2 - time.monotonic()
+                if left_s <= pause_s or not _slept(pause_s, run):
+                    raise Later(0 if run.is_stopping() else _LATER_S) from None
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                self._note_back()
+                return result
+
+    def check_timeout(self, name: str, socket_timeout_s: float) -> None:
+        """Raise ConfigError if a try that begins in the first half of the lease may last longer than the lease.
+
+        `name`: the setting that holds the time limit of the broker's replies.
+        """
+        if self.lease_s < 2 * socket_timeout_s:
+            raise ConfigError(
+                f"lease: {self.lease_s:g} s is less than twice {name} ({socket_timeout_s:g} s), so a run could be sent"
+                f" after its lease: make the lease at least {2 * socket_timeout_s:g} s, or {name} shorter"
+            )
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ConfigError for settings with which nothing can be sent safely."""
+
+    @abstractmethod
+    def prepare(self, run: Run) -> Any:
+        """Return what `send` needs: do all that may fail because of the job. Raise BadJob if it cannot be sent."""
+
+    @abstractmethod
+    def send(self, prepared: Any, run: Run) -> object:
+        """Send a run once, without retries. Raise Away if the broker is away."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Close the connection to the broker. The next `send` connects again."""
+
+    @property
+    @abstractmethod
+    def broker(self) -> str:
+        """The broker and its address for log lines, without a password."""
+
+    def _note_away(self, why: str) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            _LOG.warning("%s is out of reach (%s); the runs stay queued until it is back", self.broker, why)
+
+    def _note_back(self) -> None:
+        if self._away_since is not None:
+            away_s = time.monotonic() - self._away_since
+            self._away_since = None
+            _LOG.warning("%s is back after %.1f s", self.broker, away_s)
+
+
+def _slept(seconds: float, run: Run) -> bool:
+    """Sleep. Return False as soon as the process was asked to stop."""
+    until_s = time.monotonic() + seconds
+    while not run.is_stopping():
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            return True
+        time.sleep(min(_LOOK_S, left_s))
+    return False
