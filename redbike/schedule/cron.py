@@ -61,6 +61,11 @@ class Cron:
             follows_the_clock = expression[0] == "*" or expression[expression.index(" ") + 1] == "*"
             self._after = (at_every_showing if follows_the_clock else _once_per_wall_time)(self._after, Clock(zone))
 
+    @property
+    def expression(self) -> str:
+        """The five fields, without the zone. A name such as `@daily` stands there as its five fields."""
+        return self._expression
+
     def after(self, reference: float) -> int | None:
         """Return the first run strictly after `reference`, from 1970 on; None if there is none within fifty years.
 
