@@ -79,8 +79,8 @@ def _numbers(field: Field, value: object) -> set[int]:
         for number in value:
             if not isinstance(number, int | float) or not float(number).is_integer():
                 raise ValueError(
-                    f"crontab: {field.name}={shown(value)}: {shown(number)} is not a whole number: give numbers {field},"
-                    " or a text such as '1,3-5'"
+                    f"crontab: {field.name}={shown(value)}: {shown(number)} is not a whole number: give numbers"
+                    f" {field}, or a text such as '1,3-5'"
                 )
             found.add(int(number))
     else:
@@ -109,16 +109,18 @@ def _part(part: str, field: Field) -> Sequence[int]:
 
 
 def _step(text: str) -> int:
-    step = int(text) if text.isdecimal() else 0
-    if step == 0:
-        raise ValueError(f"the step {shown(text)} is not a number above 0: write one such as */5")
-    return step
+    try:
+        if step := int(text):
+            return step
+    except ValueError:
+        pass
+    raise ValueError(f"the step {shown(text)} is not a number above 0: write one such as */5")
 
 
 def _number(text: str, field: Field) -> int:
     """Return the number that Celery reads: of a name, the first three letters count, in any field."""
     try:
-        number = int(text)
+        number = -1 if text.startswith("-") else int(text)
     except ValueError:
         number = _NAMES.get(text[:3].upper(), -1)
         if number < 0:
