@@ -138,7 +138,7 @@ def _is_plain(field: Field, value: str) -> bool:
         return False
     matches = [re.fullmatch(part, text, re.ASCII | re.IGNORECASE) for text in value.split(",")]
     return all(
-        match is not None and (match[2] is None or _number(match[1], field) <= _number(match[2], field))
+        match is not None and (match[2] is None or _number(match[1], field) < _number(match[2], field))
         for match in matches
     )
 

@@ -25,7 +25,10 @@ def zone_name(zone: tzinfo) -> str | None:
     name = getattr(zone, "key", None) or getattr(zone, "zone", None)
     if isinstance(name, str):
         return name
-    return "UTC" if zone.utcoffset(None) == timedelta() else None
+    try:
+        return "UTC" if zone.utcoffset(None) == timedelta() else None
+    except Exception:  # such as Celery's LocalTimezone, which knows no offset without a moment
+        return None
 
 
 def zone_at(moment: datetime, fallback: str, *, stored: bool = False) -> str:
