@@ -74,7 +74,7 @@ def from_needs(needs: Mapping[str, Any], app: Any) -> Any:
             made.app = app
             return made
     except Exception as error:
-        raise ValueError(f"schedule {needs!r}: {error}") from error
+        raise ValueError(f"schedule {needs!r}: {' '.join(str(error).split())}") from error
     raise ValueError(f"schedule {needs!r}: none of 'every', 'solar' and 'class' is named")
 
 

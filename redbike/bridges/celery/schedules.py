@@ -24,8 +24,8 @@ __all__ = ["RedbikeSchedule", "Written", "is_same", "next_after", "restored", "r
 
 CONTINUE = "CONTINUE"
 
-_MOST_CHECKS = 1_000
-"""How often `next_after` asks a schedule that it knows nothing of."""
+_MOST_CHECKS = 100_000
+"""How often `next_after` asks a schedule that it knows nothing of: each minute for two months takes about a second."""
 _SHORTEST = timedelta(microseconds=1)
 _SOLAR_PAUSE = timedelta(minutes=1)
 """An event of the sun that is nearer to the last event is the same: its time is not computed exactly."""
