@@ -5,6 +5,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -160,6 +162,7 @@ WRITTEN: tuple[tuple[dict[str, Any], str], ...] = (
     ({"minute": "5", "hour": "mon"}, "CRON:5 1 * * *"),
     ({"minute": {30, 0}, "hour": [1, 2, 3]}, "CRON:0,30 1-3 * * *"),
     ({"minute": range(60), "hour": "0-23"}, "CRON:* * * * *"),
+    ({"minute": "0,30," * 300 + "0"}, "CRON:0,30 * * * *"),
     ({"minute": 0, "hour": 0, "day_of_month": "1-31", "day_of_week": "sun"}, "CRON:0 0 * * sun"),
     ({"minute": 0, "hour": 0, "day_of_month": "*/2", "day_of_week": "sun"}, "CRON:0 0 */2 * sun"),
     ({"minute": 0, "hour": 0, "day_of_month": 1, "day_of_week": "*/2"}, "CRON:0 0 1 * */2"),
@@ -273,3 +276,10 @@ def test_what_cannot_be_written_is_named(fields: dict[str, Any], reason: str) ->
     with pytest.raises(ValueError) as caught:
         crontab_text(**{**dict.fromkeys(BOUNDS, "*"), **fields})
     assert reason in str(caught.value)
+
+
+def test_the_texts_need_no_celery() -> None:
+    """An importer of old stores writes them: it must not load Celery."""
+    modules = ", ".join(f"redbike.bridges.celery.{name}" for name in ("crontabs", "intervals", "rrules"))
+    code = f"import sys, {modules}; print({{'celery', 'kombu', 'rq'}} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
