@@ -8,9 +8,11 @@ from importlib import import_module
 from typing import Any
 
 from redbike import streams
+from redbike.bike import Redbike
 from redbike.cli.opening import Arguments, Failure, opened, say_unknown, unknown
 from redbike.cli.watching import watch
 from redbike.looking.answer import LIMIT, Answer, Asked, ask
+from redbike.looking.calls import Calls
 from redbike.looking.plain import lines, plain_text
 
 _MOST_SECONDS = 3600.0
@@ -34,9 +36,10 @@ def do_info(arguments: Arguments) -> None:
         if rich_table is None:
             raise Failure(f"info: {_INSTALL}")
         with opened(arguments, looks=True) as bike:
-            watch(bike, asked, interval_s, rich_table.Painter(output))
+            watch(bike, asked, _checked(asked, bike), interval_s, rich_table.Painter(output))
         return
     with opened(arguments, looks=True) as bike:
+        _checked(asked, bike)
         answer = ask(bike, asked)
     if arguments["--json"]:
         print(json.dumps(answer.as_json(), indent=2, ensure_ascii=False, allow_nan=False), file=output)
@@ -49,7 +52,7 @@ def do_info(arguments: Arguments) -> None:
 
 
 def _asked(arguments: Arguments, is_live: bool) -> Asked:
-    asked = Asked(
+    return Asked(
         jobids=tuple(arguments["<JOB>"]),
         queue=arguments["--queue"],
         state=arguments["--status"] or arguments["--schedules"],
@@ -58,11 +61,16 @@ def _asked(arguments: Arguments, is_live: bool) -> Asked:
         by_queue=arguments["--by-queue"],
         limit=_limit(arguments["--limit"], 0 if is_live else LIMIT),
     )
+
+
+def _checked(asked: Asked, bike: Redbike) -> tuple[str, ...]:
+    """Return the names of the columns of the worker. Raise Failure if a word of the options is not known."""
+    heads = Calls(bike).heads
     try:
-        asked.check()
+        asked.check(heads)
     except ValueError as error:
         raise Failure(str(error)) from None
-    return asked
+    return heads
 
 
 def _print(answer: Answer, rich_table: Any) -> None:

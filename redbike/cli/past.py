@@ -1,6 +1,7 @@
 """The commands that show one job, and past runs."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,8 @@ from redbike import streams
 from redbike.cli.opening import Arguments, Failure, count, opened, say_unknown, timestamp
 from redbike.engine.outcome import Outcome
 from redbike.logs import printable
+from redbike.looking.calls import Calls
+from redbike.looking.rows import BROKERS_QUEUE
 from redbike.store.history import Record
 
 _MOST = 100_000_000
@@ -19,7 +22,7 @@ def do_show(arguments: Arguments) -> None:
     output = streams.output()
     with opened(arguments, looks=True) as bike:
         jobid = arguments["<JOBID>"]
-        found = bike.details(jobid)
+        found = Calls(bike).add_to(bike.details(jobid))
         if arguments["--json"]:
             print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False), file=output)
         else:
@@ -66,7 +69,7 @@ def _print(record: Record, arguments: Arguments, output: Any) -> None:
     print(line, file=output, flush=True)
 
 
-def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return names and values, for people."""
     lines = [("schedule", (found["schedule"] or "-").replace("\n", "\\n"))]
     event, _, at = (found["status"] or "").partition(":")
@@ -77,6 +80,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     position = found["position"]
     where = "" if position is None else f", {position} before it"
     lines.append(("queue", f"{found['queue']}{where}{', held' if found['queue_held'] else ''}"))
+    lines += [(head.lower(), text) for head, text in _calls(found["calls"])]
     if (payload := found["payload"]) is not None:
         lines.append(("payload", payload if len(payload) <= 200 else f"{payload[:200]}… ({len(payload)} characters)"))
     if (pause := found["pause"]) is not None:
@@ -90,6 +94,11 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         if last["failures"]:
             lines.append(("failures", f"{last['failures']} in a row: {last['error']}"))
     return lines
+
+
+def _calls(cells: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the names and the texts of what a job calls. Its own queue stands in another line."""
+    return [("sends to" if head == BROKERS_QUEUE else head, text) for head, text in cells.items() if text]
 
 
 _EVENTS = {

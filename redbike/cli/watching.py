@@ -8,7 +8,7 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -50,10 +50,13 @@ class Painter(Protocol):
         """Return one line, without a line break."""
 
 
-def watch(bike: "Redbike", asked: Asked, interval_s: float, painter: Painter) -> None:
-    """Show the live view until q. Ctrl-C raises KeyboardInterrupt, and SIGTERM ends the process with 143."""
+def watch(bike: "Redbike", asked: Asked, heads: Sequence[str], interval_s: float, painter: Painter) -> None:
+    """Show the live view until q. Ctrl-C raises KeyboardInterrupt, and SIGTERM ends the process with 143.
+
+    `heads`: the names of the columns of the worker.
+    """
     with Terminal() as terminal, _quiet(), Watcher(bike, asked, interval_s, terminal.wake) as watcher:
-        view = View(asked)
+        view = View(asked, heads)
         while True:
             if watcher.crash is not None:
                 raise watcher.crash

@@ -5,16 +5,17 @@ import heapq
 import re
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from redbike.looking.calls import Calls
 from redbike.looking.overview import Overview, look
 from redbike.looking.recent import HOUR_S, Recent
-from redbike.looking.rows import STATES, Row, Rows, State, matching
+from redbike.looking.rows import BROKERS_QUEUE, STATES, Row, Rows, State
 from redbike.looking.settled import settled
-from redbike.looking.table import SORTS, sorted_rows
+from redbike.looking.table import SORTS, sorted_rows, sorts
 
 if TYPE_CHECKING:
     from redbike.bike import Redbike
@@ -36,12 +37,20 @@ class Asked(NamedTuple):
     by_queue: bool = False
     limit: int = LIMIT
 
-    def check(self) -> None:
-        """Raise ValueError if a word is not known."""
+    def check(self, heads: Sequence[str] = ()) -> None:
+        """Raise ValueError if a word is not known. `heads`: the names of the columns of the worker."""
         if self.state is not None and self.state not in STATES:
             raise ValueError(f"--status: {self.state[:40]!r} is not one of {', '.join(STATES)}")
-        if self.sort.removeprefix("-") not in SORTS:
-            raise ValueError(f"--sort: {self.sort[:40]!r} is not one of {', '.join(SORTS)}, or with - before it")
+        known = sorts(heads)
+        if self.sort.removeprefix("-") not in known:
+            raise ValueError(f"--sort: {self.sort[:40]!r} is not one of {', '.join(known)}, or with - before it")
+
+    def needs_calls(self, heads: Sequence[str]) -> bool:
+        """Return True if what is chosen, or its order, depends on what jobs call: then all payloads are read."""
+        name = self.sort.removeprefix("-")
+        if BROKERS_QUEUE in heads and (self.queue is not None or self.by_queue or name == "queue"):
+            return True
+        return name not in SORTS
 
     def chosen(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows that are asked for, in no order."""
@@ -55,6 +64,22 @@ class Asked(NamedTuple):
         """Return the first of these rows in the order that is asked for, in memory for no more than `limit` rows."""
         take = partial(heapq.nsmallest, self.limit) if self.limit else sorted
         return sorted_rows(rows, self.sort, self.by_queue, take)
+
+
+def matching(rows: Iterable[Row], queue: str | None = None, state: str | None = None) -> Iterator[Row]:
+    """Yield the rows of this queue, of Redbike or of the broker, in this state, a word of STATES.
+
+    `failing`: the last run failed.
+    """
+    for row in rows:
+        if queue is not None and queue not in (row.queue, row.shown_queue):
+            continue
+        if state == "failing":
+            if not row.failures:
+                continue
+        elif state is not None and not (row.state == state or (state == State.LOST and row.is_lost)):
+            continue
+        yield row
 
 
 @dataclass
@@ -118,11 +143,21 @@ def info_as_json(overview: Overview, rows: Iterable[Row], found: int | None = No
 
 
 def ask(bike: "Redbike", asked: Asked) -> Answer:
-    """Return the answer. Its memory is bounded by the limit, whatever the number of jobs."""
+    """Return the answer. Its memory is bounded by the limit, whatever the number of jobs.
+
+    If the worker has columns, the payloads of the rows are read: of all jobs only if the order asks for it.
+    """
+    calls = Calls(bike)
     if asked.jobids:
-        return _ask_for_jobs(bike, asked)
+        return _ask_for_jobs(bike, asked, calls)
     tally, numbers = Tally(), [0]
-    rows = asked.in_order(_counted(asked.chosen(tally.pass_on(settled(bike, Rows(bike).all()))), numbers))
+    every: Iterable[Row] = settled(bike, Rows(bike).all())
+    needs_calls = asked.needs_calls(calls.heads)
+    if needs_calls:
+        every = calls.fill(every)
+    rows = asked.in_order(_counted(asked.chosen(tally.pass_on(every)), numbers))
+    if not needs_calls:
+        rows = list(calls.fill(rows))
     recent = Recent(bike, HOUR_S)
     recent.refresh()
     return Answer(asked, complete(bike, tally, recent), rows, numbers[0], tally)
@@ -136,9 +171,9 @@ def complete(bike: "Redbike", tally: "Tally", recent: Recent) -> Overview:
     return overview
 
 
-def _ask_for_jobs(bike: "Redbike", asked: Asked) -> Answer:
+def _ask_for_jobs(bike: "Redbike", asked: Asked, calls: Calls) -> Answer:
     wanted = list(dict.fromkeys(asked.jobids))
-    known = list(settled(bike, Rows(bike).of(wanted)))
+    known = list(calls.fill(settled(bike, Rows(bike).of(wanted))))
     chosen = list(asked.chosen(known))
     unknown = set(wanted) - {row.jobid for row in known}
     rows = asked._replace(limit=0).in_order(chosen)

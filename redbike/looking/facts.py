@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from redbike.engine.policy import Policy
 from redbike.looking.asking import ask
+from redbike.looking.calls import Calls
 from redbike.looking.overview import Overview, Process, look
 from redbike.looking.rows import Row, Rows, State
 from redbike.schedule.forms import PAUSED
@@ -78,7 +79,7 @@ class Facts:
         """Read all that is known of a job. `overview`: the overview, if it was read just now."""
         parts, keys = bike._parts, bike._parts.keys
         queue_key = parts.queue_for_any(jobid)
-        rows = Rows(bike).of([jobid])
+        rows = list(Calls(bike).fill(Rows(bike).of([jobid])))
         details = bike.details(jobid)
         field, tag = encode(jobid), encode(keys.tag(queue_key, jobid))
         planned, holder, left_ms, depth = ask(

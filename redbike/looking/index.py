@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from redbike.looking.calls import Calls
 from redbike.looking.rows import Row, Rows
 from redbike.looking.settled import settled
 
@@ -24,13 +25,15 @@ class Index:
 
     def __init__(self, bike: "Redbike") -> None:
         self._bike = bike
-        self._rows = Rows(bike)
+        self._rows, self._calls = Rows(bike), Calls(bike)
         self._lock = threading.Lock()
         self._again_at = 0.0
         self.by_id: dict[str, Row] = {}
         """The rows of the latest complete read, with those that `put` has changed since."""
         self.read_at: float | None = None
         """When the latest complete read ended, on the monotonic clock; None before the first."""
+        self.took_s = 0.0
+        """How long the latest complete read took."""
         self.version = 0
         """Grows with each read that has changed a row."""
 
@@ -40,12 +43,13 @@ class Index:
             return False
         try:
             began = time.monotonic()
-            found = {row.jobid: row for row in settled(self._bike, self._rows.all())}
+            found = {row.jobid: row for row in self._calls.fill(settled(self._bike, self._rows.all()))}
             if found != self.by_id:
                 self.version += 1
             self.by_id = found
             self.read_at = time.monotonic()
-            self._again_at = self.read_at + max(_SHORTEST_S, _SHARE * (self.read_at - began))
+            self.took_s = self.read_at - began
+            self._again_at = self.read_at + max(_SHORTEST_S, _SHARE * self.took_s)
             return True
         finally:
             self._lock.release()

@@ -12,7 +12,7 @@ from redbike.looking.answer import Answer, Asked
 from redbike.looking.plain import Line, section_lines, table_lines, whole
 from redbike.looking.rows import Row
 from redbike.looking.sections import sections
-from redbike.looking.table import SORTS, Tone
+from redbike.looking.table import Tone, sorts
 from redbike.looking.watcher import Snapshot
 from redbike.looking.words import length, moment, plural
 
@@ -36,8 +36,10 @@ _STEPS = {
 class View:
     """The state of the view: filter, order, and how far it is scrolled."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, heads: Sequence[str] = ()) -> None:
+        """Begin at the top. `heads`: the names of the columns of the worker."""
         self._asked = asked
+        self._sorts = sorts(heads)
         self._filter = ""
         self._is_typing = False
         self._shows_sections = False
@@ -58,8 +60,8 @@ class View:
         elif key == "/":
             self._is_typing = True
         elif key == "s":
-            place = SORTS.index(self._asked.sort.removeprefix("-"))
-            self._asked = self._asked._replace(sort=SORTS[(place + 1) % len(SORTS)])
+            place = self._sorts.index(self._asked.sort.removeprefix("-"))
+            self._asked = self._asked._replace(sort=self._sorts[(place + 1) % len(self._sorts)])
         elif key == "S":
             sort = self._asked.sort
             self._asked = self._asked._replace(sort=sort[1:] if sort.startswith("-") else f"-{sort}")

@@ -10,7 +10,7 @@ from redbike.logs import printable
 from redbike.looking.answer import Answer
 from redbike.looking.rows import Row
 from redbike.looking.sections import sections
-from redbike.looking.table import Cell, Column, Section, Tone, cells
+from redbike.looking.table import Cell, Column, Section, Tone, cells, columns_of
 from redbike.looking.widths import cut, cut_inside, padded, width, wrapped
 
 Line = list[Cell]
@@ -19,17 +19,23 @@ _GAP = 2  # blanks between columns
 _WIDEST = 60  # blanks are put behind shorter texts of a pipe only: one long text does not move all lines
 _LEAST = 6  # columns of a text that is cut
 _TITLE = 11
+_NO_CELL: Cell = ("-", Tone.DIM)
+_OURS = frozenset(Column)
+_CALLS = ""  # among the steps: the columns of the worker
 _STEPS = (
     # The steps for a narrow terminal: a column, and its least width; 0: the column is left out.
     (Column.JOB, 40),
     (Column.SCHEDULE, 18),
     (Column.LAST, 20),
+    (_CALLS, 24),
     (Column.SCHEDULE, 8),
     (Column.LAST, 8),
     (Column.QUEUE, 8),
+    (_CALLS, 10),
     (Column.LAST, 0),
     (Column.SCHEDULE, 0),
     (Column.QUEUE, 0),
+    (_CALLS, 0),
     (Column.FAILS, 0),
     (Column.JOB, 16),
     (Column.NEXT, 8),
@@ -68,21 +74,23 @@ def job_lines(answer: Answer, columns: int | None) -> Iterator[Line]:
 
 def table_lines(rows: Sequence[Row], now: float, by_queue: bool, columns: int | None) -> Iterator[Line]:
     """Yield the head of the table and its rows, in groups if they are grouped by their queues."""
-    shown = [column for column in Column if not (by_queue and column is Column.QUEUE)]
+    shown = [column for column in columns_of(rows) if not (by_queue and column == Column.QUEUE)]
     table = [_escaped(cells(row, now), shown) for row in rows]
     naturals = _naturals(shown, table)
-    index = {column: number for number, column in enumerate(shown)}
-    steps = [(index[column], least) for column, least in _STEPS if column in index]
+    places: dict[str, list[int]] = {}
+    for number, column in enumerate(shown):
+        places.setdefault(column if column in _OURS else _CALLS, []).append(number)
+    steps = [(number, least) for column, least in _STEPS for number in places.get(column, ())]
     if not any(row.failures for row in rows):
-        steps.insert(_FAILS_GO_AT, (index[Column.FAILS], 0))
+        steps.insert(_FAILS_GO_AT, (places[Column.FAILS][0], 0))
     widths = _fitted(naturals, columns, steps)
     yield _row([(column, Tone.HEAD) for column in shown], widths, columns)
     if not by_queue:
         for row in table:
             yield _row(row, widths, columns)
         return
-    for queue, group in groupby(zip(rows, table, strict=True), key=lambda pair: pair[0].queue):
-        yield whole([(printable(queue), Tone.HEAD)], columns)
+    for queue, group in groupby(zip(rows, table, strict=True), key=lambda pair: pair[0].shown_queue):
+        yield whole([(printable(queue) or "-", Tone.HEAD)], columns)
         for _, row in group:
             yield _row(row, widths, columns)
 
@@ -107,8 +115,8 @@ def section_lines(section: Section, columns: int | None) -> Iterator[Line]:
         yield [(" " * indent, Tone.PLAIN), *_row(row, widths, room)]
 
 
-def _escaped(found: Mapping[Column, Cell], shown: Iterable[Column]) -> list[Cell]:
-    return [(printable(text), tone) for text, tone in (found[column] for column in shown)]
+def _escaped(found: Mapping[str, Cell], shown: Iterable[str]) -> list[Cell]:
+    return [(printable(text), tone) for text, tone in (found.get(column, _NO_CELL) for column in shown)]
 
 
 def _naturals(heads: Sequence[str], table: Iterable[Sequence[Cell]]) -> list[int]:

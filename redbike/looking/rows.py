@@ -3,7 +3,7 @@
 Rows are read in pages, a few commands per page, so that 100,000 jobs take a second and no memory.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from itertools import chain
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _MOST_QUEUES = 1000
 _PAGE = 1000  # jobs per round trip
 _MOST_FEW = 10_000
+BROKERS_QUEUE = "QUEUE"
+"""The column of a worker that names the queue of a broker. It takes the place of the queue of Redbike in the table."""
+DECIDED = "as its worker decides"
+_NOTHING: Mapping[str, str] = {}
 LATE_S = 1.0  # a job on the timeline is due if no dispatcher has queued it within this time
 
 
@@ -57,6 +61,23 @@ class Row(NamedTuple):
     resumes_at: float | None
     is_lost: bool
     """Whether the job should run again, but is in no place: `redbike lost` prints it."""
+    calls: Mapping[str, str] = _NOTHING
+    """What it calls: the columns that the worker makes of its payload. Only `Calls.fill` reads payloads."""
+    worker_decides: bool = False
+    """Whether the payload has a schedule that no text can say: it is on CONTINUE, and each run returns the next time.
+
+    Known with `calls`.
+    """
+
+    @property
+    def in_words(self) -> str:
+        """The schedule in words; `-` without a schedule."""
+        return DECIDED if self.worker_decides else schedule_in_words(self.schedule)
+
+    @property
+    def shown_queue(self) -> str:
+        """The queue in the table: the broker's queue, if the worker has a column for it; it may be empty."""
+        return self.calls.get(BROKERS_QUEUE, self.queue)
 
     @property
     def failures(self) -> int:
@@ -68,8 +89,9 @@ class Row(NamedTuple):
         return {
             "job": self.jobid,
             "schedule": self.schedule,
-            "in_words": schedule_in_words(self.schedule),
+            "in_words": self.in_words,
             "queue": self.queue,
+            "calls": dict(self.calls),
             "status": self.state.value,
             "since": self.since,
             "next_run": self.next_run,
@@ -270,19 +292,6 @@ def _is_lost(schedule: str | None, state: State, now: float) -> bool:
         return False
     plan = read(schedule).again(now)
     return plan.leads_on or plan.action is Action.BAD
-
-
-def matching(rows: Iterable[Row], queue: str | None = None, state: str | None = None) -> Iterator[Row]:
-    """Yield the rows of this queue in this state, a word of STATES. `failing`: the last run failed."""
-    for row in rows:
-        if queue is not None and row.queue != queue:
-            continue
-        if state == "failing":
-            if not row.failures:
-                continue
-        elif state is not None and not (row.state == state or (state == State.LOST and row.is_lost)):
-            continue
-        yield row
 
 
 STATES = tuple(chain(State, ("failing",)))

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from redbike.looking.rows import Row, State
-from redbike.looking.schedules import schedule_in_words
 from redbike.looking.words import ahead, duration, length, moment
 
 
@@ -48,14 +47,22 @@ TONES = {
 """The tones of states; the other states are plain."""
 
 
-def cells(row: Row, now: float) -> dict[Column, Cell]:
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """Return the columns of a table of these rows, in order: those of the worker come behind the job ids."""
+    found = dict.fromkeys(head for row in rows for head in row.calls)
+    job, *others = Column
+    return [job, *(head for head in found if head not in others), *others]
+
+
+def cells(row: Row, now: float) -> dict[str, Cell]:
     """Return what each column shows of a job."""
     tone = Tone.BAD if row.is_lost else TONES.get(row.state, Tone.PLAIN)
     quiet = Tone.DIM if tone is Tone.DIM else Tone.PLAIN
-    return {
+    calls: dict[str, Cell] = {head: (text or "-", quiet) for head, text in row.calls.items()}
+    return calls | {
         Column.JOB: (row.jobid, quiet),
-        Column.SCHEDULE: (schedule_in_words(row.schedule), quiet),
-        Column.QUEUE: (row.queue, quiet),
+        Column.SCHEDULE: (row.in_words, quiet),
+        Column.QUEUE: (row.shown_queue or "-", quiet),
         Column.STATUS: (status(row, now), tone),
         Column.NEXT: (upcoming(row, now), Tone.WARN if row.state is State.DUE else quiet),
         Column.LAST: (last_run(row, now), Tone.BAD if row.failures else quiet),
@@ -119,11 +126,16 @@ _NUMBERS: dict[str, Callable[[Row], float | None]] = {
 }
 _TEXTS: dict[str, Callable[[Row], str]] = {
     "job": lambda row: row.jobid,
-    "queue": lambda row: row.queue,
+    "queue": lambda row: row.shown_queue,
     "schedule": lambda row: row.schedule or "",
 }
 SORTS = ("status", "next", "last", "fails", "job", "queue", "schedule")
 """The words for an order. `last` begins with the latest run, `fails` with the most failures; `-` before turns it."""
+
+
+def sorts(heads: Sequence[str]) -> tuple[str, ...]:
+    """Return the words for an order, with those of the columns of the worker."""
+    return tuple(dict.fromkeys((*SORTS, *(head.lower() for head in heads))))
 
 
 def sorted_rows(rows: Iterable[Row], sort: str, by_queue: bool, take: Callable[..., list[Row]]) -> list[Row]:
@@ -133,11 +145,12 @@ def sorted_rows(rows: Iterable[Row], sort: str, by_queue: bool, take: Callable[.
     """
     name = sort.removeprefix("-")
     sign = -1 if sort.startswith("-") else 1
-    if name in _TEXTS:
-        text = _TEXTS[name]
+    if name not in _NUMBERS:
+        text = _TEXTS.get(name) or _cell_of(name.upper())
 
         def value(row: Row) -> Any:
-            return _Turned(text(row)) if sign < 0 else text(row)
+            found = text(row)
+            return (not found, _Turned(found) if sign < 0 else found)
     else:
         number = _NUMBERS[name]
 
@@ -147,9 +160,13 @@ def sorted_rows(rows: Iterable[Row], sort: str, by_queue: bool, take: Callable[.
 
     def key(row: Row) -> tuple[Any, ...]:
         second = row.next_run if name == "status" and row.next_run is not None else math.inf
-        return (row.queue if by_queue else "", value(row), second, row.jobid)
+        return (row.shown_queue if by_queue else "", value(row), second, row.jobid)
 
     return take(rows, key=key)
+
+
+def _cell_of(head: str) -> Callable[[Row], str]:
+    return lambda row: row.calls.get(head, "")
 
 
 class _Turned(str):

@@ -5,11 +5,12 @@ Up to 2,000 jobs are read each time. Of more jobs, only those on the screen are;
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from redbike.errors import RedbikeError
 from redbike.looking.answer import Asked, Tally, complete
+from redbike.looking.calls import Calls
 from redbike.looking.index import Index
 from redbike.looking.overview import Overview, look
 from redbike.looking.recent import HOUR_S, Recent
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from redbike.bike import Redbike
 
 _FEW = 2_000
+_QUICK_S = 0.5  # a read that takes longer, because payloads are long, is not repeated with each look
 
 
 class Snapshot(NamedTuple):
@@ -45,6 +47,7 @@ class Watcher:
     def __init__(self, bike: "Redbike", asked: Asked, interval_s: float, notify: Callable[[], object]) -> None:
         self._bike, self._asked, self._interval_s, self._notify = bike, asked, interval_s, notify
         self._rows, self._index, self._recent = Rows(bike), Index(bike), Recent(bike, HOUR_S)
+        self._calls = Calls(bike)
         self._tally = Tally()
         self._version = 0
         self._stop = threading.Event()
@@ -80,15 +83,14 @@ class Watcher:
 
     def _look(self) -> Snapshot:
         if self._asked.jobids:
-            rows = settled(self._bike, self._rows.of(dict.fromkeys(self._asked.jobids)))
-            by_id = {row.jobid: row for row in rows}
+            by_id = {row.jobid: row for row in self._of(dict.fromkeys(self._asked.jobids))}
             self._version += 1
             return Snapshot(by_id, self._version, look(self._bike), Tally(), time.monotonic())
         index = self._index
-        is_new = index.refresh(at_once=len(index.by_id) <= _FEW)
+        is_new = index.refresh(at_once=len(index.by_id) <= _FEW and index.took_s < _QUICK_S)
         if not is_new and self.on_screen:
             shown = list(self.on_screen)
-            index.put(list(settled(self._bike, self._rows.of(shown))), asked=shown)
+            index.put(self._of(shown), asked=shown)
         if is_new:
             self._version += 1
             self._tally = Tally()
@@ -97,3 +99,6 @@ class Watcher:
         self._recent.refresh()
         overview = complete(self._bike, self._tally, self._recent)
         return Snapshot(index.by_id, self._version, overview, self._tally, time.monotonic())
+
+    def _of(self, jobids: Iterable[str]) -> list[Row]:
+        return list(self._calls.fill(settled(self._bike, self._rows.of(jobids))))

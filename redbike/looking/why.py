@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from redbike.looking import sentences
+from redbike.looking.calls import called
 from redbike.looking.facts import Facts, Past, near_ids
 from redbike.looking.overview import Overview
-from redbike.looking.rows import Row, State
+from redbike.looking.rows import DECIDED, Row, State
 from redbike.looking.schedules import schedule_in_words
 from redbike.looking.sentences import Reason, named, sentence
 from redbike.looking.troubles import bad_because, failing_because, lost_because
@@ -42,6 +43,7 @@ def because(facts: Facts) -> list[Reason]:
     found = list(_STATES[facts.row.state](facts))
     if facts.row.state in _WAITING:
         found += obstacles(facts)
+    found += _calls(facts)
     found += _last_run(facts)
     return [Reason(sentence(text), is_wrong) for text, is_wrong in found]
 
@@ -82,7 +84,7 @@ def _planned(facts: Facts) -> Iterator[Reason]:
 
 
 def _by_schedule(facts: Facts) -> str:
-    words = schedule_in_words(facts.schedule)
+    words = DECIDED if _row(facts).worker_decides else schedule_in_words(facts.schedule)
     return "" if words in ("-", "no more") else f" ({shortened(words, _LONGEST_SCHEDULE)})"
 
 
@@ -217,6 +219,14 @@ def obstacles(facts: Facts) -> Iterator[Reason]:
     held = next((one.hold for one in overview.queues if one.name == queue), None)
     if held is not None:
         yield Reason(f"queue {queue} is held{sentences.by(held, overview.now)}: workers take nothing from it", True)
+
+
+def _calls(facts: Facts) -> Iterator[Reason]:
+    row = _row(facts)
+    if text := called(row.calls):
+        yield Reason(text)
+    if row.worker_decides:
+        yield Reason("its payload has a schedule that no schedule text can say: its worker decides the next run")
 
 
 def _last_run(facts: Facts) -> Iterator[Reason]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -34,7 +35,7 @@ class ApiHandlers:
 
     async def info(self, request: Request) -> Response:
         """Return what `redbike info --json` prints."""
-        asked = _asked(query(request))
+        asked = _asked(query(request), self._site.sight.calls.heads)
         await self._site.hub.fresh()
         overview = self._site.sight.overview
         if overview is None:
@@ -52,7 +53,7 @@ class ApiHandlers:
     async def job(self, request: Request) -> Response:
         """Return what `redbike show JOBID --json` prints."""
         jobid = unquoted(request.scope["raw_path"].removeprefix(_JOBS))
-        found = await self._site.hub.ask(self._site.sight.bike.details, jobid)
+        found = await self._site.hub.ask(self._site.sight.details, jobid)
         if found["status"] is None and found["schedule"] is None and not found["working"]:
             raise HTTPException(404, f"there is no job {jobid[:200]!r}")
         return answer(self._without_secrets(found))
@@ -107,8 +108,8 @@ def _time(given: dict[str, str], name: str) -> float | None:
         raise HTTPException(400, f"{name}: {error}") from None
 
 
-def _asked(given: dict[str, str]) -> Asked:
-    """Return what the fields of a query ask for."""
+def _asked(given: dict[str, str], heads: Sequence[str]) -> Asked:
+    """Return what the fields of a query ask for. `heads`: the names of the columns of the worker."""
     limit = given.get("limit", str(LIMIT))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 9):
         raise HTTPException(400, f"limit: {limit[:40]!r} is not a number; 0 returns all jobs")
@@ -120,7 +121,7 @@ def _asked(given: dict[str, str]) -> Asked:
         limit=int(limit),
     )
     try:
-        asked.check()
+        asked.check(heads)
     except ValueError as error:
         raise HTTPException(400, str(error).removeprefix("--")) from None
     return asked

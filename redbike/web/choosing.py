@@ -12,7 +12,7 @@ _MOST_REMEMBERED = 16
 _NEVER = float("inf")
 _KEYS: dict[str, Callable[[Row], Any]] = {
     "schedule": lambda row: row.schedule or "",
-    "queue": lambda row: row.queue,
+    "queue": lambda row: row.shown_queue,
     "status": lambda row: row.state,
     "next": lambda row: _NEVER if row.next_run is None else row.next_run,
     "last": lambda row: 0.0 if row.last is None else -row.last["ended"],  # type: ignore[operator]
@@ -48,7 +48,7 @@ def _choose(rows: Sequence[Row], given: Mapping[str, str]) -> list[Row]:
     if state:
         found = [row for row in found if row.state == state]
     if queue:
-        found = [row for row in found if row.queue == queue]
+        found = [row for row in found if queue in (row.queue, row.shown_queue)]
     if text and any(char in text for char in "*?["):
         fits = compiled(translate(text)).match
         found = [row for row in found if fits(row.jobid)]
@@ -61,4 +61,7 @@ def _choose(rows: Sequence[Row], given: Mapping[str, str]) -> list[Row]:
         found.sort(key=_KEYS[name], reverse=sort.startswith("-"))
     elif sort == "-job":
         found.reverse()
+    elif any(name.upper() in row.calls for row in found[:1]):
+        head = name.upper()
+        found.sort(key=lambda row: row.calls.get(head, ""), reverse=sort.startswith("-"))
     return found

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from redbike.looking.rows import Row
+from redbike.looking.rows import BROKERS_QUEUE, Row
 from redbike.looking.troubles import Jobs
 
 BAD_STATES = ("failed", "timed out", "lost", "bad")
@@ -21,6 +21,8 @@ class Digest(NamedTuple):
     """Time, queue and row, by time."""
     lost: Sequence[Row]
     queues: Sequence[str]
+    brokers_queues: Sequence[str]
+    """The names in the worker's column for the queue of a broker."""
     jobs: Jobs
     """The figures for the troubles."""
 
@@ -34,7 +36,7 @@ class Digest(NamedTuple):
         return bisect_left(self.planned, at, key=lambda one: one[0])
 
 
-EMPTY = Digest((), (), (), (), Jobs())
+EMPTY = Digest((), (), (), (), (), Jobs())
 
 
 def digest(rows: Sequence[Row], jobs: Jobs) -> Digest:
@@ -44,4 +46,5 @@ def digest(rows: Sequence[Row], jobs: Jobs) -> Digest:
     planned.sort(key=lambda one: one[0])
     lost = sorted((row for row in rows if row.is_lost), key=lambda row: -(row.since or 0))
     queues = sorted({row.queue for row in rows})[:_MOST_QUEUES]
-    return Digest(rows, planned, lost[:SHOWN], tuple(queues), jobs)
+    brokers = sorted({name for row in rows if (name := row.calls.get(BROKERS_QUEUE))})[:_MOST_QUEUES]
+    return Digest(rows, planned, lost[:SHOWN], tuple(queues), tuple(brokers), jobs)

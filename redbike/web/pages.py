@@ -13,6 +13,7 @@ from redbike.engine.outcome import Outcome
 from redbike.errors import RedbikeError, ServerError
 from redbike.looking import words
 from redbike.looking.schedules import schedule_in_words
+from redbike.looking.table import Column
 from redbike.schedule.forms import PAUSED
 from redbike.web import actions
 from redbike.web.digest import BAD_STATES
@@ -26,10 +27,6 @@ from redbike.web.views import SPANS, STATES
 
 _MOST_QUEUES = 500
 _RUNS_OF_A_JOB = 60
-COLUMNS = (
-    *(("job", "JOB"), ("schedule", "SCHEDULE"), ("queue", "QUEUE"), ("status", "STATUS")),
-    *(("next", "NEXT"), ("last", "LAST"), ("fails", "FAILS")),
-)
 _MENU = (
     *(("/", "Overview"), ("/jobs", "Jobs"), ("/history", "History"), ("/queues", "Queues")),
     *(("/fleet", "Fleet"), ("/troubles", "Troubles"), ("/api", "API")),
@@ -63,13 +60,16 @@ _KNOWN = {*_ICONS, *_OUTCOME_ICONS}
 def make_pages(site: Site, shared: Mapping[str, Any]) -> Pages:
     """Return the templates of the pages."""
     hides = site.manners.hides_payloads
+    heads = site.sight.calls.heads
+    calls = [head for head in heads if head not in list(Column)]
     return Pages(
         {
             **shared,
             "menu": _MENU,
             "icons": _ICONS,
             "outcome_icons": _OUTCOME_ICONS,
-            "columns": COLUMNS,
+            "columns": [(name.lower(), name) for name in (Column.JOB, *calls, *list(Column)[1:])],
+            "calls": calls,
             "states": STATES,
             "bad_states": BAD_STATES,
             "outcomes": list(Outcome),
@@ -104,7 +104,7 @@ class PageHandlers:
     async def jobs(self, request: Request) -> Response:
         """List the jobs."""
         given = query(request)
-        names = sorted({one.name for one in self._site.queues()})
+        names = sorted({*(one.name for one in self._site.queues()), *self._site.sight.digest.brokers_queues})
         more = {
             "given": {name: given.get(name, "") for name in ("q", "status", "queue", "sort")},
             "queue_names": names[:_MOST_QUEUES],
@@ -186,6 +186,7 @@ class PageHandlers:
             "queue_held": details.get("queue_held", False),
             "last": details.get("last_run") or (row and row.last),
             "payload": details.get("payload"),
+            "cells": details.get("calls") or (row.calls if row else {}),
             "why": details.get("why", []),
             "records": records,
             "records_count": len(records),

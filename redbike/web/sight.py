@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from redbike.bike import Redbike
+from redbike.looking.calls import Calls
 from redbike.looking.index import Index
 from redbike.looking.overview import Overview, look
 from redbike.looking.past import explained
@@ -41,6 +42,7 @@ class Sight:
         self.looked_at: float | None = None
         """This machine's time."""
         self._rows = Rows(bike)
+        self.calls = Calls(bike)
         self._watched: OrderedDict[str, float] = OrderedDict()
         self._fresh: dict[str, Row] = {}
 
@@ -56,7 +58,7 @@ class Sight:
         self.looked_at = time.time()
 
     def _read(self, jobids: list[str]) -> dict[str, Row]:
-        return {row.jobid: row for row in settled(self.bike, self._rows.of(jobids))}
+        return {row.jobid: row for row in self.calls.fill(settled(self.bike, self._rows.of(jobids)))}
 
     def read_index(self) -> None:
         """Read all jobs, if it is time. Raise ServerError."""
@@ -92,11 +94,15 @@ class Sight:
         """Return all that is known of one job, and `why` it does what it does, in sentences. Raise ServerError."""
         self.watch([jobid])
         self._fresh = {**self._fresh, **self._read([jobid])}
-        found = self.bike.details(jobid)
+        found = self.details(jobid)
         is_known = found["status"] is not None or found["schedule"] is not None or found["working"]
         # The sentences quote errors. Those on an unknown job would read all ids, to name near ones.
         is_told = is_known and not self._hides_errors
         return {**found, "why": [one.text for one in reasons(self.bike, jobid, self.overview)] if is_told else []}
+
+    def details(self, jobid: str) -> dict[str, object]:
+        """Return what `redbike show JOBID --json` prints. Raise ServerError."""
+        return self.calls.add_to(self.bike.details(jobid))
 
     def explain(self, jobid: str, at: float | None) -> dict[str, object]:
         """Return what `redbike why JOBID [TIME] --json` prints. Raise ServerError."""
