@@ -20,6 +20,7 @@ from redbike.store.text import decode, encode
 if TYPE_CHECKING:
     from redbike.bike import Redbike
 
+_NAMES = frozenset({"TASK", "FUNC", BROKERS_QUEUE})
 _OURS = frozenset({"JOB", "SCHEDULE", "STATUS", "NEXT", "LAST", "FAILS"})
 _MOST_HEADS = 4
 _LONGEST_HEAD = 20  # characters
@@ -31,20 +32,20 @@ _MOST_REMEMBERED = 10_000
 class Calls:
     """The columns of one worker."""
 
-    def __init__(self, bike: "Redbike") -> None:
-        """Ask the worker for the names of its columns. Connect to nothing."""
+    def __init__(self, bike: "Redbike", only_names: bool = False) -> None:
+        """Ask the worker for the names of its columns. Connect to nothing.
+
+        `only_names`: leave out columns other than `TASK`, `FUNC` and `QUEUE`. These are names of code and of queues,
+        but other columns may show data of the payload.
+        """
         self._bike = bike
         columns = getattr(bike.worker, "columns", None)
         self._columns: Callable[[str], object] | None = columns if callable(columns) else None
         self._seen: dict[tuple[str, ...], dict[str, str]] = {}
         self.heads: tuple[str, ...] = ()
         """The names of the columns, in capitals; none if the worker has no columns."""
-        self.heads = tuple(self._cells("")) if self._columns else ()
-
-    @property
-    def are_shown(self) -> bool:
-        """Whether payloads are read: the worker names columns."""
-        return bool(self.heads)
+        if self._columns:
+            self.heads = tuple(head for head in self._cells("") if not only_names or head in _NAMES)
 
     def of(self, payload: str) -> dict[str, str]:
         """Return the cells of a job with this payload, by the name of the column. Do not change the dict: it is shared.
@@ -112,7 +113,7 @@ def called(cells: Mapping[str, str]) -> str | None:
     """
     name = cells.get("TASK") or cells.get("FUNC") or ""
     queue = cells.get(BROKERS_QUEUE, "")
-    others = [f"{head} {text}" for head, text in cells.items() if text and head not in ("TASK", "FUNC", BROKERS_QUEUE)]
+    others = [f"{head} {text}" for head, text in cells.items() if text and head not in _NAMES]
     where = f" on queue {queue}" if queue else ""
     clauses = [f"it calls {name}{where}"] if name else [f"it goes to queue {queue}"] if queue else []
     if others:

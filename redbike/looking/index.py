@@ -23,9 +23,10 @@ _SHORTEST_S = 1.0
 class Index:
     """The rows of all jobs, by job id. Threads may share it; `refresh` replaces the rows in one step."""
 
-    def __init__(self, bike: "Redbike") -> None:
+    def __init__(self, bike: "Redbike", calls: Calls | None = None) -> None:
+        """Read nothing yet. `calls`: the columns of the worker that are shown; None for all of them."""
         self._bike = bike
-        self._rows, self._calls = Rows(bike), Calls(bike)
+        self._rows, self._calls = Rows(bike), calls or Calls(bike)
         self._lock = threading.Lock()
         self._again_at = 0.0
         self.by_id: dict[str, Row] = {}

@@ -27,10 +27,12 @@ PEEK = 100
 class Sight:
     """The state of one prefix. One thread reads from Redis; the pages look."""
 
-    def __init__(self, bike: Redbike, hides_errors: bool = False) -> None:
+    def __init__(self, bike: Redbike, hides_payloads: bool = False) -> None:
         self.bike = bike
-        self._hides_errors = hides_errors
-        self.index = Index(bike)
+        self._hides_errors = hides_payloads
+        self.calls = Calls(bike, only_names=hides_payloads)
+        """What jobs call, as far as the page may show it."""
+        self.index = Index(bike, self.calls)
         self.past = Past(bike)
         self.overview: Overview | None = None
         self.chooser = Chooser()
@@ -42,7 +44,6 @@ class Sight:
         self.looked_at: float | None = None
         """This machine's time."""
         self._rows = Rows(bike)
-        self.calls = Calls(bike)
         self._watched: OrderedDict[str, float] = OrderedDict()
         self._fresh: dict[str, Row] = {}
 
