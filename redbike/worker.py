@@ -101,6 +101,13 @@ class Worker(Protocol):
     """The methods that Redbike calls on a worker. An object with these four methods is a worker.
 
     With `perform(run)`, it needs no `work`: it is called with a `Run`.
+
+    With `columns(payload)`, `redbike info`, `show` and `why` and the web page show what its jobs call. This method gets
+    the payload of a job (empty without one) and returns a dict of short texts by names, such as
+    `{"TASK": "proj.add", "QUEUE": "emails"}`. `columns("")` names the columns: each has a name of letters, digits and
+    underscores, and at most four are shown. `TASK` or `FUNC` is what the job calls. `QUEUE` is the queue of another
+    system: it takes the place of the queue of Redbike in tables. The method is called where people look, so it should
+    import little and connect to nothing. If it raises an exception, or returns no text, the cell is empty.
     """
 
     def queue_for(self, jobid: str) -> str:
