@@ -156,6 +156,8 @@ def test_the_end_of_a_pause() -> None:
     now = 1_774_600_000.0
     assert _until("+2h", lambda: now) == now + 7200
     assert _until("30 m", lambda: now) == now + 1800
+    assert _until("+ 90", lambda: now) == now + 90
+    assert _until("1790000000", lambda: now) == 1_790_000_000
     assert _until("", lambda: now) is None
     at = _until("08:30", lambda: now)
     assert at is not None

@@ -16,6 +16,7 @@ from redbike.engine.planning import MAX_PAYLOAD_BYTES
 from redbike.errors import RedbikeError, WorkerError
 from redbike.logs import configure, printable
 from redbike.schedule.forms import read_time
+from redbike.schedule.lengths import read_length
 from redbike.settings import SETTINGS, read_level
 from redbike.worker import RoundRobin, Worker
 
@@ -26,8 +27,6 @@ DEFAULT_CONF = ".redbike.conf"
 
 ASSUMED = RoundRobin("")
 """In place of a worker, where none is needed: it names queues."""
-
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Failure(RedbikeError):
@@ -115,9 +114,9 @@ def timestamp(arguments: Arguments, option: str, now: Callable[[], float] | None
         return None
     if text.lower() == "now":
         return None if now is None else now()
-    ahead = re.fullmatch(r"\+(\d{1,9})([smhd]?)", text, re.ASCII)
-    if ahead and now is not None:
-        return now() + int(ahead[1]) * _SECONDS[ahead[2]]
+    ahead = read_length(text[1:]) if text.startswith("+") else None
+    if ahead is not None and now is not None:
+        return now() + ahead
     try:
         timestamp = float(text)
     except ValueError:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from redbike.bike import Redbike
 from redbike.errors import RedbikeError
 from redbike.schedule.forms import read_time
+from redbike.schedule.lengths import read_length
 from redbike.schedule.plan import Action
 from redbike.web.outlook import LONGEST_SCHEDULE
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 Form = dict[str, str]
 
 
@@ -85,9 +85,9 @@ def _until(text: str, now: Callable[[], float]) -> float | None:
     text = text.strip()
     if not text:
         return None
-    ahead = re.fullmatch(r"\+?\s*(\d{1,9})\s*([smhd])", text, re.ASCII)
-    if ahead:
-        return now() + int(ahead[1]) * _SECONDS[ahead[2]]
+    is_length = text.startswith("+") or text[-1].isalpha()  # else a number is a Unix time
+    if is_length and (ahead := read_length(text.removeprefix("+").strip())) is not None:
+        return now() + ahead
     if re.fullmatch(r"\d\d?:\d\d", text, re.ASCII):
         hour, minute = map(int, text.split(":"))
         if hour > 23 or minute > 59:
