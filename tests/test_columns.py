@@ -131,6 +131,13 @@ def test_the_live_view_sorts_by_what_jobs_call(calls: Site) -> None:
         assert re.findall(r"^(\S+:A) ", text, re.M) == ["b:A", "c:A", "a:A", "none:A"]
 
 
+def test_the_live_view_of_one_job(calls: Site) -> None:
+    """The live view of named jobs shows what they call, too."""
+    with Screen(calls.folder, "info", "-i", "--interval=0.2", "b:A", columns=120, lines=30) as screen:
+        row = next(line for line in screen.wait_for("b:A").splitlines() if line.startswith("b:A"))
+        assert row.split()[1] == "proj.add"
+
+
 # The payload is foreign
 
 

@@ -80,7 +80,7 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     position = found["position"]
     where = "" if position is None else f", {position} before it"
     lines.append(("queue", f"{found['queue']}{where}{', held' if found['queue_held'] else ''}"))
-    lines += [(head.lower(), text) for head, text in _calls(found["calls"])]
+    lines += [(head.lower(), text) for head, text in _calls(found.get("calls", {}))]
     if (payload := found["payload"]) is not None:
         lines.append(("payload", payload if len(payload) <= 200 else f"{payload[:200]}… ({len(payload)} characters)"))
     if (pause := found["pause"]) is not None:

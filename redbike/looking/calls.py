@@ -62,8 +62,8 @@ class Calls:
         return cells
 
     def add_to(self, details: Mapping[str, object]) -> dict[str, object]:
-        """Return the details of a job, with what it calls."""
-        return {**details, "calls": self.of(str(details["payload"] or "")) if self.heads else {}}
+        """Return the details of a job, with what it calls if the worker has columns."""
+        return {**details, "calls": self.of(str(details["payload"] or ""))} if self.heads else dict(details)
 
     def fill(self, rows: Iterable[Row]) -> Iterable[Row]:
         """Return the rows with their cells, in the same order. Their payloads are read in small pages."""
