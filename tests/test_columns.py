@@ -77,13 +77,17 @@ def test_json_has_what_jobs_call(calls: Site) -> None:
 
 
 def test_show_names_what_a_job_calls(calls: Site) -> None:
-    """`redbike show` has a line for the task, and a line for the queue of the broker beside the queue of Redbike."""
+    """`redbike show` has a line for the task, and a line for the queue of the broker beside the queue of Redbike.
+
+    An empty cell has no line.
+    """
     text = calls.run("show", "b:A").stdout
     assert re.findall(r"^(queue|task|sends to) +(\S+)$", text, re.M) == [
         ("queue", "work-A"),
         ("task", "proj.add"),
         ("sends to", "emails"),
     ]
+    assert "sends to" not in calls.run("show", "a:A").stdout
 
 
 def test_jobs_are_sorted_by_what_they_call(calling: Redbike) -> None:
