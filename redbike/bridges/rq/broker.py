@@ -1,0 +1,168 @@
+"""Enqueue calls in RQ, each exactly once. This module imports RQ.
+
+RQ's own `unique=True` recognises a duplicate only while RQ keeps the job: with `result_ttl` 0, until it has run. So a
+key of ours remembers the run of each job that was enqueued last. The transaction that enqueues writes it, and watches
+it: if another process enqueues the run meanwhile, the transaction does nothing.
+"""
+
+import importlib
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import redis
+import rq
+
+from redbike.bridges.rq.payload import Call
+from redbike.bridges.sending import Away
+from redbike.errors import ConfigError, ServerError
+from redbike.logs import printable
+from redbike.server.client import Client
+from redbike.store.text import decode
+from redbike.worker import BadJob, Later
+
+REMEMBERED_S = 7 * 86_400
+"""For how long RQ's Redis remembers the last run of a job, in seconds."""
+
+_MOST_QUEUES = 1000
+_MOST_RACES = 5
+_LONGEST_REASON = 120
+_OF_THE_SERVER = (
+    *("LOADING", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"),
+    *("NOAUTH", "WRONGPASS", "UNBLOCKED", "max number of clients"),
+)
+"""The beginnings of errors that concern all writes, not one key."""
+
+
+def memory_key(jobid: str) -> str:
+    """Return the key in RQ's Redis that holds the id of the run of this job that was enqueued last."""
+    return f"rq:redbike:{jobid}"
+
+
+class Broker:
+    """The Redis of RQ."""
+
+    def __init__(self, settings: Mapping[str, object], history: bool) -> None:
+        """Connect with these settings. `history`: write RQ's history of cron jobs. Raise ConfigError, ServerError."""
+        self._settings = settings
+        self._history: Any = None
+        if history:
+            try:
+                self._history = importlib.import_module("rq.cron").get_cron_job_history_key
+                self._names = importlib.import_module("rq.cron_job_registry")
+                self._limits = importlib.import_module("rq.defaults")
+            except (ImportError, AttributeError):
+                raise ConfigError(
+                    f"history: RQ {version('rq')} keeps no history of cron jobs: install RQ 2.12 or newer"
+                ) from None
+        self._client: Client | None = None
+        self._queues: dict[str, rq.Queue] = {}
+
+    @property
+    def where(self) -> str:
+        """The address, without user and password."""
+        if self._client is None:
+            self._client = Client(self._settings)
+        return self._client.where
+
+    def enqueue(self, call: Call, jobid: str, run_id: str, ends_s: float) -> str | None:
+        """Enqueue a run of this job, unless this run is the last that was enqueued.
+
+        Return None, or why Redis refuses this call alone. `ends_s`: when the lease of the run is over, monotonic; then
+        raise Later, because another process may have enqueued this run and the next. Raise Away if Redis is away, and
+        BadJob for a call that RQ refuses.
+        """
+        try:
+            for _ in range(_MOST_RACES):
+                try:
+                    self._enqueue(call, jobid, run_id, ends_s)
+                    return None
+                except redis.WatchError:
+                    continue  # another process was faster, or the connection was lost: look again
+        except (
+            redis.ConnectionError,
+            redis.TimeoutError,
+            redis.exceptions.ReadOnlyError,
+            ServerError,
+            OSError,
+        ) as error:
+            raise Away(_reason(error)) from None
+        except redis.ResponseError as error:
+            reason = _reason(error)
+            if reason.startswith(_OF_THE_SERVER):
+                raise Away(reason) from None
+            return reason
+        raise Away("the connection was lost several times")
+
+    def disconnect(self) -> None:
+        """Close idle connections."""
+        if self._client is not None:
+            self._client.forget_idle()
+
+    def _enqueue(self, call: Call, jobid: str, run_id: str, ends_s: float) -> None:
+        queue = self._queue(call.queue)
+        memory = memory_key(jobid)
+        with queue.connection.pipeline() as pipeline:
+            pipeline.watch(memory)
+            if pipeline.get(memory) == run_id.encode():
+                return
+            if time.monotonic() >= ends_s:
+                raise Later(0)
+            self._add(queue, call, jobid, run_id, pipeline)
+            pipeline.set(memory, run_id, ex=REMEMBERED_S)
+            try:
+                pipeline.execute()
+            except redis.WatchError:
+                raise
+            except redis.ResponseError:
+                # A transaction is not undone if one key has a wrong type: do not remember what is not enqueued.
+                queue.connection.delete(memory)
+                raise
+
+    def _add(self, queue: rq.Queue, call: Call, jobid: str, run_id: str, pipeline: Any) -> None:
+        """Add the commands of RQ to the transaction."""
+        try:
+            job = queue.create_job(
+                call.func,
+                args=tuple(call.args),
+                kwargs=call.kwargs,
+                timeout=call.timeout,  # type: ignore[arg-type]
+                result_ttl=call.result_ttl,  # type: ignore[arg-type]
+                ttl=call.ttl,  # type: ignore[arg-type]
+                failure_ttl=call.failure_ttl,  # type: ignore[arg-type]
+                description=call.description,
+                job_id=run_id,
+                meta=dict(call.meta or {}),
+            )
+            queue.enqueue_job(job, pipeline=pipeline, at_front=call.at_front)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadJob(f"RQ refuses the call: {error}") from None
+        if self._history is not None and job.enqueued_at is not None:
+            key, at = self._history(jobid), job.enqueued_at.timestamp()
+            pipeline.zadd(key, {job.id: at})
+            pipeline.zremrangebyrank(key, 0, -(self._limits.DEFAULT_CRON_JOB_HISTORY_LIMIT + 1))
+            pipeline.expire(key, self._limits.DEFAULT_CRON_JOB_HISTORY_TTL)
+            self._names.add(jobid, pipeline, enqueue_timestamp=at)
+
+    def _queue(self, name: str) -> rq.Queue:
+        """Return the queue with this name. The first time, check the type of its key."""
+        queue = self._queues.get(name)
+        if queue is None:
+            if self._client is None:
+                self._client = Client(self._settings)
+            if len(self._queues) >= _MOST_QUEUES:
+                self._queues.clear()
+            queue = rq.Queue(name, connection=self._client.redis)
+            kind: Any = self._client.redis.type(queue.key)
+            if kind not in (b"list", b"none"):
+                raise redis.ResponseError(f"WRONGTYPE the key {queue.key!r} holds a {decode(kind)}, no list")
+            self._queues[name] = queue
+        return queue
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error in a few words. The error of a pipeline quotes the command, which is left out."""
+    text = str(error).rpartition("caused error: ")[2] or type(error).__name__
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"

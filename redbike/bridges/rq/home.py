@@ -1,0 +1,114 @@
+"""The Redbike on which cron jobs of RQ live: its prefix, its events, and how jobs are read from it in pages."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
+from itertools import islice
+from typing import Any, NamedTuple, cast
+
+import redis
+
+from redbike.bike import Redbike, StopEvent
+from redbike.bridges.rq.settings import settings_of
+from redbike.bridges.rq.worker import PREFIX, RQWorker
+from redbike.bridges.sending import LEASE_S
+from redbike.errors import ConfigError
+from redbike.store.details import LastRun
+from redbike.store.text import encode
+from redbike.worker import Worker
+
+CHANNEL = "rq:cron_jobs:events"
+"""The default channel of events."""
+
+Connection = redis.Redis | str | Mapping[str, object]
+"""A client, a URL, or the arguments of redis.Redis, such as `{"embedded": FOLDER}`."""
+
+_PAGE = 1000  # jobs per round trip
+_MOST_HOMES = 32
+
+
+class Found(NamedTuple):
+    """What Redis holds of a job."""
+
+    jobid: str
+    schedule: str
+    payload: str
+    next_run: float | None  # Unix seconds
+    last_run: LastRun | None
+
+
+class Home:
+    """One prefix of one Redis, which is also the Redis of RQ."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        prefix: str = PREFIX,
+        channel: str = CHANNEL,
+        *,
+        lease: float = LEASE_S,
+        stop_event: StopEvent | None = None,
+        log: logging.Logger | None = None,
+    ) -> None:
+        """Connect as this client does, with separate connections. Raise ConfigError for what cannot be used."""
+        if isinstance(connection, str):
+            connection = {"url": connection}
+        if isinstance(connection, Mapping):
+            client, given = None, dict[str, Any](connection)
+        else:
+            client, given = connection, {}
+        if client is None and not given:
+            raise ConfigError("connection: a redis.Redis is needed, or a URL, or the arguments of redis.Redis")
+        self.channel = channel
+        self.bike = Redbike(
+            cast(Worker, RQWorker(lease=lease, connection=client, **given)),  # `perform` in place of `work`
+            prefix,
+            settings_of(client, given),
+            timefile=os.devnull,
+            log=log,
+            stop_event=stop_event,
+            default_timeout=lease,
+            on_timeout="retry",
+            on_error="reschedule",
+        )
+
+    def find(self, jobid: str) -> Found | None:
+        """Return a job, read in one round trip; None if there is no such job."""
+        known = self.bike.details(jobid)
+        if known["schedule"] is None:
+            return None
+        return Found(
+            jobid,
+            str(known["schedule"]),
+            str(known["payload"] or ""),
+            known["next_run"],  # type: ignore[arg-type]
+            known["last_run"],  # type: ignore[arg-type]
+        )
+
+    def all(self) -> Iterator[Found]:
+        """Yield every job, in no order, in three round trips per thousand jobs."""
+        jobs = self.bike.get_payloads()
+        while page := list(islice(jobs, _PAGE)):
+            ids = [encode(jobid) for jobid, _, _ in page]
+            dues, runs = self.bike._parts.ask(partial(self._dues_and_runs, ids))
+            for (jobid, schedule, payload), due_at, run in zip(page, dues, runs, strict=True):
+                yield Found(jobid, schedule, payload, due_at, LastRun.of(run))
+
+    def _dues_and_runs(self, ids: list[bytes]) -> list[Any]:
+        pipeline: Any = self.bike.redis.pipeline(transaction=False)
+        pipeline.zmscore(self.bike.timeline_key, ids)
+        pipeline.hmget(self.bike._parts.keys.runs, ids)
+        return list(pipeline.execute())
+
+    def tell(self, event: str, jobid: str) -> None:
+        """Publish an event: created, updated, enabled, disabled or deleted."""
+        message = json.dumps({"event": event, "job_id": jobid}, separators=(",", ":"))
+        self.bike._parts.ask(self.bike.redis.publish, self.channel, message)
+
+
+@lru_cache(maxsize=_MOST_HOMES)
+def home_of(connection: redis.Redis | str, prefix: str, channel: str) -> Home:
+    """Return the home on this connection, the same object for the same connection."""
+    return Home(connection, prefix, channel)
