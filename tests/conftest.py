@@ -411,3 +411,31 @@ def page(bike: Redbike) -> "Iterator[Page]":
 def visitor(page: "Page") -> "Visitor":
     """A browser without a screen for the page."""
     return page.visitor()
+
+
+@pytest.fixture(scope="module")
+def rq_server() -> Iterator[Server]:
+    """A server for RQ and Redbike. RQ's keys have no prefix, so each test begins on an empty server."""
+    server = Server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def rq_client(rq_server: Server) -> Iterator[redis.Redis]:
+    """RQ's Redis, empty."""
+    from rq_users import homes_closed
+
+    with rq_server.client() as client, homes_closed():
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def rq_bike(rq_server: Server, rq_client: redis.Redis, prefix: str) -> Iterator[Redbike]:  # noqa: ARG001 - empty first
+    """A Redbike that sends to RQ, on a halted prefix: each call of `work` is one turn."""
+    from rq_users import make_bike
+
+    with make_bike(rq_server, prefix) as bike:
+        bike.control("HALT")
+        yield bike

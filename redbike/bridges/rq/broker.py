@@ -30,9 +30,9 @@ _MOST_RACES = 5
 _LONGEST_REASON = 120
 _OF_THE_SERVER = (
     *("LOADING", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"),
-    *("NOAUTH", "WRONGPASS", "UNBLOCKED", "max number of clients"),
+    *("NOAUTH", "WRONGPASS", "UNBLOCKED", "max number of clients", "command not allowed when used memory"),
 )
-"""The beginnings of errors that concern all writes, not one key."""
+"""The beginnings of errors that concern all writes, not one key. redis-py cuts some of the first words off."""
 
 
 def memory_key(jobid: str) -> str:

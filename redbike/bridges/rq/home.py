@@ -62,8 +62,9 @@ class Home:
         if client is None and not given:
             raise ConfigError("connection: a redis.Redis is needed, or a URL, or the arguments of redis.Redis")
         self.channel = channel
+        self._worker = RQWorker(lease=lease, connection=client, **given)
         self.bike = Redbike(
-            cast(Worker, RQWorker(lease=lease, connection=client, **given)),  # `perform` in place of `work`
+            cast(Worker, self._worker),  # it has `perform` in place of `work`
             prefix,
             settings_of(client, given),
             timefile=os.devnull,
@@ -73,6 +74,11 @@ class Home:
             on_timeout="retry",
             on_error="reschedule",
         )
+
+    def close(self) -> None:
+        """Close the connections. The object may still be used afterwards."""
+        self.bike.close()
+        self._worker.disconnect()
 
     def find(self, jobid: str) -> Found | None:
         """Return a job, read in one round trip; None if there is no such job."""

@@ -78,8 +78,7 @@ def written(members: Mapping[str, Any]) -> str:
 
     Raise ValueError for a member that cannot be a payload, with the fault and the way out.
     """
-    given = {name: members[name] for name in Call._fields if members.get(name) not in (None, {}, [], (), False)}
-    given.update((name, members[name]) for name in _MAY_BE_0 if members.get(name) == 0)
+    given = {name: members[name] for name in Call._fields if not _says_nothing(members.get(name))}
     text = []
     for name, value in given.items():
         try:
@@ -94,6 +93,10 @@ def written(members: Mapping[str, Any]) -> str:
     except BadJob as fault:
         raise ValueError(str(fault)) from None
     return payload
+
+
+def _says_nothing(value: object) -> bool:
+    return value is None or value is False or (isinstance(value, list | tuple | dict) and not value)
 
 
 def _fault_of_func(value: object) -> str | None:
@@ -138,7 +141,6 @@ def _fault_of_time(value: object, least: int, also: int | None, hint: str) -> st
     return None
 
 
-_MAY_BE_0 = ("result_ttl", "failure_ttl")
 _FAULTS = {
     "func": _fault_of_func,
     "queue": _fault_of_text,

@@ -188,7 +188,7 @@ class RedbikeCronScheduler:
 
     def close(self) -> None:
         """Close the connections. The scheduler may still be used afterwards."""
-        self._home.bike.close()
+        self._home.close()
 
 
 class _Rows:

@@ -25,4 +25,7 @@ def settings_of(connection: object, given: Mapping[str, Any]) -> dict[str, objec
         settings = {"connection_pool": pool, "socket_timeout": pool.connection_kwargs.get("socket_timeout"), **given}
     if settings.get("socket_timeout") is None:
         settings["socket_timeout"] = SOCKET_TIMEOUT_S
+    limit_s = settings["socket_timeout"]
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not limit_s > 0:
+        raise ConfigError(f"socket_timeout: {limit_s!r} is not a number of seconds above 0")
     return settings

@@ -99,10 +99,7 @@ class RQWorker(Sender):
         given = completed(self.settings)
         if given.get("cluster") or "nodes" in given:
             raise ConfigError("RQWorker: RQ cannot use a Redis Cluster: name a server, or its Sentinels")
-        limit_s = given["socket_timeout"]
-        if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not limit_s > 0:
-            raise ConfigError(f"socket_timeout: {limit_s!r} is not a number of seconds above 0")
-        self.check_timeout("socket_timeout", limit_s)
+        self.check_timeout("socket_timeout", given["socket_timeout"])
 
     def prepare(self, run: Run) -> Prepared:
         """Read the payload. Raise BadJob if it cannot be enqueued."""
