@@ -7,6 +7,7 @@ from pathlib import Path
 
 from redbike import streams
 from redbike.bike import Redbike
+from redbike.bridges.zone import zone_here
 from redbike.cli.commands import _warn_if_unserved
 from redbike.cli.opening import Arguments, Failure, opened, say
 from redbike.csvfile import write_rows
@@ -16,7 +17,6 @@ from redbike.logs import printable
 from redbike.schedule.forms import PAUSED
 from redbike.schedule.zones import zone_named
 
-_LOCALTIME = Path("/etc/localtime")
 _SYSTEM_CRONTAB, _SYSTEM_CRONTABS = "/etc/crontab", "/etc/cron.d/"
 
 
@@ -101,17 +101,7 @@ def _queue(code: str | None) -> str:
 def _zone(name: str | None) -> str:
     """Return the zone of lines without their own: that of the option, else that of this machine, which cron uses."""
     try:
-        return zone_named(_zone_here() if name is None else name).key
+        return zone_here() if name is None else zone_named(name).key
     except ValueError as error:
         where = "the zone of this machine cannot be found; write --zone=ZONE" if name is None else "--zone"
         raise Failure(f"{where}: {error}") from None
-
-
-def _zone_here() -> str:
-    named = os.environ.get("TZ", "").removeprefix(":")
-    if named:
-        return named
-    if not _LOCALTIME.exists():
-        return "UTC"
-    _, _, zone = str(_LOCALTIME.resolve()).partition("/zoneinfo/")
-    return zone or str(_LOCALTIME)

@@ -64,7 +64,7 @@ def _ending_on_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in former.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _ask(_number: int, _frame: FrameType | None) -> NoReturn:
