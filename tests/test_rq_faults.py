@@ -200,6 +200,7 @@ def test_a_queue_of_another_kind_holds_up_no_other(
     rq_bike.work()
     rq_bike.work()
     assert texts(rq_client, "other") == ["well"]
+    assert len(rq_client.keys("rq:job:*")) == 1, "nothing of the other run is in RQ"  # type: ignore[arg-type]
     assert 8 < rq_bike.tell("ill")["next_run"] - time.time() < 11  # type: ignore[operator]
     [line] = lines(caplog, "refuses it")
     assert "'ill'" in line and "WRONGTYPE" in line and "every 10 s" in line
