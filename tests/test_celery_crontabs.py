@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from calendar import monthrange
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,12 +79,14 @@ def random_crontabs(seed: int, count: int) -> Iterator[tuple[dict[str, Any], str
     generator = random.Random(seed)
     while count:
         fields = {name: random_field(generator, name) for name in BOUNDS}
-        if "day_of_month" in fields and generator.random() < 0.3:
+        if generator.random() < 0.3:
             fields["day_of_week"] = "*"
         try:
-            crontab(**fields)
+            asked = crontab(**fields)
         except ValueError:
             continue  # the 31st of February
+        if min(asked.day_of_month) > max(monthrange(2024, month)[1] for month in asked.month_of_year):
+            continue  # an old Celery accepts it, and never ends
         count -= 1
         yield fields, ZONES[count % len(ZONES)], generator.uniform(1_610_000_000, 2_120_000_000)
 
@@ -118,7 +121,7 @@ def test_random_crontabs_run_when_celery_runs_them() -> None:
                 assert runs_of(text, last.timestamp(), 1) == [following.timestamp()], (fields, text, last)
                 compared += 1
             last = following
-    assert compared > COUNT * 4
+    assert compared > COUNT * 3
     assert recurrences > COUNT // 20
 
 

@@ -240,8 +240,9 @@ def test_a_crontab_keeps_its_zone_in_an_app_of_another_timezone() -> None:
     """Nine o'clock in Berlin stays nine o'clock in Berlin, for Celery too."""
     back = restored("CRON:0 9 * * * Europe/Berlin", None, OTHER)
     assert (type(back), back.tz) == (crontab, BERLIN)
-    back.nowfun = lambda: MOMENT
-    assert MOMENT + back.remaining_estimate(MOMENT) == at("2026-09-22T09:00+02:00")
+    moment = MOMENT.astimezone(BERLIN)
+    back.nowfun = lambda: moment
+    assert MOMENT + back.remaining_estimate(moment) == at("2026-09-22T09:00+02:00")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ def test_an_interval_of_nothing_runs_at_once() -> None:
         (Always(), "2026-01-01T00:00+00:00", "2026-01-01T00:00:05+00:00"),
         (Forever(), "2026-01-01T00:00+00:00", None),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseSchedule) else None,
 )
 def test_an_own_class_is_made_again_and_asked(own: Any, after: str, wanted: str | None) -> None:
     """A class of the application travels by its name and its pickle's arguments, and says the next run itself."""
@@ -299,11 +300,11 @@ def test_an_own_class_is_made_again_and_asked(own: Any, after: str, wanted: str 
 
 
 def test_an_event_of_the_sun() -> None:
-    """A solar event is made again from its three arguments. Without ephem, the error says what to install."""
+    """A solar event is made again from its three arguments. Without ephem, the error names it."""
     try:
         sun = solar("sunrise", 52.5, 13.4)
     except Exception:
-        with pytest.raises(ValueError, match="install the ephem library"):
+        with pytest.raises(ValueError, match="ephem"):
             restored("CONTINUE", {"solar": ["sunrise", 52.5, 13.4]}, APP)
         pytest.skip("ephem is not installed")
     text, needs = written(sun, APP, NOW)
