@@ -117,7 +117,8 @@ def test_random_crontabs_run_when_celery_runs_them() -> None:
             following = celerys_next(schedule, last)
             if following.year > 2060:
                 break  # the zones of the database repeat from 2038 on; Redbike looks 50 years ahead
-            if not is_near_a_clock_change(following):
+            # Old versions of Celery are wrong by the change of the clock, until they are asked again after it.
+            if last.utcoffset() == following.utcoffset() and not is_near_a_clock_change(following):
                 assert runs_of(text, last.timestamp(), 1) == [following.timestamp()], (fields, text, last)
                 compared += 1
             last = following
