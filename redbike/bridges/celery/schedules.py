@@ -5,6 +5,7 @@ schedule for the next run.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -83,7 +84,8 @@ def restored(text: str, needs: Mapping[str, Any] | None, app: Any) -> Any:
         return _in_zone(interval(timedelta(seconds=relative.seconds), relative=True, app=app), relative.zone)
     if (fields := crontab_fields(text)) is not None:
         zone = fields.pop("zone")
-        return _in_zone(crontab(**fields, app=app), zone)
+        with suppress(ValueError):  # an old Celery does not know the names of months
+            return _in_zone(crontab(**fields, app=app), zone)
     found = rrule_fields(text)
     if found is not None:
         if "byweekday" in found:
