@@ -236,6 +236,21 @@ def test_intervals_rrules_and_crontabs_are_never_mixed_up() -> None:
     assert not is_same(ruled, None, rrule("DAILY", dtstart=start + timedelta(days=1)), APP)
 
 
+def test_a_schedule_is_recognised_in_other_words() -> None:
+    """A text of another program that says the schedule of the application is the same. A bad text is not."""
+    utc = Celery(set_as_current=False)
+    assert is_same("CRON:@daily", None, crontab(0, 0), utc)
+    assert is_same("CRON:0 0 * * * Europe/Berlin", None, crontab("0", "0"), APP)
+    assert not is_same("CRON:@daily", None, crontab(0, 0), APP)
+    assert is_same("EVERY:60", None, 60, APP)
+    assert is_same("DTSTART:20260101\\nRRULE:FREQ=DAILY", None, rrule("DAILY", dtstart=datetime(2026, 1, 1)), utc)
+    assert not is_same("nonsense", None, 60, APP)
+    assert not is_same("CONTINUE", {"every": 0.5}, 60, APP)
+    assert not is_same("CONTINUE", None, 0.5, APP)
+    assert is_same("CONTINUE", {"every": 0.5}, 0.5, APP)
+    assert type(restored("DTSTART:2026-01-01T09:00:00+05:30 RRULE:FREQ=DAILY", None, APP)) is RedbikeSchedule
+
+
 def test_a_crontab_keeps_its_zone_in_an_app_of_another_timezone() -> None:
     """Nine o'clock in Berlin stays nine o'clock in Berlin, for Celery too."""
     back = restored("CRON:0 9 * * * Europe/Berlin", None, OTHER)

@@ -90,17 +90,27 @@ def restored(text: str, needs: Mapping[str, Any] | None, app: Any) -> Any:
     if found is not None:
         if "byweekday" in found:
             found["byweekday"] = [weekday(day["wkday"], day.get("n")) for day in found["byweekday"]]
-        return rrule(**found, app=app)
+        with suppress(ValueError):  # its start has an offset that is no zone
+            return rrule(**found, app=app)
     return RedbikeSchedule(text, app=app)
 
 
 def is_same(text: str, needs: Mapping[str, Any] | None, schedule: Any, app: Any) -> bool:
     """Return True if the registered text and `needs` say this schedule, whenever they were written.
 
-    The start of an interval does not count: it is the time at which the interval was set. `PAUSED:` does not count.
+    The start of an interval does not count: it is the time at which the interval was set. `PAUSED:` does not count, nor
+    how the text spells the schedule: `CRON:@daily` is the crontab of midnight. Raise ValueError as `written` does.
     """
     asked = written(schedule, app, 0)
-    return asked.needs == needs and _without_start(asked.text) == _without_start(text)
+    if needs is not None or asked.needs is not None:
+        return asked.needs == needs
+    wanted = _without_start(asked.text)
+    if _without_start(text) == wanted:
+        return True
+    try:
+        return _without_start(written(restored(text, None, app), app, 0).text) == wanted
+    except ValueError:
+        return False
 
 
 def starts_now(schedule: Any) -> bool:
