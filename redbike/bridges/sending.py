@@ -57,6 +57,10 @@ class Sender(ABC):
         self.check()
         return self.lease_s
 
+    def work(self, jobid: str) -> object:
+        """Raise NotImplementedError: `perform` does the runs."""
+        raise NotImplementedError(f"{type(self).__name__} sends job {jobid!r} by perform()")
+
     def perform(self, run: Run) -> object:
         """Send a run, and return what `send` returns. While the broker is away, try again for half the lease.
 

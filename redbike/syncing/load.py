@@ -67,6 +67,11 @@ class Load:
         self._progress = progress
         self._seen = Seen()
 
+    def keep(self, jobids: Iterable[str]) -> None:
+        """Do not unset these jobs, although the file lacks them. Call this before `check`."""
+        for jobid in jobids:
+            self._seen.add(jobid)
+
     def check(self, unique: bool) -> int:
         """Check all rows, and return how many there are. Raise ScheduleFileError for the first bad row.
 

@@ -1,0 +1,109 @@
+"""One entry that is due: what its run sends, and when it runs next if its schedule is not in a text."""
+
+import logging
+import math
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from celery.beat import BeatLazyFunc
+from kombu.utils import json
+
+from redbike.bridges.celery import payload, schedules
+from redbike.bridges.celery.crontabs import crontab_fields
+from redbike.bridges.celery.payload import Call
+from redbike.bridges.identity import run_id
+from redbike.logs import RateLimitedLog, plain
+from redbike.schedule.forms import read
+from redbike.worker import BadJob, Later, Run, StopWork
+
+if TYPE_CHECKING:
+    import celery
+
+_LOG = RateLimitedLog(plain(logging.getLogger("redbike.bridges")))
+_UNKNOWN_LATER_S = 5.0
+
+
+class DueEntry:
+    """The entry of one run. It has the attributes that Celery's hooks read: name, task, schedule and options."""
+
+    def __init__(
+        self, app: "celery.Celery", run: Run, call: Call, args: list[Any], kwargs: dict[str, Any], options: Any
+    ) -> None:
+        self.app = app
+        self.name = run.jobid
+        self.task = call.task
+        self.args = args
+        self.kwargs = kwargs
+        self.options: dict[str, Any] = dict(options)
+        self.run_id = run_id(run.jobid, run.due_at)
+        self._text = run.schedule or "STOP"
+        self._needs = call.schedule
+        self.is_too_late = _is_too_late(app, run)
+
+    @cached_property
+    def schedule(self) -> Any:
+        """The schedule as an object of Celery."""
+        return schedules.restored(self._text, self._needs, self.app)
+
+    def next_run(self, run: Run) -> datetime | None:
+        """Return when this entry runs next; None if its schedule text says it. Raise StopWork if it runs no more.
+
+        The rhythm of an interval starts at the due time of this run, and times that have passed are skipped.
+        """
+        if self._needs is None:
+            return None
+        due, now = datetime.fromtimestamp(run.due_at, UTC), datetime.fromtimestamp(run.began_at, UTC)
+        following = schedules.next_after(self.schedule, due)
+        if following is not None and following <= now:
+            every_s = getattr(getattr(self.schedule, "run_every", None), "total_seconds", float)()
+            if every_s > 0:
+                return due + timedelta(seconds=every_s * (math.floor((now - due).total_seconds() / every_s) + 1))
+            following = schedules.next_after(self.schedule, now)
+        if following is None:
+            raise StopWork
+        return following
+
+
+def entry_of(app: "celery.Celery", run: Run) -> DueEntry:
+    """Return the entry of a run. Raise BadJob for a payload that cannot be sent.
+
+    Raise Later if the arguments are in `beat_schedule`, and this app has no entry of this name: another process, with
+    a newer version of the app, may know the entry.
+    """
+    call = payload.read(run.payload)
+    if call.is_static:
+        entry = app.conf.beat_schedule.get(run.jobid)
+        if entry is None:
+            _LOG.report(f"job {run.jobid!r}", "beat_schedule of this app has no entry of this name; its run waits")
+            raise Later(_UNKNOWN_LATER_S)
+        args, kwargs = list(_now(entry.get("args") or ())), dict(entry.get("kwargs") or {})
+        kwargs = dict(zip(kwargs, _now(kwargs.values()), strict=True))
+        options = entry.get("options") or {}
+    elif "__type__" in run.payload:
+        # kombu writes times, numbers and ids that JSON does not know as objects with this member.
+        try:
+            found = json.loads(run.payload)
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            raise BadJob(f"the payload has a value that cannot be read: {type(error).__name__}") from None
+        args, kwargs, options = found.get("args") or [], found.get("kwargs") or {}, found.get("options") or {}
+    else:
+        args, kwargs, options = call.args, call.kwargs, call.options
+    try:
+        return DueEntry(app, run, call, args, kwargs, options)
+    except ValueError as error:
+        raise BadJob(str(error)) from None
+
+
+def _now(values: Any) -> Any:
+    """Return the arguments of a run: the result of each lazy argument, and the other arguments as they are."""
+    return [value() if isinstance(value, BeatLazyFunc) else value for value in values]
+
+
+def _is_too_late(app: "celery.Celery", run: Run) -> bool:
+    """Return True for a crontab whose last time is past by more than `beat_cron_starting_deadline` seconds."""
+    deadline_s = app.conf.beat_cron_starting_deadline
+    if deadline_s is None or run.late_s <= deadline_s or crontab_fields(run.schedule or "") is None:
+        return False
+    last = read(run.schedule or "").first(run.began_at - deadline_s - 0.000001).due_at
+    return last is None or last > run.began_at

@@ -1,0 +1,76 @@
+"""The payload of a job that calls a Celery task: a JSON object. This module imports no Celery.
+
+`{"task": "proj.add", "args": [1, 2], "kwargs": {}, "options": {"queue": "sums"}}`. Only `task` is needed. Two more
+members are for schedules and arguments that JSON cannot say: `schedule`, how to make the schedule again, and
+`static`, true if the entry of `beat_schedule` with the job's name has the arguments.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from redbike.worker import BadJob
+
+_KINDS = {"args": list, "kwargs": dict, "options": dict, "schedule": dict, "static": bool}
+_JSON_NAMES = {list: "an array", dict: "an object", bool: "true or false"}
+_OWN_OPTIONS = ("task_id", "producer", "connection", "retry", "retry_policy")
+_LONGEST_SHOWN = 200
+
+
+class Call(NamedTuple):
+    """A payload after reading it. The values are as JSON has them."""
+
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    options: dict[str, Any]
+    schedule: dict[str, Any] | None
+    is_static: bool
+
+
+def read(payload: str) -> Call:
+    """Return the call of a payload. Raise BadJob for another text, with the fault and the way out."""
+    if not payload:
+        raise BadJob('the job has no payload: write {"task": "NAME"}, and perhaps "args", "kwargs" and "options"')
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise BadJob(f"the payload is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise BadJob(f'the payload is not a JSON object: write {{"task": "NAME"}}, not {payload[:40]!r}')
+    task = found.get("task")
+    if not isinstance(task, str) or not task:
+        raise BadJob('the payload names no task: write "task": "NAME"' if task is None else "task is not a text")
+    for name, kind in _KINDS.items():
+        if found.get(name) is not None and not isinstance(found[name], kind):
+            raise BadJob(f"{name} is not {_JSON_NAMES[kind]} of JSON")
+    unknown = sorted(set(found) - {"task", *_KINDS})
+    if unknown:
+        raise BadJob(f'the payload has an unknown member {unknown[0]!r}: options of the task go into "options"')
+    options = found.get("options") or {}
+    for name in _OWN_OPTIONS:
+        if name in options:
+            raise BadJob(f"options: {name} is set by Redbike itself: remove it")
+    return Call(
+        task,
+        found.get("args") or [],
+        found.get("kwargs") or {},
+        options,
+        found.get("schedule") or None,
+        bool(found.get("static")),
+    )
+
+
+def columns(payload: str) -> dict[str, str]:
+    """Return the task, and the queue if the options name it. Texts are empty for a payload that cannot be read."""
+    try:
+        call = read(payload)
+    except BadJob:
+        return {"TASK": "", "QUEUE": ""}
+    queue = call.options.get("queue")
+    return {"TASK": call.task[:_LONGEST_SHOWN], "QUEUE": queue[:_LONGEST_SHOWN] if isinstance(queue, str) else ""}
+
+
+def members(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a payload without those that say nothing."""
+    return {name: value for name, value in call.items() if value or name == "task"}

@@ -1,0 +1,92 @@
+"""The static entries: `beat_schedule` of the app becomes jobs, as `redbike load --sync` does with a file."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from redbike.bridges.celery.writing import Job, first_run, job_of
+from redbike.csvfile import Row
+from redbike.errors import RedbikeError
+from redbike.logs import plain
+from redbike.schedule.forms import PAUSED
+from redbike.store.loaded import Loaded
+from redbike.syncing.load import Load
+from redbike.syncing.notes import Note
+
+if TYPE_CHECKING:
+    import celery
+
+    from redbike.bike import Redbike
+
+OWNER = "beat_schedule"
+"""The name of the load to which the static entries belong."""
+
+_LOG = plain(logging.getLogger("redbike.bridges"))
+
+
+class _Entries:
+    """The rows of a file of jobs, from memory."""
+
+    path = OWNER
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def rows(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+
+def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Make the jobs of the static entries as `entries` says.
+
+    A new entry is set, a changed entry is set again, and an entry that is gone is unset. An entry that did not change
+    keeps its next run, and stays paused if somebody has paused it. So a second beat changes nothing. An entry that
+    cannot be kept is logged as an error, and its former job stays as it is; the other entries go on.
+    """
+    now, jobs, kept = bike.now(), [], set()
+    for name, entry in entries.items():
+        try:
+            job = job_of(app, str(name), entry, now, is_static=True)
+            bike._parts.planner.check(job.name)
+        except RedbikeError as error:
+            _LOG.error("%s; the entry is left out", error)
+            kept.add(str(name))
+        else:
+            jobs.append(job)
+    load = Load(bike, _Entries(_rows(app, bike, jobs, now)), OWNER, now)  # type: ignore[arg-type]
+    load.keep(kept)
+    load.check(unique=True)
+    counts = load.sync()
+    if counts.added or counts.changed or counts.removed:
+        _LOG.info(
+            "beat_schedule: %d entries added, %d changed, %d removed, %d unchanged",
+            *(counts.added, counts.changed, counts.removed, counts.unchanged),
+        )
+
+
+def _rows(app: "celery.Celery", bike: "Redbike", jobs: list[Job], now: float) -> list[Row]:
+    """Return a row per job. If a text depends on the time of this start, a row without other changes stays as it was.
+
+    These texts are CONTINUE, whose first run is planned here, and a relative interval, which starts at a round time.
+    """
+    names = [job.name for job in jobs]
+    parts = bike._parts
+    found = Loaded(bike.redis, parts.keys, parts.call).found(names, names)
+    rows = []
+    for number, job in enumerate(jobs, 1):
+        text, first, held = job.schedule, None, found[job.name]
+        is_same = held.payload == job.payload and Note.of(held.note).owner == OWNER
+        if job.needs is not None:
+            noted = Note.of(held.note).first if is_same else ""
+            first = float(noted) if noted else first_run(app, job, now)
+        elif is_same and held.text is not None and _rhythm(text) and _rhythm(held.text) == _rhythm(text):
+            text = text[: len(text) - len(text.removeprefix(PAUSED))] + held.text.removeprefix(PAUSED)
+        rows.append(Row(number, job.name, text, job.payload, first))
+    return rows
+
+
+def _rhythm(text: str) -> tuple[str, str] | None:
+    """Return the zone and the rule of a relative interval; None for another text. The rest is the time of its start."""
+    start, _, rule = text.removeprefix(PAUSED).partition("\n")
+    zone, colon, _ = start.rpartition(":")
+    return (zone, rule) if colon and zone.startswith("DTSTART;TZID=") and "BY" not in rule else None

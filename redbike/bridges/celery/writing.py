@@ -1,0 +1,108 @@
+"""Turn an entry into a job: schedule text and payload."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celery.beat import BeatLazyFunc
+from kombu.utils import json
+
+from redbike.bridges.celery import schedules
+from redbike.bridges.celery.payload import members
+from redbike.errors import ScheduleError
+from redbike.schedule.forms import PAUSED
+
+if TYPE_CHECKING:
+    import celery
+
+
+_MEMBERS = {"task", "schedule", "args", "kwargs", "options", "relative", "enabled", "name", "app"}
+
+
+class Job(NamedTuple):
+    """An entry as Redbike keeps it."""
+
+    name: str
+    schedule: str
+    payload: str
+    needs: dict[str, Any] | None = None
+    """How to make the schedule again, if no text can say it. Then `schedule` is CONTINUE."""
+
+
+def first_run(app: "celery.Celery", job: Job, after: float) -> float | None:
+    """Return the first run after this time (both in Unix seconds) of a job whose schedule is CONTINUE."""
+    following = schedules.next_after(
+        schedules.restored(job.schedule.removeprefix(PAUSED), job.needs, app), datetime.fromtimestamp(after, UTC)
+    )
+    return None if following is None else following.timestamp()
+
+
+def job_of(app: "celery.Celery", name: str, entry: Mapping[str, Any], now: float, *, is_static: bool = False) -> Job:
+    """Return the job of an entry: a mapping as in `beat_schedule`. `now`: Unix seconds.
+
+    The arguments of a static entry may be lazy, or of any type: then the payload says that they are in
+    `beat_schedule`. Raise ScheduleError for an entry that cannot be kept, with its name and the way out.
+    """
+    task = entry.get("task")
+    if not isinstance(task, str) or not task:
+        raise ScheduleError(f"entry {name!r}: names no task: write 'task': 'NAME'")
+    unknown = sorted(set(entry) - _MEMBERS)
+    if unknown:
+        raise ScheduleError(f"entry {name!r}: {unknown[0]!r} is not known: options of the task go into 'options'")
+    schedule = entry.get("schedule")
+    if is_static and schedules.starts_now(schedule):
+        raise ScheduleError(
+            f"entry {name!r}: its rrule has no dtstart, so each start of a beat would change it: give it a dtstart"
+        )
+    try:
+        written = schedules.written(_relative(schedule, entry, app), app, now)
+    except (ValueError, TypeError) as error:
+        raise ScheduleError(f"entry {name!r}: {error}") from None
+    call = {
+        "task": task,
+        "args": list(entry.get("args") or ()),
+        "kwargs": dict(entry.get("kwargs") or {}),
+        "options": dict(entry.get("options") or {}),
+    }
+    fault = _fault(call)
+    if fault is not None:
+        if not is_static:
+            raise ScheduleError(f"entry {name!r}: {fault}: give a text, a number or an id in its place")
+        call = {"task": task, "static": True}
+    if written.needs:
+        call["schedule"] = written.needs
+    paused = "" if entry.get("enabled", True) else PAUSED
+    return Job(name, paused + written.text, json.dumps(members(call)), written.needs)
+
+
+def _relative(schedule: Any, entry: Mapping[str, Any], app: "celery.Celery") -> Any:
+    if entry.get("relative"):
+        from celery.schedules import maybe_schedule
+
+        return maybe_schedule(schedule, True, app=app)
+    return schedule
+
+
+def _fault(call: dict[str, Any]) -> str | None:
+    """Return what JSON cannot hold, or None. JSON also changes some values, so read them back and compare."""
+    for name in ("args", "kwargs", "options"):
+        if any(isinstance(value, BeatLazyFunc) for value in _values(call[name])):
+            return f"{name} has a lazy value, which only an entry of beat_schedule may have"
+        try:
+            same = _plain(json.loads(json.dumps(call[name]))) == _plain(call[name])
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
+            return f"{name} has a value that JSON cannot hold ({type(error).__name__})"
+        if not same:
+            return f"{name} has a value that JSON would change"
+    return None
+
+
+def _values(given: Any) -> list[Any]:
+    return list(given.values()) if isinstance(given, dict) else list(given)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with lists in place of tuples, as every serializer of Celery but pickle sends it."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

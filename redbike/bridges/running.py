@@ -1,0 +1,75 @@
+"""A dispatcher and a worker in two threads of a process that belongs to another program."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from redbike.bike import Redbike
+from redbike.errors import ServerError
+from redbike.logs import RateLimitedLog, plain
+
+_LOG = plain(logging.getLogger("redbike.bridges"))
+_AGAIN_S = 1.0
+
+
+class Running:
+    """The threads of one `Redbike`. An exception in a thread is logged once, and kept in `failure`."""
+
+    def __init__(self, prepare: Callable[[], object]) -> None:
+        """Start nothing yet. `prepare` is called in a thread, before the loops; it may need Redis."""
+        self.stop_event = threading.Event()
+        """Set to end the loops. Give it to the `Redbike`."""
+        self.failure: Exception | None = None
+        self._prepare = prepare
+        self._threads: list[threading.Thread] = []
+        self._limited_log = RateLimitedLog(_LOG)
+
+    def start(self, bike: Redbike) -> None:
+        """Start the threads. If Redis is away, they wait for it."""
+        self._threads = [
+            threading.Thread(target=self._run, args=(loop, name), name=f"redbike {name}", daemon=True)
+            for loop, name in ((bike.work, "worker"), (bike.dispatch, "dispatcher"))
+        ]
+        first = threading.Thread(target=self._start, name="redbike start", daemon=True)
+        self._threads.append(first)
+        first.start()
+
+    @property
+    def has_started(self) -> bool:
+        """True after `start`."""
+        return bool(self._threads)
+
+    @property
+    def is_over(self) -> bool:
+        """True if both loops have ended: after a halt, a stop or a failure."""
+        return bool(self._threads) and not any(thread.is_alive() for thread in self._threads)
+
+    def stop(self, within_s: float) -> bool:
+        """Ask the loops to stop, and wait so long for the run in hand. Return True if they have ended."""
+        self.stop_event.set()
+        for thread in reversed(self._threads):
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(within_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _start(self) -> None:
+        if self._run(self._prepare, "start"):
+            for thread in self._threads[:-1]:
+                thread.start()
+
+    def _run(self, function: Callable[[], object], name: str) -> bool:
+        """Call a function until Redis is there. Return True if it has ended well."""
+        while not self.stop_event.is_set():
+            try:
+                function()
+            except ServerError as error:
+                self._limited_log.report(name, f"{error}; trying again")
+                self.stop_event.wait(_AGAIN_S)
+            except Exception as error:
+                if self.failure is None:
+                    self.failure = error
+                    _LOG.error("%s: %s: %s", name, type(error).__name__, error)
+                self.stop_event.set()
+            else:
+                return True
+        return False
