@@ -35,6 +35,7 @@ sys.path.append(str(ROOT))
 if TYPE_CHECKING:
     from bad_inputs import Shop
     from bench import Bench
+    from celeries import Project
     from embedded_users import User
     from pages import Page, Visitor
     from processes import Site
@@ -246,6 +247,18 @@ def site(server: Server, prefix: str, tmp_path: Path) -> Iterator["Site"]:
 
     with Site(tmp_path, server, prefix) as site:
         yield site
+
+
+@pytest.fixture
+def project(server: Server, prefix: str, tmp_path: Path) -> Iterator["Project"]:
+    """A folder with a Celery project, whose broker is the server of the tests."""
+    from celeries import Project
+
+    with server.client() as client, Project(tmp_path, client, f"redis+socket://{server.socket}", prefix) as project:
+        yield project
+        keys = list(client.scan_iter(match=f"*{prefix}*"))
+        if keys:
+            client.delete(*keys)
 
 
 @pytest.fixture
