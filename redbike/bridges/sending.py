@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from redbike.errors import ConfigError
-from redbike.logs import plain
+from redbike.logs import RateLimitedLog, plain
 from redbike.worker import Later, Run
 
 LEASE_S = 60.0
@@ -18,6 +18,7 @@ SOCKET_TIMEOUT_S = 10.0
 """The default time limit of a reply of the broker, in seconds."""
 
 _LOG = plain(logging.getLogger("redbike.bridges"))
+_LIMITED_LOG = RateLimitedLog(_LOG)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _LOOK_S = 0.1  # how often a wait looks whether the process should stop
 _LATER_S = 1.0  # a run that could not be sent comes again after this time
@@ -68,22 +69,28 @@ class Sender(ABC):
         raise Later, so the run comes again a second later. The other runs stay in the queue meanwhile. Raise BadJob
         for a payload that cannot be sent.
         """
-        began_s = time.monotonic()
+        last_s = time.monotonic() + self.lease_s / 2
         prepared = self.prepare(run)
+        if time.monotonic() >= last_s:
+            _LIMITED_LOG.report(
+                f"job {run.jobid!r}",
+                f"its run was not sent, because preparing it took more than half the lease of {self.lease_s:g} s; it"
+                " comes again later: make the lease longer, or the arguments of the job quicker",
+            )
         pause_s = _FIRST_PAUSE_S
-        while True:
+        while time.monotonic() < last_s:
             try:
                 result = self.send(prepared, run)
             except Away as away:
                 self.disconnect()
                 self._note_away(str(away))
-                left_s = began_s + self.lease_s / 2 - time.monotonic()
-                if left_s <= pause_s or not _slept(pause_s, run):
-                    raise Later(0 if run.is_stopping() else _LATER_S) from None
+                if not _slept(min(pause_s, last_s - time.monotonic()), run):
+                    raise Later(0) from None
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:
                 self._note_back()
                 return result
+        raise Later(_LATER_S)
 
     def check_timeout(self, name: str, socket_timeout_s: float) -> None:
         """Raise ConfigError if a try that begins in the first half of the lease may last longer than the lease.
