@@ -1,17 +1,16 @@
 """One entry that is due: what its run sends, and when it runs next if its schedule is not in a text."""
 
 import logging
-import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from celery.beat import BeatLazyFunc
-from kombu.utils import json
 
 from redbike.bridges.celery import payload, schedules
 from redbike.bridges.celery.crontabs import crontab_fields
 from redbike.bridges.celery.payload import Call
+from redbike.bridges.celery.writing import decoded
 from redbike.bridges.identity import run_id
 from redbike.logs import RateLimitedLog, plain
 from redbike.schedule.forms import read
@@ -54,12 +53,7 @@ class DueEntry:
         if self._needs is None:
             return None
         due, now = datetime.fromtimestamp(run.due_at, UTC), datetime.fromtimestamp(run.began_at, UTC)
-        following = schedules.next_after(self.schedule, due)
-        if following is not None and following <= now:
-            every_s = getattr(getattr(self.schedule, "run_every", None), "total_seconds", float)()
-            if every_s > 0:
-                return due + timedelta(seconds=every_s * (math.floor((now - due).total_seconds() / every_s) + 1))
-            following = schedules.next_after(self.schedule, now)
+        following = schedules.next_after(self.schedule, max(due, now), due)
         if following is None:
             raise StopWork
         return following
@@ -80,15 +74,8 @@ def entry_of(app: "celery.Celery", run: Run) -> DueEntry:
         args, kwargs = list(_now(entry.get("args") or ())), dict(entry.get("kwargs") or {})
         kwargs = dict(zip(kwargs, _now(kwargs.values()), strict=True))
         options = entry.get("options") or {}
-    elif "__type__" in run.payload:
-        # kombu writes times, numbers and ids that JSON does not know as objects with this member.
-        try:
-            found = json.loads(run.payload)
-        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
-            raise BadJob(f"the payload has a value that cannot be read: {type(error).__name__}") from None
-        args, kwargs, options = found.get("args") or [], found.get("kwargs") or {}, found.get("options") or {}
     else:
-        args, kwargs, options = call.args, call.kwargs, call.options
+        args, kwargs, options = decoded(call, run.payload)
     try:
         return DueEntry(app, run, call, args, kwargs, options)
     except ValueError as error:

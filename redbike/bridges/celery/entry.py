@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from celery import current_app
 from celery.beat import ScheduleEntry
-from kombu.utils import json
 
 from redbike.bridges.celery import payload, schedules
 from redbike.bridges.celery.conf import bike_of
-from redbike.bridges.celery.writing import first_run, job_of
+from redbike.bridges.celery.writing import Job, decoded, first_run, job_of
 from redbike.schedule.forms import PAUSED
 from redbike.worker import BadJob
 
@@ -79,12 +78,10 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
     @classmethod
     def from_key(cls, key: str, app: "celery.Celery | None" = None) -> Self:
         """Return an entry by its `key`, which is its name. The key of an entry of RedBeat leads to the same name."""
-        try:
-            return cls.from_id(key, app)
-        except KeyError:
-            if not key.startswith(_OLD_PREFIX):
-                raise
-        return cls.from_id(key.removeprefix(_OLD_PREFIX), app)
+        for name in dict.fromkeys((key, key.removeprefix(_OLD_PREFIX))):
+            with suppress(KeyError):
+                return cls.from_id(name, app)
+        raise KeyError(key)
 
     @classmethod
     def all(cls, app: "celery.Celery | None" = None) -> Iterator[Self]:
@@ -101,8 +98,7 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
             static = app.conf.beat_schedule.get(name) or {}
             values: dict[str, Any] = {part: static.get(part) for part in ("args", "kwargs", "options")}
         else:
-            found = json.loads(carried)
-            values = {part: found.get(part) for part in ("args", "kwargs", "options")}
+            values = dict(zip(("args", "kwargs", "options"), decoded(call, carried), strict=True))
         try:
             schedule = schedules.restored(text.removeprefix(PAUSED), call.schedule, app)
         except ValueError as error:
@@ -152,13 +148,13 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
         """Write the entry to Redis. Beats see it at once. Return the entry.
 
         If only task, arguments or options have changed, the next run stays where it is. If the schedule has changed,
-        it is planned anew: an interval from the last run, another schedule from now. An entry that is not `enabled`
-        stays in Redis without runs. Raise ScheduleError for an entry that cannot be kept, JobIdError for its name.
+        it is planned again: an interval from `last_run_at`, if the entry has it, otherwise from now. An entry that is
+        not `enabled` stays in Redis without runs. Raise ScheduleError for an entry that cannot be kept, JobIdError for
+        its name.
         """
         bike, now = self._bike, self._now().timestamp()
         job = job_of(self.app, self.key, self._definition(), now)
-        held = bike.get_schedule(job.name)
-        if held is not None and self._is_same(held, job.schedule):
+        if self._is_planned(job):
             bike.set_payload(job.name, job.payload)
             return self
         self._place(job.schedule, job.payload, self._start(now), now)
@@ -203,14 +199,17 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
         first = first_run(self.app, job, after) if job.needs is not None else None
         self._bike.set(self.key, text, after, payload=carried, first=first)
 
-    def _is_same(self, held: str, text: str) -> bool:
-        """Return True if this text is registered as `held`. An interval is registered with its start."""
-        if held == text:
-            return True
-        if held.startswith(PAUSED) != text.startswith(PAUSED) or "CONTINUE" in (held, text):
+    def _is_planned(self, job: Job) -> bool:
+        """Return True if Redis has the entry with this schedule. The start of an interval does not count."""
+        found = self._bike.details(job.name)
+        held = found["schedule"]
+        if not isinstance(held, str) or held.startswith(PAUSED) != job.schedule.startswith(PAUSED):
             return False
-        former = schedules.restored(held.removeprefix(PAUSED), None, self.app)
-        return bool(former == self.schedule) and type(former) is type(self.schedule)
+        try:
+            needs = payload.read(str(found["payload"] or "")).schedule
+        except BadJob:
+            return False
+        return schedules.is_same(held, needs, self.schedule, self.app)
 
 
 def _aware(moment: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Turn an entry into a job: schedule text and payload."""
+"""Turn an entry into a job: schedule text and payload. Read what only Celery's JSON can say."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,9 +8,10 @@ from celery.beat import BeatLazyFunc
 from kombu.utils import json
 
 from redbike.bridges.celery import schedules
-from redbike.bridges.celery.payload import members
+from redbike.bridges.celery.payload import Call, members
 from redbike.errors import ScheduleError
 from redbike.schedule.forms import PAUSED
+from redbike.worker import BadJob
 
 if TYPE_CHECKING:
     import celery
@@ -73,6 +74,24 @@ def job_of(app: "celery.Celery", name: str, entry: Mapping[str, Any], now: float
         call["schedule"] = written.needs
     paused = "" if entry.get("enabled", True) else PAUSED
     return Job(name, paused + written.text, json.dumps(members(call)), written.needs)
+
+
+def decoded(call: Call, text: str) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    """Return args, kwargs and options of a payload's text, with its times, numbers and ids as Python has them.
+
+    kombu writes values that JSON does not know as objects with the member `__type__`. Raise BadJob for such an object
+    that cannot be read.
+    """
+    if "__type__" not in text:
+        return call.args, call.kwargs, call.options
+    try:
+        found = json.loads(text)
+        args, kwargs, options = found.get("args") or [], found.get("kwargs") or {}, found.get("options") or {}
+        if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(options, dict)):
+            raise TypeError
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        raise BadJob(f"the payload has a value that cannot be read: {type(error).__name__}") from None
+    return args, kwargs, options
 
 
 def _relative(schedule: Any, entry: Mapping[str, Any], app: "celery.Celery") -> Any:
