@@ -48,8 +48,9 @@ def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[st
         try:
             job = job_of(app, str(name), entry, now, is_static=True)
             bike._parts.planner.check(job.name)
-        except RedbikeError as error:
-            _LOG.error("%s; the entry is left out", error)
+        except Exception as error:  # also from a schedule class of the project: one entry stops no other
+            told = error if isinstance(error, RedbikeError) else f"entry {name!r}: {type(error).__name__}: {error}"
+            _LOG.error("%s; the entry is left out", told)
             kept.add(str(name))
         else:
             jobs.append(job)

@@ -44,10 +44,12 @@ def job_of(app: "celery.Celery", name: str, entry: Mapping[str, Any], now: float
     The arguments of a static entry may be lazy, or of any type: then the payload says that they are in
     `beat_schedule`. Raise ScheduleError for an entry that cannot be kept, with its name and the way out.
     """
+    if not isinstance(entry, Mapping):
+        raise ScheduleError(f"entry {name!r}: is no mapping: write {{'task': 'NAME', 'schedule': …}}")
     task = entry.get("task")
     if not isinstance(task, str) or not task:
         raise ScheduleError(f"entry {name!r}: names no task: write 'task': 'NAME'")
-    unknown = sorted(set(entry) - _MEMBERS)
+    unknown = sorted(map(str, set(entry) - _MEMBERS))
     if unknown:
         raise ScheduleError(f"entry {name!r}: {unknown[0]!r} is not known: options of the task go into 'options'")
     schedule = entry.get("schedule")
@@ -61,9 +63,9 @@ def job_of(app: "celery.Celery", name: str, entry: Mapping[str, Any], now: float
         raise ScheduleError(f"entry {name!r}: {error}") from None
     call = {
         "task": task,
-        "args": list(entry.get("args") or ()),
-        "kwargs": dict(entry.get("kwargs") or {}),
-        "options": dict(entry.get("options") or {}),
+        "args": list(_checked(name, entry, "args", (list, tuple), "a list or a tuple")),
+        "kwargs": dict(_checked(name, entry, "kwargs", Mapping, "a dict")),
+        "options": dict(_checked(name, entry, "options", Mapping, "a dict")),
     }
     fault = _fault(call)
     if fault is not None:
@@ -92,6 +94,14 @@ def decoded(call: Call, text: str) -> tuple[list[Any], dict[str, Any], dict[str,
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         raise BadJob(f"the payload has a value that cannot be read: {type(error).__name__}") from None
     return args, kwargs, options
+
+
+def _checked(name: str, entry: Mapping[str, Any], member: str, kinds: Any, wanted: str) -> Any:
+    """Return a member of an entry, or an empty tuple in place of None. Raise ScheduleError for a wrong type."""
+    value = entry.get(member)
+    if value is not None and not isinstance(value, kinds):
+        raise ScheduleError(f"entry {name!r}: {member} is no {wanted.removeprefix('a ')}: write {wanted}")
+    return value or ()
 
 
 def _relative(schedule: Any, entry: Mapping[str, Any], app: "celery.Celery") -> Any:
