@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import kombu
 import redis
 from celery.app.utils import find_app
+from celery.exceptions import CeleryError
 from celery.utils.imports import import_from_cwd
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError, OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -29,6 +30,8 @@ _LOG = RateLimitedLog(plain(logging.getLogger("redbike.bridges")))
 _REFUSED_LATER_S = 10.0
 _AWAY = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "NOAUTH", "NOPERM", "BUSY")
 """The codes of Redis for a server that takes no messages at all now. An error with another code is of one queue."""
+_OF_THE_JOB = (TypeError, ValueError, LookupError, KombuError, CeleryError, redis.DataError)
+"""What Celery and kombu raise for a message that cannot be made, each time again."""
 
 
 def find(app: "str | celery.Celery") -> "celery.Celery":
@@ -110,7 +113,8 @@ class Broker:
         """Send the task of an entry once. Return Celery's result object.
 
         Raise Away if the broker is away, BadJob for a task that cannot be sent, and Later if only the entry's own
-        queue refuses messages.
+        queue refuses messages. Other exceptions come from code of the project, such as an `apply_async` of its own.
+        They pass, so this run fails and the schedule decides.
         """
         producer = self._producer
         assert producer is not None
@@ -128,7 +132,9 @@ class Broker:
             if producer.has_begun:
                 _LOG.report(f"job {entry.name!r}", f"the broker refuses its message: {_reason(error)}")
                 raise Later(_REFUSED_LATER_S) from None
-            raise BadJob(f"task {entry.task} cannot be sent: {_fault(error)}") from error
+            if isinstance(_cause(error), _OF_THE_JOB):
+                raise BadJob(f"task {entry.task} cannot be sent: {_fault(error)}") from error
+            raise
 
     def disconnect(self) -> None:
         """Close the connection. If the broker has several addresses, the next connection is to the next address."""
