@@ -162,14 +162,15 @@ class Project:
         return self
 
     def __exit__(self, *_: object) -> None:
-        from redbike.bridges.celery.conf import bike_of
+        from redbike.bridges.celery import conf
 
         for process in self._started:
             if process.poll() is None:
                 process.kill()
             process.wait()
         for app in self._apps:
-            self._bikes.append(bike_of(app))
+            made = conf._bikes.pop(app, None)
+            self._bikes += [made] if made is not None else []
             app.close()
         for bike in self._bikes:
             bike.close()

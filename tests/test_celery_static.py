@@ -1,0 +1,396 @@
+"""Static entries: what a beat makes of `beat_schedule` when it starts, and the settings of the bridge.
+
+The numbers are those of the table in test_celery_entry.py. A beat starts here as it does in its process, without its
+loops; test_celery_beat.py has the processes.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celeries import Project, run_due
+from celery.beat import BeatLazyFunc
+from celery.schedules import BaseSchedule, crontab, maybe_schedule, schedule
+from dateutil.rrule import MO
+from helpers import lines
+from state import state
+
+from redbike import Redbike
+from redbike.bridges.celery import RedbikeEntry, RedbikeSchedule, RedbikeScheduler, rrule
+from redbike.bridges.celery.conf import Settings, bike_of
+
+pytestmark = pytest.mark.not_on_a_cluster("a broker of Celery is no Cluster")
+
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+LATER_S = 5400.0
+
+
+class Fails(BaseSchedule):
+    """A schedule class of a project, with a fault."""
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("no answer")
+
+
+def entries() -> dict[str, dict[str, Any]]:
+    """Return one static entry of each kind, made again as another process makes it."""
+    return {
+        "interval": {"task": "proj.add", "schedule": 60, "args": [1, 2]},
+        "timedelta": {"task": "proj.add", "schedule": timedelta(hours=6), "kwargs": {"x": 1}},
+        "fraction": {"task": "proj.add", "schedule": 2700.5, "args": (1,)},
+        "relative": {"task": "proj.add", "schedule": timedelta(hours=3), "relative": True, "args": [1]},
+        "relative minute": {"task": "proj.add", "schedule": schedule(60, relative=True), "args": [1]},
+        "crontab": {"task": "proj.add", "schedule": crontab(minute="*/7", hour="9-17"), "args": [1]},
+        "both day fields": {"task": "proj.add", "schedule": crontab(0, 0, day_of_month="13", day_of_week="fri")},
+        "rrule": {"task": "proj.add", "schedule": rrule("MONTHLY", dtstart=START, byweekday=MO(2)), "args": [1]},
+        "text": {"task": "proj.add", "schedule": RedbikeSchedule("CRON:0 17 * * 5L Europe/Berlin"), "args": [1]},
+        "lazy": {"task": "proj.add", "schedule": 60, "args": [BeatLazyFunc(int)]},
+        "no JSON": {"task": "proj.add", "schedule": 60, "args": [{1, 2}, object()]},
+        "disabled": {"task": "proj.add", "schedule": 60, "args": [1], "enabled": False},
+        "with options": {"task": "proj.add", "schedule": 60, "args": [1], "options": {"expires": timedelta(seconds=9)}},
+    }
+
+
+@pytest.fixture
+def beat(project: Project) -> Callable[..., Any]:
+    """Starts a beat with these static entries as a new process does, and ends it. Returns its app."""
+
+    def start(schedule: dict[str, Any] | None = None, **conf: object) -> Any:
+        app = project.app(**{"beat_schedule": schedule or {}, "result_expires": None, **conf})
+        scheduler = RedbikeScheduler(app)
+        scheduler._prepare()
+        scheduler.close()
+        scheduler.close()
+        return app
+
+    return start
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Turns the clock of this process's Redbike forward, by an hour and a half each time."""
+    real, ahead = Redbike.now, [0.0]
+    monkeypatch.setattr(Redbike, "now", lambda bike: real(bike) + ahead[0])
+
+    def turn() -> None:
+        ahead[0] += LATER_S
+
+    return turn
+
+
+def held(project: Project) -> dict[str, Any]:
+    """Return all that Redis has of the prefix."""
+    return state(project.redis, project.prefix)
+
+
+def test_22_static_entries_are_added(project: Project, beat: Callable[..., Any]) -> None:
+    app = beat(entries())
+    bike = bike_of(app)
+    assert {name for name, _ in bike.get_schedules()} == set(entries())
+    assert str(bike.get_schedule("disabled")).startswith("PAUSED:")
+    planned = set(held(project)["-timeline"])
+    assert planned == set(entries()) - {"disabled"}
+    assert bike.get_schedule("text") == "CRON:0 17 * * 5L Europe/Berlin"
+    found = RedbikeEntry.from_id("timedelta", app)
+    assert (found.schedule, found.kwargs) == (schedule(timedelta(hours=6)), {"x": 1})
+
+
+def test_23_a_static_entry_that_changed_is_updated(project: Project, beat: Callable[..., Any]) -> None:
+    beat(entries())
+    before = held(project)
+    changed = entries()
+    changed["interval"]["schedule"] = 7200
+    changed["crontab"]["args"] = [5]
+    changed["fraction"]["schedule"] = 9000.5
+    app = beat(changed)
+    after = held(project)
+    moved = {name for name, due in after["-timeline"].items() if due != before["-timeline"][name]}
+    assert moved == {"interval", "fraction"}
+    assert {name for name in after[":payloads"] if after[":payloads"][name] != before[":payloads"][name]} == {
+        "crontab",
+        "fraction",
+    }
+    assert RedbikeEntry.from_id("interval", app).schedule == schedule(7200)
+    assert RedbikeEntry.from_id("fraction", app).schedule == schedule(9000.5)
+    assert RedbikeEntry.from_id("crontab", app).args == [5]
+
+
+def test_24_a_static_entry_that_left_is_removed(project: Project, beat: Callable[..., Any]) -> None:
+    beat({"stays": {"task": "proj.add", "schedule": 60}})
+    RedbikeEntry("dynamic", "proj.add", 60, app=project.app()).save()
+    before = held(project)
+    beat({"stays": {"task": "proj.add", "schedule": 60}, "leaves": {"task": "proj.add", "schedule": 60}})
+    assert held(project) != before
+    beat({"stays": {"task": "proj.add", "schedule": 60}})
+    assert held(project) == before
+
+
+def test_25_a_static_entry_keeps_its_last_run_and_its_next_run(project: Project, beat: Callable[..., Any]) -> None:
+    app = beat(entries())
+    bike = project.bike(app)
+    for name in ("interval", "fraction", "crontab", "lazy"):
+        bike.enqueue(name)
+    run_due(bike)
+    assert len(project.messages()) == 4
+    before = held(project)
+    del before["-control"]
+    again = beat(entries())
+    assert held(project) == before
+    assert RedbikeEntry.from_id("fraction", again).total_run_count == 1
+
+
+def test_a_second_beat_of_a_rolling_deploy_changes_nothing(
+    project: Project, beat: Callable[..., Any], later: Callable[[], None]
+) -> None:
+    beat(entries())
+    before = held(project)
+    for _ in range(4):
+        later()
+        beat(entries())
+        assert held(project) == before
+
+
+def test_an_entry_that_somebody_paused_stays_paused(
+    project: Project, beat: Callable[..., Any], later: Callable[[], None]
+) -> None:
+    bike = bike_of(beat(entries()))
+    for name in entries():
+        bike.pause(name, note="by a person")
+    before = held(project)
+    later()
+    beat(entries())
+    assert held(project) == before
+    changed = {name: {**entry, "options": {"expires": 5}} for name, entry in entries().items()}
+    beat(changed)
+    assert all(text.startswith("PAUSED:") for text in held(project)["-schedules"].values())
+
+
+def test_an_entry_that_is_enabled_in_the_code_again_runs_again(project: Project, beat: Callable[..., Any]) -> None:
+    for enabled in (False, True):
+        every = {name: {**entry, "enabled": enabled} for name, entry in entries().items()}
+        beat(every)
+        assert len(held(project).get("-timeline", {})) == (len(every) if enabled else 0)
+
+
+def test_26_an_empty_schedule_starts_a_beat(project: Project, beat: Callable[..., Any]) -> None:
+    beat({})
+    assert held(project) == {}
+    beat({}, result_expires=3600)
+    assert set(held(project)["-schedules"]) == {"celery.backend_cleanup"}
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no task": ({"schedule": 60}, "names no task"),
+    "no schedule": ({"task": "proj.add"}, "schedule"),
+    "a word": ({"task": "proj.add", "schedule": "soon"}, "no schedule of Celery"),
+    "rrule that starts now": ({"task": "proj.add", "schedule": rrule("DAILY")}, "give it a dtstart"),
+    "an unknown member": ({"task": "proj.add", "schedule": 60, "queue": "sums"}, "'queue' is not known"),
+    "no entry": (["proj.add", 60], "is no mapping"),  # type: ignore[dict-item]
+    "args that are no list": ({"task": "proj.add", "schedule": 60, "args": 5}, "args"),
+    "kwargs that are no dict": ({"task": "proj.add", "schedule": 60, "kwargs": [5]}, "kwargs"),
+    "a\nname": ({"task": "proj.add", "schedule": 60}, "name"),
+    "args that are a text": ({"task": "proj.add", "schedule": 60, "args": "12"}, "args"),
+    "a class that fails": ({"task": "proj.add", "schedule": Fails()}, "no answer"),
+    "a numbered task": ({"task": 7, "schedule": 60}, "names no task"),
+}
+
+
+def test_27_a_bad_static_entry_stops_no_other(
+    project: Project, beat: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    beat({"no task": entries()["interval"]})
+    good = {"good": {"task": "proj.add", "schedule": 60, "args": [1]}}
+    beat({**{name: entry for name, (entry, _) in BAD.items()}, **good})
+    assert set(held(project)["-schedules"]) == {"good", "no task"}
+    told = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(told) == len(BAD)
+    for line, (name, (_, reason)) in zip(told, BAD.items(), strict=True):
+        assert reason in line
+        assert repr(name) in line
+        assert "the entry is left out" in line
+
+
+def test_28_lazy_arguments_are_called_for_each_run(project: Project, beat: Callable[..., Any]) -> None:
+    calls = iter(range(100))
+    lazy = {"args": [BeatLazyFunc(next, calls)], "kwargs": {"y": BeatLazyFunc(dict, a=1)}}
+    bike = project.bike(beat({"lazy": {"task": "proj.add", "schedule": 60, **lazy}}))
+    for _ in range(2):
+        bike.enqueue("lazy")
+        run_due(bike)
+    assert [(message.args, message.kwargs) for message in project.messages()] == [
+        ([0], {"y": {"a": 1}}),
+        ([1], {"y": {"a": 1}}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("conf", "wanted"),
+    [
+        ({"redbike_url": "redis://me:pw@here:1/2"}, {"url": "redis://me:pw@here:1/2"}),
+        ({"redbike_url": "rediss://here:1/2"}, {"url": "rediss://here:1/2"}),
+        ({"redbike_url": "unix:///s?db=3"}, {"url": "unix:///s?db=3"}),
+        ({"broker_url": "redis://here:1/2"}, {"url": "redis://here:1/2"}),
+        ({"broker_url": "redis://here:1/2;redis://there:1/2"}, {"url": "redis://here:1/2"}),
+        ({"broker_url": ["redis://here:1/2", "redis://there:1/2"]}, {"url": "redis://here:1/2"}),
+        ({"broker_write_url": "redis://here:3"}, {"url": "redis://here:3"}),
+        ({"broker_url": "redis+socket:///s?virtual_host=3"}, {"url": "unix:///s?db=3"}),
+        (
+            {"broker_url": "rediss://here:1", "broker_use_ssl": {"ssl_ca_certs": "ca.pem", "keyfile": "x"}},
+            {"url": "rediss://here:1", "ssl_ca_certs": "ca.pem"},
+        ),
+        (
+            {"redbike_redis_options": {"sentinels": "a:1,b:2", "service_name": "m"}},
+            {"sentinels": "a:1,b:2", "service_name": "m"},
+        ),
+        (
+            {"redbike_redis_options": {"cluster": True, "host": "here"}, "broker_url": "amqp://there"},
+            {"cluster": True, "host": "here"},
+        ),
+        (
+            {"redbike_url": "redis://here", "redbike_redis_options": {"socket_timeout": 3}},
+            {"url": "redis://here", "socket_timeout": 3},
+        ),
+        ({"redbike_redis_options": {"embedded": "folder"}}, {"embedded": "folder"}),
+    ],
+)
+def test_29_the_settings_say_which_server(project: Project, conf: dict[str, object], wanted: dict[str, object]) -> None:
+    assert Settings.of(project.app(**conf)).redis_config == wanted
+
+
+@pytest.mark.parametrize(
+    ("conf", "told"),
+    [
+        ({"broker_url": "amqp://me:s3cret@here"}, "redbike_url: is not set"),
+        ({"redbike_url": "me:s3cret@here"}, "redbike_url: does not begin"),
+        ({"redbike_url": "sentinel://me:s3cret@here"}, "sentinels"),
+        ({"redbike_redis_options": "s3cret"}, "redbike_redis_options: a dict"),
+        ({"redbike_redis_options": {"sokket_timeout": 3}}, "sokket_timeout"),
+        ({"redbike_lease": "s3cret"}, "lease"),
+        ({"redbike_lease": 19}, "at least 20 s"),
+        ({"redbike_history": -1}, "history"),
+        ({"task_always_eager": True}, "task_always_eager"),
+    ],
+)
+def test_29_a_setting_that_cannot_be_used_ends_the_process_with_78(
+    project: Project, conf: dict[str, object], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        RedbikeScheduler(project.app(**conf))
+    assert ended.value.code == 78
+    (line,) = [record.message for record in caplog.records]
+    assert told in line
+    assert conf.get("redbike_lease") == "s3cret" or "s3cret" not in line
+
+
+def test_30_the_prefix_of_the_keys_and_the_namespace_of_the_settings(project: Project) -> None:
+    from celery import Celery
+
+    app = Celery(set_as_current=False, broker=project.url)
+    assert Settings.of(app).prefix == "redbike:celery"
+    namespaced = Celery(set_as_current=False)
+    settings = {"PROJ_REDBIKE_KEY_PREFIX": "mine", "PROJ_REDBIKE_LEASE": 40, "PROJ_BROKER_URL": "redis://here"}
+    namespaced.config_from_object(settings, namespace="PROJ")
+    found = Settings.of(namespaced)
+    assert (found.prefix, found.lease_s, found.redis_config) == ("mine", 40, {"url": "redis://here"})
+    old = Celery(set_as_current=False)
+    old.conf.update(REDBIKE_KEY_PREFIX="old", BROKER_URL="redis://here")
+    assert Settings.of(old).prefix == "old"
+    for one in (app, namespaced, old):
+        one.close()
+
+
+def test_31_schedules_and_arguments_are_json_in_redis(project: Project, beat: Callable[..., Any]) -> None:
+    moment = datetime(2026, 3, 4, 5, 6, 7, 8, tzinfo=UTC)
+    app = beat({**entries(), "times": {"task": "proj.add", "schedule": 60, "args": [moment, {"a": (1,)}]}})
+    now = held(project)
+    payloads = {name: json.loads(text) for name, text in now[":payloads"].items()}
+    assert payloads["rrule"] == {"task": "proj.add", "args": [1]}
+    assert "BYDAY=+2MO" in now["-schedules"]["rrule"]
+    assert now["-schedules"]["fraction"] == "CONTINUE"
+    assert "schedule" in payloads["fraction"]
+    assert [payloads[name].get("static") for name in ("lazy", "no JSON", "interval")] == [True, True, None]
+    every = RedbikeScheduler(app).schedule
+    assert set(every) == set(entries()) | {"times"}
+    assert every["times"].args == [moment, {"a": [1]}]
+    for name, entry in entries().items():
+        assert every[name].schedule == maybe_schedule(entry["schedule"], entry.get("relative", False), app)
+        assert every[name].enabled == entry.get("enabled", True)
+
+
+def test_32_tasks_that_the_beat_does_not_know_are_sent_by_name(project: Project, beat: Callable[..., Any]) -> None:
+    every = {name: {"task": name, "schedule": 60, "args": [1, 2]} for name in ("proj.add", "elsewhere.sum")}
+    bike = project.bike(beat(every))
+    for name in every:
+        bike.enqueue(name)
+    run_due(bike)
+    assert {message.task for message in project.messages()} == set(every)
+
+
+def test_32_a_send_that_fails_leaves_the_other_entries_alone(
+    project: Project, beat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = beat({f"entry {n}": {"task": "proj.add", "schedule": 60, "args": [n]} for n in range(6)})
+    bike = project.bike(app)
+    send = app.tasks["proj.add"].apply_async
+
+    def fails_at_times(args: Any, *more: Any, **options: Any) -> Any:
+        if args[0] % 2:
+            raise RuntimeError("the project's database is away")
+        return send(args, *more, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(app.tasks["proj.add"], "apply_async", fails_at_times)
+        for n in range(6):
+            bike.enqueue(f"entry {n}")
+        run_due(bike)
+    assert sorted(message.args[0] for message in project.messages()) == [0, 2, 4]
+    assert "the project's database is away" in str(bike.details("entry 1")["last_run"])
+    run_due(bike, 61)
+    assert sorted(message.args[0] for message in project.messages()) == [0, 0, 1, 2, 2, 3, 4, 4, 5]
+
+
+def test_the_scheduler_connects_to_nothing_before_its_first_tick(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = project.app(redbike_url="redis://:s3cret@127.0.0.1:1/0", broker_url="redis://:s3cret@127.0.0.1:1/0")
+    shown = RedbikeScheduler(app, lazy=True)
+    assert "127.0.0.1:1" in shown.info
+    assert project.prefix in shown.info
+    assert "s3cret" not in shown.info
+    shown.close()
+    scheduler = RedbikeScheduler(app)
+    scheduler.close()
+    scheduler.close()
+    assert caplog.messages == []
+
+
+def test_an_exception_in_a_loop_ends_the_beat_with_one_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from nodes import eventually
+
+    def fails(_: Redbike) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(Redbike, "dispatch", fails)
+    scheduler = RedbikeScheduler(project.app())
+    assert scheduler.tick() == 1
+    running = scheduler._running
+    assert running is not None
+    eventually(lambda: running.failure)
+    with pytest.raises(RuntimeError, match="a fault"):
+        scheduler.tick()
+    scheduler.close()
+    assert lines(caplog, "a fault") == ["dispatcher: RuntimeError: a fault"]
+
+
+def test_the_scheduler_adds_entries_as_celerys_schedulers_do(project: Project) -> None:
+    app = project.app()
+    scheduler = RedbikeScheduler(app)
+    entry = scheduler.add(name="one", task="proj.add", schedule=60)
+    assert scheduler.schedule == {"one": entry}
+    assert scheduler.should_sync() is False
+    scheduler.close()
