@@ -38,6 +38,7 @@ class DueEntry:
         self.run_id = run_id(run.jobid, run.due_at)
         self._text = run.schedule or "STOP"
         self._needs = call.schedule
+        self._following: datetime | None = None
         self.is_too_late = _is_too_late(app, run)
 
     @cached_property
@@ -45,25 +46,36 @@ class DueEntry:
         """The schedule as an object of Celery."""
         return schedules.restored(self._text, self._needs, self.app)
 
-    def next_run(self, run: Run) -> datetime | None:
-        """Return when this entry runs next; None if its schedule text says it. Raise StopWork if it runs no more.
+    @property
+    def next_run(self) -> datetime | None:
+        """When this entry runs next; None if its schedule text says it. Raise StopWork if it runs no more."""
+        if self._needs is not None and self._following is None:
+            raise StopWork
+        return self._following
+
+    def plan(self, run: Run) -> None:
+        """Compute the next run, before anything is sent: a class of the project may fail.
 
         The rhythm of an interval starts at the due time of this run, and times that have passed are skipped.
         """
         if self._needs is None:
-            return None
+            return
+        schedule = self.schedule
         due, now = datetime.fromtimestamp(run.due_at, UTC), datetime.fromtimestamp(run.began_at, UTC)
-        following = schedules.next_after(self.schedule, max(due, now), due)
-        if following is None:
-            raise StopWork
-        return following
+        try:
+            self._following = schedules.next_after(schedule, max(due, now), due)
+        except Exception as error:
+            _LOG.report(
+                f"job {self.name!r}", f"its schedule does not say the next run: {type(error).__name__}: {error}"
+            )
+            raise Later(_UNKNOWN_LATER_S) from None
 
 
 def entry_of(app: "celery.Celery", run: Run) -> DueEntry:
     """Return the entry of a run. Raise BadJob for a payload that cannot be sent.
 
     Raise Later if the arguments are in `beat_schedule`, and this app has no entry of this name: another process, with
-    a newer version of the app, may know the entry.
+    a newer version of the app, may know the entry. Raise Later also if the schedule class fails.
     """
     call = payload.read(run.payload)
     if call.is_static:
@@ -77,9 +89,11 @@ def entry_of(app: "celery.Celery", run: Run) -> DueEntry:
     else:
         args, kwargs, options = decoded(call, run.payload)
     try:
-        return DueEntry(app, run, call, args, kwargs, options)
+        entry = DueEntry(app, run, call, args, kwargs, options)
+        entry.plan(run)
     except ValueError as error:
         raise BadJob(str(error)) from None
+    return entry
 
 
 def _now(values: Any) -> Any:

@@ -67,7 +67,7 @@ class CeleryWorker(Sender):
         due = importlib.import_module("redbike.bridges.celery.due")
         return due.entry_of(self.sender.app, run)
 
-    def send(self, prepared: Any, run: Run) -> object:
+    def send(self, prepared: Any, run: Run) -> object:  # noqa: ARG002 - part of the protocol
         """Send the task. Return when the job runs next, if its schedule is not in a text."""
         entry: DueEntry = prepared
         if not entry.is_too_late:
@@ -76,7 +76,7 @@ class CeleryWorker(Sender):
                 self.sender.apply(entry)
             else:
                 self.apply(entry)
-        return entry.next_run(run)
+        return entry.next_run
 
     def disconnect(self) -> None:
         """Close the connection to the broker."""
