@@ -48,9 +48,9 @@ def read(payload: str) -> Call:
     if unknown:
         raise BadJob(f'the payload has an unknown member {unknown[0]!r}: options of the task go into "options"')
     options = found.get("options") or {}
-    for name in _OWN_OPTIONS:
-        if name in options:
-            raise BadJob(f"options: {name} is set by Redbike itself: remove it")
+    fault = fault_of(options)
+    if fault is not None:
+        raise BadJob(fault)
     return Call(
         task,
         found.get("args") or [],
@@ -59,6 +59,12 @@ def read(payload: str) -> Call:
         found.get("schedule") or None,
         bool(found.get("static")),
     )
+
+
+def fault_of(options: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the names of options of a task, or None."""
+    own = next((name for name in _OWN_OPTIONS if name in options), None)
+    return None if own is None else f"options: {own} is set by Redbike itself: remove it"
 
 
 def columns(payload: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from celery.beat import BeatLazyFunc
 from kombu.utils import json
 
 from redbike.bridges.celery import schedules
-from redbike.bridges.celery.payload import Call, members
+from redbike.bridges.celery.payload import Call, fault_of, members
 from redbike.errors import ScheduleError
 from redbike.schedule.forms import PAUSED
 from redbike.worker import BadJob
@@ -61,12 +61,15 @@ def job_of(app: "celery.Celery", name: str, entry: Mapping[str, Any], now: float
         written = schedules.written(_relative(schedule, entry, app), app, now)
     except (ValueError, TypeError) as error:
         raise ScheduleError(f"entry {name!r}: {error}") from None
-    call = {
+    call: dict[str, Any] = {
         "task": task,
         "args": list(_checked(name, entry, "args", (list, tuple), "a list or a tuple")),
         "kwargs": dict(_checked(name, entry, "kwargs", Mapping, "a dict")),
         "options": dict(_checked(name, entry, "options", Mapping, "a dict")),
     }
+    own = fault_of(call["options"])
+    if own is not None:
+        raise ScheduleError(f"entry {name!r}: {own}")
     fault = _fault(call)
     if fault is not None:
         if not is_static:
