@@ -10,6 +10,7 @@ from redbike.errors import RedbikeError
 from redbike.logs import plain
 from redbike.schedule.forms import PAUSED
 from redbike.store.loaded import Loaded
+from redbike.store.text import encode
 from redbike.syncing.load import Load
 from redbike.syncing.notes import Note
 
@@ -41,7 +42,8 @@ def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[st
 
     A new entry is set, a changed entry is set again, and an entry that is gone is unset. An entry that did not change
     keeps its next run, and stays paused if somebody has paused it. So a second beat changes nothing. An entry that
-    cannot be kept is logged as an error, and its former job stays as it is; the other entries go on.
+    cannot be kept is logged as an error, and its former job stays as it is; the other entries go on. An entry that is
+    BAD is planned again, because this version of the app may know what another version did not.
     """
     now, jobs, kept = bike.now(), [], set()
     for name, entry in entries.items():
@@ -58,11 +60,22 @@ def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[st
     load.keep(kept)
     load.check(unique=True)
     counts = load.sync()
+    _try_again(bike, [job.name for job in jobs])
     if counts.added or counts.changed or counts.removed:
         _LOG.info(
             "beat_schedule: %d entries added, %d changed, %d removed, %d unchanged",
             *(counts.added, counts.changed, counts.removed, counts.unchanged),
         )
+
+
+def _try_again(bike: "Redbike", names: list[str]) -> None:
+    """Plan the jobs that are BAD again, by their schedule."""
+    if not names:
+        return
+    statuses: Any = bike._parts.ask(bike.redis.hmget, bike.statuses_key, [encode(name) for name in names])
+    for name, status in zip(names, statuses, strict=True):
+        if status is not None and status.startswith(b"BAD:"):
+            bike.reset(name)
 
 
 def _rows(app: "celery.Celery", bike: "Redbike", jobs: list[Job], now: float) -> list[Row]:
