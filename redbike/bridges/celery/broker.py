@@ -7,12 +7,13 @@ each call is made once, and the worker decides what comes next.
 import logging
 from typing import TYPE_CHECKING, Any
 
-import kombu
 import redis
 from celery.app.utils import find_app
 from celery.exceptions import CeleryError
 from celery.utils.imports import import_from_cwd
+from kombu.connection import Connection
 from kombu.exceptions import KombuError, OperationalError
+from kombu.messaging import Producer
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -30,7 +31,10 @@ _LOG = RateLimitedLog(plain(logging.getLogger("redbike.bridges")))
 _REFUSED_LATER_S = 10.0
 _AWAY = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "NOAUTH", "NOPERM", "BUSY")
 """The codes of Redis for a server that takes no messages at all now. An error with another code is of one queue."""
-_OF_THE_JOB = (TypeError, ValueError, LookupError, KombuError, CeleryError, redis.DataError)
+_OF_THE_JOB = (
+    *(TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    *(KombuError, CeleryError, redis.DataError),
+)
 """What Celery and kombu raise for a message that cannot be made, each time again."""
 
 
@@ -51,7 +55,7 @@ def find(app: "str | celery.Celery") -> "celery.Celery":
     return found
 
 
-class _Producer(kombu.Producer):  # type: ignore[misc]
+class _Producer(Producer):  # type: ignore[misc]
     """A producer that notes when a message leaves: what fails before is a fault of the message."""
 
     has_begun = False
@@ -67,7 +71,7 @@ class Broker:
     def __init__(self, app: "celery.Celery") -> None:
         """Connect to nothing yet."""
         self.app = app
-        self._connection: kombu.Connection | None = None
+        self._connection: Connection | None = None
         self._producer: _Producer | None = None
 
     @property
@@ -119,21 +123,21 @@ class Broker:
         producer = self._producer
         assert producer is not None
         producer.has_begun = False
-        options = {**entry.options, "task_id": entry.run_id, "producer": producer, "retry": False}
-        options["headers"] = {**(options.get("headers") or {}), "celery_beat_task": True}
         task = self.app.tasks.get(entry.task)
         try:
+            options = {**entry.options, "task_id": entry.run_id, "producer": producer, "retry": False}
+            options["headers"] = {**(options.get("headers") or {}), "celery_beat_task": True}
             if task is None:
                 return self.app.send_task(entry.task, entry.args, entry.kwargs, **options)
             return task.apply_async(entry.args, entry.kwargs, **options)
         except Exception as error:
             if self._is_of_broker(error) and not _is_of_one_queue(error):
                 raise Away(_reason(error)) from error
+            if isinstance(_cause(error), _OF_THE_JOB):
+                raise BadJob(f"task {entry.task} cannot be sent: {_fault(error)}") from error
             if producer.has_begun:
                 _LOG.report(f"job {entry.name!r}", f"the broker refuses its message: {_reason(error)}")
                 raise Later(_REFUSED_LATER_S) from None
-            if isinstance(_cause(error), _OF_THE_JOB):
-                raise BadJob(f"task {entry.task} cannot be sent: {_fault(error)}") from error
             raise
 
     def disconnect(self) -> None:
@@ -147,7 +151,7 @@ class Broker:
                 logging.getLogger("redbike.bridges").debug("closing the connection failed: %s", type(error).__name__)
             connection.maybe_switch_next()
 
-    def _options(self, connection: kombu.Connection) -> dict[str, Any]:
+    def _options(self, connection: Connection) -> dict[str, Any]:
         """Return options of the transport that the app may override."""
         limit_s = SOCKET_TIMEOUT_S
         if connection.transport.driver_type == "amqp":
@@ -168,7 +172,7 @@ class Broker:
 
 def _call_redis_once(transport: Any) -> None:
     """Turn off the retries of redis-py in the channels of a transport. It would repeat a push whose reply is lost."""
-    channel = getattr(transport, "Channel", None)
+    channel: Any = getattr(transport, "Channel", None)
     if channel is None or not hasattr(channel, "_connparams"):
         return
 
