@@ -89,7 +89,7 @@ def test_halt_ends_the_beat_and_it_can_start_again(project: Project, bike: Redbi
 def test_two_beats_send_each_run_once(project: Project) -> None:
     project.configure(beat_schedule={f"each{n}": EACH_SECOND["each"] for n in range(10)})
     beats = [project.beat(), project.beat()]
-    project.until(lambda: len(project.messages()) >= 50, beats[0])
+    project.until(lambda: len(project.messages()) >= 25, beats[0])
     for beat in beats:
         assert project.stop(beat).code == 0
     ids = [message.id for message in project.messages()]
@@ -111,6 +111,20 @@ def test_a_beat_that_starts_without_its_server_waits_and_then_works(
     assert ended.code == 0
     assert "Traceback" not in ended.err
     assert ended.err.count("trying again") <= 3
+
+
+def test_sigterm_ends_a_beat_at_once_while_the_broker_is_away(project: Project, server: Server) -> None:
+    project.configure(
+        beat_schedule=EACH_SECOND, redbike_url=f"unix://{server.socket}", broker_url="redis://me:pw@127.0.0.1:1"
+    )
+    beat = project.beat()
+    project.until(lambda: "is out of reach" in project.err_of(beat), beat)
+    began = time.monotonic()
+    ended = project.stop(beat)
+    assert ended.code == 0
+    assert time.monotonic() - began < 2
+    assert "Traceback" not in ended.err
+    assert "me:pw" not in ended.out + ended.err
 
 
 @pytest.mark.parametrize(
@@ -164,6 +178,21 @@ def test_the_command_redbike_sends_without_a_beat(project: Project, server: Serv
     assert project.messages()[0].args == ["by", "hand"]
     for process in redbike:
         assert project.stop(process).code == 0
+
+
+def test_the_commands_that_look_and_set_do_not_import_the_app(project: Project, server: Server) -> None:
+    (project.folder / "proj.py").write_text("raise RuntimeError('imported')")
+    (project.folder / ".redbike.conf").write_text(
+        f"[redbike]\nprefix: {project.prefix}\nworker: redbike.bridges.celery:CeleryWorker('proj')\n"
+        f"[redbike-redis]\nunix_socket_path: {server.socket}\n"
+    )
+    payload = '--payload={"task": "proj.note"}'
+    for words in (["set", "one", "EVERY:1h", payload], ["info"], ["schedules"], ["pause", "one"], ["unset", "one"]):
+        ended = project.ended(project.start(*words, program="redbike"))
+        assert ended.code == 0, ended
+    ended = project.ended(project.start("work", program="redbike"))
+    assert ended.code != 0
+    assert "imported" in ended.err
 
 
 def test_an_edit_is_seen_at_once(project: Project) -> None:

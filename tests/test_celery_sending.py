@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celeries import Project, run_due, server_time
+from celery.schedules import BaseSchedule
 from conftest import Server
 from helpers import lines
 from nodes import Node, eventually
@@ -133,6 +134,17 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "a strange serializer": ('{"task": "proj.add", "args": [1], "options": {"serializer": "wax"}}', "cannot be sent"),
     "arguments missing": ('{"task": "proj.add"}', "task proj.add cannot be sent: TypeError"),
+    "a number as headers": (
+        '{"task": "proj.add", "args": [1], "options": {"headers": 5}}',
+        "cannot be sent: TypeError",
+    ),
+    "a number as eta": ('{"task": "proj.add", "args": [1], "options": {"eta": 5}}', "cannot be sent"),
+    "a word as queue to declare": ('{"task": "proj.add", "args": [1], "options": {"declare": 5}}', "cannot be sent"),
+    "a value in place of kwargs": (
+        '{"task": "proj.add", "kwargs": {"__type__": "datetime", "__value__": "2026-01-01T00:00:00"}}',
+        "the payload has a value that cannot be read",
+    ),
+    "a strange schedule": ('{"task": "proj.add", "args": [1], "schedule": {"every": "x"}}', "schedule"),
     "a word as countdown": ('{"task": "proj.add", "args": [1], "options": {"countdown": "soon"}}', "cannot be sent"),
 }
 
@@ -358,6 +370,52 @@ def test_a_lazy_argument_that_raises_costs_one_run(project: Project) -> None:
     assert "no answer" in error_of(bike, "lazy")
     run_due(bike, 61)
     assert [message.args for message in project.messages()] == [[42]]
+
+
+class Moody(BaseSchedule):
+    """A schedule class of a project, which fails at times."""
+
+    works = True
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def __reduce__(self) -> Any:
+        return Moody, (self.seconds,)
+
+    def is_due(self, _: datetime) -> Any:
+        if not Moody.works:
+            raise RuntimeError("no mood")
+        return True, self.seconds
+
+
+def test_a_schedule_class_that_fails_sends_nothing_until_it_works_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = project.app()
+    bike = project.bike(app)
+    RedbikeEntry("moody", "proj.add", Moody(1000), args=[1], app=app).save()
+    with monkeypatch.context() as patched:
+        patched.setattr(Moody, "works", False)
+        run_due(bike, 2000)
+        assert project.messages() == []
+        assert len(lines(caplog, "job 'moody': its schedule does not say the next run: RuntimeError: no mood")) == 1
+    run_due(bike, 2000)
+    assert len(project.messages()) == 1
+    next_run = bike.tell("moody")["next_run"]
+    assert next_run is not None
+    assert next_run - bike.now() > 900
+
+
+def test_nobody_listens_for_the_results_of_tasks(project: Project) -> None:
+    app = project.app(result_backend=project.url)
+    bike = project.bike(app)
+    for number in range(3):
+        bike.set(f"job {number}", "NOW", payload=ADD)
+    run_due(bike)
+    assert len(project.messages()) == 3
+    assert project.redis.pubsub_channels("celery-task-meta*") == []
 
 
 def test_a_static_entry_that_this_app_does_not_know_waits(project: Project) -> None:

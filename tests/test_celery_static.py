@@ -21,6 +21,7 @@ from state import state
 from redbike import Redbike
 from redbike.bridges.celery import RedbikeEntry, RedbikeSchedule, RedbikeScheduler, rrule
 from redbike.bridges.celery.conf import Settings, bike_of
+from redbike.errors import ScheduleError
 
 pytestmark = pytest.mark.not_on_a_cluster("a broker of Celery is no Cluster")
 
@@ -224,6 +225,33 @@ def test_28_lazy_arguments_are_called_for_each_run(project: Project, beat: Calla
         ([0], {"y": {"a": 1}}),
         ([1], {"y": {"a": 1}}),
     ]
+
+
+def test_a_bad_static_entry_is_tried_again_by_the_next_beat(project: Project, beat: Callable[..., Any]) -> None:
+    every = {name: {"task": "proj.add", "schedule": s, "args": [1, 2, 3]} for name, s in (("one", 60), ("two", 0.5))}
+    beat({**every, "off": {**every["one"], "enabled": False}})
+    # This version of the app knows `add` with two arguments only.
+    bike = project.bike(project.app())
+    run_due(bike, 61)
+    assert [str(bike.tell(name)["status"])[:3] for name in every] == ["BAD", "BAD"]
+    bike.clear_control()
+    before = held(project)["-schedules"]
+    beat({**every, "off": {**every["one"], "enabled": False}})
+    assert held(project)["-schedules"] == before
+    assert [str(bike.tell(name)["status"])[:3] for name in ("one", "off")] == ["TML", "STP"]
+    assert str(bike.tell("two")["status"])[:3] in ("ENQ", "TML")
+
+
+@pytest.mark.parametrize("option", ["task_id", "retry", "producer"])
+def test_an_option_that_redbike_sets_itself_is_refused(
+    project: Project, beat: Callable[..., Any], option: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = {"task": "proj.add", "schedule": 60, "options": {option: "x"}}
+    app = beat({"one": entry})
+    assert lines(caplog, f"entry 'one': options: {option} is set by Redbike itself: remove it")
+    with pytest.raises(ScheduleError, match=f"options: {option} is set by Redbike itself"):
+        RedbikeEntry("two", app=app, **entry).save()
+    assert held(project) == {}
 
 
 @pytest.mark.parametrize(
