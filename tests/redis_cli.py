@@ -1,4 +1,4 @@
-"""Stands in for redis-cli where the README uses it, so that the tests need none: `redis_cli.py -s SOCKET COMMAND …`.
+"""Stands in for redis-cli where the README uses it, so that the tests need none: `redis_cli.py -s SOCKET COMMAND …`, or `-p PORT`.
 
 Prints what redis-cli prints where its output is not a terminal. Imports next to nothing, because it is started often.
 """
@@ -19,10 +19,10 @@ def reply(stream: BinaryIO) -> list[str]:
     return [rest]
 
 
-def main(option: str, path: str, *words: str) -> None:
-    assert option == "-s", "the conf of the pages has an embedded server, which listens only on a socket"
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+def main(option: str, place: str, *words: str) -> None:
+    assert option in ("-s", "-p"), "the pages name the socket of an embedded server, or a port"
+    with socket.socket(socket.AF_UNIX if option == "-s" else socket.AF_INET) as connection:
+        connection.connect(place if option == "-s" else ("127.0.0.1", int(place)))
         command = b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words)
         connection.sendall(b"*%d\r\n%s" % (len(words), command))
         print("\n".join(reply(connection.makefile("rb"))))
