@@ -31,6 +31,7 @@ class Settings(NamedTuple):
     prefix: str
     lease_s: float
     history: int
+    dead_after_s: float
     metrics: bool
 
     @classmethod
@@ -41,6 +42,7 @@ class Settings(NamedTuple):
             str(_setting(app, "redbike_key_prefix") or PREFIX),
             lease_of(app),
             _setting(app, "redbike_history", default("history")),
+            _setting(app, "redbike_dead_after", default("dead_after")),
             bool(_setting(app, "redbike_metrics", default("metrics"))),
         )
 
@@ -69,6 +71,7 @@ def make_bike(app: "celery.Celery", worker: CeleryWorker, stop_event: StopEvent 
         on_timeout="retry",
         on_error="reschedule",
         history=settings.history,
+        dead_after=settings.dead_after_s,
         metrics=settings.metrics,
     )
 
