@@ -1,8 +1,9 @@
 """Enqueue calls in RQ, each exactly once. This module imports RQ.
 
 RQ's own `unique=True` recognises a duplicate only while RQ keeps the job: with `result_ttl` 0, until it has run. So a
-key of ours remembers the run of each job that was enqueued last. The transaction that enqueues writes it, and watches
-it: if another process enqueues the run meanwhile, the transaction does nothing.
+key of ours remembers the run of each job that was enqueued last. The script that enqueues writes it, and does nothing
+if it holds another value than this process expects: then another process has enqueued a run meanwhile. So a call that
+arrives late changes nothing.
 """
 
 import importlib
@@ -26,6 +27,7 @@ REMEMBERED_S = 7 * 86_400
 """For how long RQ's Redis remembers the last run of a job, in seconds."""
 
 _MOST_QUEUES = 1000
+_MOST_LATEST = 10_000
 _MOST_RACES = 5
 _LONGEST_REASON = 120
 _OF_THE_SERVER = (
@@ -33,6 +35,24 @@ _OF_THE_SERVER = (
     *("NOAUTH", "WRONGPASS", "UNBLOCKED", "max number of clients", "command not allowed when used memory"),
 )
 """The beginnings of errors that concern all writes, not one key. redis-py cuts some of the first words off."""
+
+
+_ENQUEUE = """
+local held = redis.call('GET', KEYS[1]) or ''
+local expected, id, remembered_s = ARGV[1], ARGV[2], ARGV[3]
+if held == id then return false end
+if held ~= expected then return held end
+local at = 4
+while at <= #ARGV do
+  local count = tonumber(ARGV[at])
+  redis.call(unpack(ARGV, at + 1, at + count))
+  at = at + count + 1
+end
+redis.call('SET', KEYS[1], id, 'EX', remembered_s)
+return false
+"""
+"""Call the commands in ARGV, each after the number of its words, and remember the run. Return nothing, or what the
+memory holds if that is another value than expected. An error of a command ends the script, so nothing is remembered."""
 
 
 def memory_key(jobid: str) -> str:
@@ -58,6 +78,9 @@ class Broker:
                 ) from None
         self._client: Client | None = None
         self._queues: dict[str, rq.Queue] = {}
+        self._latest: dict[str, bytes] = {}
+        """What the memory of each job held last, as far as this process knows: so most calls need one round trip."""
+        self._script: Any = None
 
     @property
     def where(self) -> str:
@@ -75,11 +98,8 @@ class Broker:
         """
         try:
             for _ in range(_MOST_RACES):
-                try:
-                    self._enqueue(call, jobid, run_id, ends_s)
+                if self._enqueue(call, jobid, run_id, ends_s):
                     return None
-                except redis.WatchError:
-                    continue  # another process was faster, or the connection was lost: look again
         except (
             redis.ConnectionError,
             redis.TimeoutError,
@@ -93,35 +113,32 @@ class Broker:
             if reason.startswith(_OF_THE_SERVER):
                 raise Away(reason) from None
             return reason
-        raise Away("the connection was lost several times")
+        raise Later(0)  # other processes were faster each time
 
     def disconnect(self) -> None:
         """Close idle connections."""
         if self._client is not None:
             self._client.forget_idle()
 
-    def _enqueue(self, call: Call, jobid: str, run_id: str, ends_s: float) -> None:
+    def _enqueue(self, call: Call, jobid: str, run_id: str, ends_s: float) -> bool:
+        """Call the script once. Return False if the memory holds another value than expected: try again."""
         queue = self._queue(call.queue)
-        memory = memory_key(jobid)
-        with queue.connection.pipeline() as pipeline:
-            pipeline.watch(memory)
-            if pipeline.get(memory) == run_id.encode():
-                return
-            if time.monotonic() >= ends_s:
-                raise Later(0)
-            self._add(queue, call, jobid, run_id, pipeline)
-            pipeline.set(memory, run_id, ex=REMEMBERED_S)
-            try:
-                pipeline.execute()
-            except redis.WatchError:
-                raise
-            except redis.ResponseError:
-                # A transaction is not undone if one key has a wrong type: do not remember what is not enqueued.
-                queue.connection.delete(memory)
-                raise
+        pipeline = queue.connection.pipeline()  # it only collects the commands of RQ
+        self._add(queue, call, jobid, run_id, pipeline)
+        commands = [words for words, _ in pipeline.command_stack]
+        keys = dict.fromkeys([memory_key(jobid), *(words[1] for words in commands)])
+        arguments = [word for words in commands for word in (len(words), *words)]
+        if time.monotonic() >= ends_s:
+            raise Later(0)
+        expected = self._latest.get(jobid, b"")
+        held = self._script([*keys], [expected, run_id, REMEMBERED_S, *arguments], queue.connection)
+        if len(self._latest) >= _MOST_LATEST:
+            self._latest.clear()
+        self._latest[jobid] = run_id.encode() if held is None else held
+        return held is None
 
     def _add(self, queue: rq.Queue, call: Call, jobid: str, run_id: str, pipeline: Any) -> None:
-        """Add the commands of RQ to the transaction."""
+        """Add the commands of RQ to a pipeline."""
         try:
             job = queue.create_job(
                 call.func,
@@ -154,6 +171,7 @@ class Broker:
             if len(self._queues) >= _MOST_QUEUES:
                 self._queues.clear()
             queue = rq.Queue(name, connection=self._client.redis)
+            self._script = queue.connection.register_script(_ENQUEUE)
             kind: Any = self._client.redis.type(queue.key)
             if kind not in (b"list", b"none"):
                 raise redis.ResponseError(f"WRONGTYPE the key {queue.key!r} holds a {decode(kind)}, no list")
