@@ -1,0 +1,6 @@
+"""The function that RQ would run."""
+
+
+def add(left: int, right: int) -> int:
+    """Return the sum."""
+    return left + right
