@@ -35,8 +35,10 @@ class Side(ABC):
     """The list of the broker that the messages go into."""
     prefix: str
 
-    def __init__(self, home: Server, broker: Server) -> None:
+    def __init__(self, home: Server, broker: Server, dead_after_s: float = 30.0) -> None:
+        """`dead_after_s`: the setting of the beats."""
         self.home, self.broker = home, broker
+        self._dead_after_s = dead_after_s
         self._folder = Path(tempfile.mkdtemp(prefix="redbike-bridges-project-"))
         for file in _PROJECTS.glob("*.py"):
             shutil.copy(file, self._folder)
@@ -89,8 +91,11 @@ class Side(ABC):
         """Return the command of the other scheduler."""
 
     @abstractmethod
-    def fill_rival(self, entries: int, *, is_due: bool) -> None:
-        """Write entries for the other scheduler: every second, due now; or each hour, due in an hour."""
+    def fill_rival(self, entries: int, *, is_due: bool, also_due: int = 0) -> None:
+        """Write entries for the other scheduler: every second, due now; or each hour, due in an hour.
+
+        `also_due`: so many of them are due now all the same.
+        """
 
     @abstractmethod
     def bad_payloads(self) -> dict[str, str]:
@@ -122,6 +127,7 @@ class Side(ABC):
     def _start(self, command: Sequence[str], log: str) -> "subprocess.Popen[bytes]":
         environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{self._folder}"}
         environment.update(BROKER=self.broker.url, HOME_URL=self.home.url, PREFIX=self.prefix)
+        environment["DEAD_AFTER"] = str(self._dead_after_s)
         with (self._folder / log).open("ab") as output:
             process = subprocess.Popen(command, cwd=self._folder, env=environment, stdout=output, stderr=output)
         self._processes.append(process)
@@ -150,16 +156,17 @@ class CelerySide(Side):
     def _celery(self, scheduler: str) -> Sequence[str]:
         return [sys.executable, "-P", "-m", "celery", "-A", "proj", "-q", "beat", "-S", scheduler, "--pidfile="]
 
-    def fill_rival(self, entries: int, *, is_due: bool) -> None:
-        every, last = (1, "now - timedelta(seconds=2)") if is_due else (3600, "now")
+    def fill_rival(self, entries: int, *, is_due: bool, also_due: int = 0) -> None:
+        every = 1 if is_due else 3600
+        last = f"now - timedelta(seconds={every} + 1 if {is_due} or n < {also_due} else 0)"
         program = (
             "from datetime import datetime, timedelta, timezone\nimport proj, json\n"
             "from redbeat import RedBeatSchedulerEntry as Entry\nfrom redbeat.decoder import RedBeatJSONEncoder as E\n"
             "from redbeat.schedulers import get_redis\n"
-            f"now = datetime.now(timezone.utc); pipe = get_redis(proj.app).pipeline(); last = {last}\n"
+            f"now = datetime.now(timezone.utc); pipe = get_redis(proj.app).pipeline()\n"
             f"for n in range({entries}):\n"
             f"    e = Entry(f'entry-{{n}}', 'proj.add', timedelta(seconds={every}), args=[n, 1], app=proj.app)\n"
-            "    e.last_run_at = last\n"
+            f"    e.last_run_at = last = {last}\n"
             "    d = {k: getattr(e, k) for k in ('name','task','args','kwargs','options','schedule','enabled')}\n"
             "    pipe.hset(e.key, 'definition', json.dumps(d, cls=E))\n"
             "    pipe.hset(e.key, 'meta', json.dumps({'last_run_at': last}, cls=E))\n"
@@ -215,15 +222,15 @@ class RQSide(CelerySide):
     def rival_command(self) -> Sequence[str]:
         return [sys.executable, "-P", "rediscron_beat.py"]
 
-    def fill_rival(self, entries: int, *, is_due: bool) -> None:
-        every, ahead_s = (1, -1) if is_due else (3600, 3600)
+    def fill_rival(self, entries: int, *, is_due: bool, also_due: int = 0) -> None:
+        every = 1 if is_due else 3600
+        ahead = f"-1 if {is_due} or n < {also_due} else 3600"
         program = (
             "import os, redis\nfrom datetime import timedelta\nfrom rq.utils import now\nimport tasks\n"
             "from rediscron import RedisCronJob\npipe = redis.Redis.from_url(os.environ['BROKER']).pipeline()\n"
-            f"at = now() + timedelta(seconds={ahead_s})\n"
             f"for n in range({entries}):\n"
             f"    RedisCronJob(f'entry-{{n}}', 'default', tasks.add, args=(n, 1), interval={every},\n"
-            "        next_enqueue_time=at).save(pipe)\n"
+            f"        next_enqueue_time=now() + timedelta(seconds={ahead})).save(pipe)\n"
             "    if n % 1000 == 999: pipe.execute()\n"
             "pipe.execute()\n"
         )

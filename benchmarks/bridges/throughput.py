@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
+from statistics import median
 
+from benchmarks.bridges.findings import Finding, Sizes
 from benchmarks.bridges.sides import Side, fill, wait_for
 
 ENTRIES = 2_000
@@ -32,3 +34,21 @@ def rival(side: Side, seconds: float) -> float:
     side.clear()
     side.fill_rival(ENTRIES, is_due=True)
     return rate(side, side.start_rival, 1, seconds)
+
+
+def rates(side: Side, sizes: Sizes) -> list[Finding]:
+    """Measure one beat, two beats and the rival in alternation. Return medians."""
+    found: dict[str, list[float]] = {"one": [], "two": [], "rival": []}
+    for number in range(sizes.rounds):
+        for name in sorted(found, reverse=number % 2 == 1):
+            if name == "rival":
+                found[name].append(rival(side, sizes.window_s))
+            else:
+                found[name].append(redbike(side, 1 + (name == "two"), sizes.window_s))
+    one, two, yardstick = (median(found[name]) for name in ("one", "two", "rival"))
+    return [
+        Finding("messages, one beat", f"{one:,.0f} per s", f"1.0 x {side.rival}", one >= yardstick),
+        Finding("messages, two beats", f"{two:,.0f} per s", f"1.5 x {side.rival}", two >= 1.5 * yardstick),
+        Finding(f"  {side.rival}", f"{yardstick:,.0f} per s"),
+        Finding("  times better", f"{one / yardstick:.2f}, {two / yardstick:.2f}"),
+    ]

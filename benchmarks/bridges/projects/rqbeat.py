@@ -19,6 +19,7 @@ bike = Redbike(
     default_timeout=worker.lease_s,
     on_timeout="retry",
     on_error="reschedule",
+    dead_after=float(os.environ["DEAD_AFTER"]),
 )
 
 
