@@ -16,6 +16,7 @@ _BACK_WITHIN_S = 5.0
 _KILLED_RATE = 40
 _STEADY_RATE = 50
 _LATE_S = 0.5
+_BURST_S = 0.03  # how long two beats take to send the entries of a second
 
 
 def down(side: Side, sizes: Sizes) -> list[Finding]:
@@ -71,14 +72,18 @@ def _outage(side: Side, title: str, away_s: float, fault: Callable[[], None], do
 
 
 def killed(side: Side, sizes: Sizes) -> list[Finding]:
-    """Kill one of two beats again and again, and start another in its place."""
+    """Kill one of two beats again and again, and start another in its place.
+
+    The entries of a second are due at its beginning. The beats are killed while they send these.
+    """
     some = random.Random(1)
     with side.bike() as bike:
         jobs = _entries(bike, side, _KILLED_RATE, sizes)
         beats = [side.start_beat() for _ in range(2)]
         wait_for(lambda: side.messages() > _KILLED_RATE, 30, "messages", side)
         for _ in range(sizes.kills):
-            time.sleep(0.5 + some.random())
+            now = bike.now()
+            time.sleep(int(now) + 2 - now + some.random() * _BURST_S)
             number = some.randrange(2)
             beats[number].kill()
             beats[number].wait()
