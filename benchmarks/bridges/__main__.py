@@ -29,7 +29,7 @@ ROWS: dict[str, Callable[[Side, Sizes], list[Finding]]] = {
 
 def measure(kind: str, row: str, sizes: Sizes) -> list[Finding]:
     """Run one row on servers of its own."""
-    with Server() as home, Server(keeps=True) as broker, SIDES[kind](home, broker, sizes.dead_after_s) as side:
+    with Server() as home, Server(keeps=True) as broker, SIDES[kind](home, broker, sizes.lease_s) as side:
         return ROWS[row](side, sizes)
 
 

@@ -88,8 +88,8 @@ def killed(side: Side, sizes: Sizes) -> list[Finding]:
             beats[number].kill()
             beats[number].wait()
             beats[number] = side.start_beat()
-        # A run in hand comes back when its beat counts as dead.
-        for _ in range(int(sizes.dead_after_s) + 3 * sizes.period_s):
+        # A run in hand comes back when its beat counts as dead, or when its lease is over.
+        for _ in range(int(min(sizes.lease_s, 30)) + 3 * sizes.period_s + 5):
             time.sleep(1)
             verdict, lately = _judged(side, jobs, bike.now() - 2, sizes)
             if lately == len(jobs):

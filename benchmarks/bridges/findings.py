@@ -26,7 +26,7 @@ class Sizes(NamedTuple):
     down_s: float = 20.0
     frozen_s: float = 10.0
     kills: int = 20
-    dead_after_s: float = 30.0
+    lease_s: float = 60.0
     period_s: int = 10  # of the entries that run again and again
     steady_s: float = 60.0
     idle_s: float = 20.0
@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
 
 FULL = Sizes()
 QUICK = Sizes(
-    rounds=1, window_s=3.0, now_runs=30, entries=5_000, down_s=4.0, frozen_s=3.0, kills=4, dead_after_s=15.0,
+    rounds=1, window_s=3.0, now_runs=30, entries=5_000, down_s=4.0, frozen_s=3.0, kills=4, lease_s=3.0,
     period_s=2, steady_s=5.0, idle_s=3.0, bad_s=3.0,
 )  # fmt: skip
 

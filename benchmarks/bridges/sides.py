@@ -33,10 +33,10 @@ class Side(ABC):
     """The list of the broker that the messages go into."""
     prefix: str
 
-    def __init__(self, home: Server, broker: Server, dead_after_s: float = 30.0) -> None:
-        """`dead_after_s`: the setting of the beats."""
+    def __init__(self, home: Server, broker: Server, lease_s: float = 60.0) -> None:
+        """`lease_s`: the setting of the beats."""
         self.home, self.broker = home, broker
-        self._dead_after_s = dead_after_s
+        self._lease_s = lease_s
         self._folder = Path(tempfile.mkdtemp(prefix="redbike-bridges-project-"))
         for file in _PROJECTS.glob("*.py"):
             shutil.copy(file, self._folder)
@@ -125,7 +125,7 @@ class Side(ABC):
     def _start(self, command: Sequence[str], log: str) -> "subprocess.Popen[bytes]":
         environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{self._folder}"}
         environment.update(BROKER=self.broker.url, HOME_URL=self.home.url, PREFIX=self.prefix)
-        environment["DEAD_AFTER"] = str(self._dead_after_s)
+        environment.update(LEASE=str(self._lease_s), SOCKET_TIMEOUT=str(min(10.0, self._lease_s / 2)))
         with (self._folder / log).open("ab") as output:
             process = subprocess.Popen(command, cwd=self._folder, env=environment, stdout=output, stderr=output)
         self._processes.append(process)

@@ -32,7 +32,10 @@ def now(side: Side, sizes: Sizes) -> list[Finding]:
 
 
 def first(side: Side, sizes: Sizes) -> list[Finding]:
-    """Measure from the start of the process until its first message: one entry of many is due, and all are due."""
+    """Measure from the start of the process until its first message: one entry of many is due, or all are due.
+
+    The other scheduler starts once.
+    """
     findings = []
     count = f"{sizes.entries:,} entries"
     for title, all_due in (
@@ -42,9 +45,13 @@ def first(side: Side, sizes: Sizes) -> list[Finding]:
         side.clear()
         with side.bike() as bike:
             fill(bike, side, "EVERY:1h", [bike.now() + (0 if all_due else 3600)] * sizes.entries)
-            bike.set("due", "AT:2020-01-01 00:00:00", payload=side.payload())
-        own_s = _first_s(side)
-        findings.append(Finding(title, f"{own_s:.2f} s", "1 s", own_s <= 1))
+            own_s = []
+            for _ in range(sizes.rounds):
+                bike.set("due", "AT:2020-01-01 00:00:00", payload=side.payload())
+                own_s.append(_first_s(side))
+                side.broker.client.delete(side.list_key)
+        took_s = median(own_s)
+        findings.append(Finding(title, f"{took_s:.2f} s", "1 s", took_s <= 1))
         side.clear()
         side.fill_rival(sizes.entries, is_due=all_due, also_due=1)
         rival_s = _first_s(side, is_rival=True)

@@ -6,7 +6,8 @@ from celery import Celery
 
 app = Celery("proj", broker=os.environ["BROKER"])
 app.conf.redbike_url = os.environ["HOME_URL"]
-app.conf.redbike_dead_after = float(os.environ["DEAD_AFTER"])
+app.conf.redbike_lease = float(os.environ["LEASE"])
+app.conf.broker_transport_options = {"socket_timeout": float(os.environ["SOCKET_TIMEOUT"])}
 app.conf.redbeat_redis_url = os.environ["HOME_URL"]
 app.conf.redbeat_lock_timeout = 60
 

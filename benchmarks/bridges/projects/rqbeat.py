@@ -9,7 +9,7 @@ from redbike import Redbike
 from redbike.bridges.rq import RQWorker
 
 stop_event = threading.Event()
-worker = RQWorker(os.environ["BROKER"])
+worker = RQWorker(os.environ["BROKER"], float(os.environ["LEASE"]), socket_timeout=float(os.environ["SOCKET_TIMEOUT"]))
 bike = Redbike(
     worker,
     os.environ["PREFIX"],
@@ -19,7 +19,6 @@ bike = Redbike(
     default_timeout=worker.lease_s,
     on_timeout="retry",
     on_error="reschedule",
-    dead_after=float(os.environ["DEAD_AFTER"]),
 )
 
 
