@@ -12,7 +12,7 @@ from importlib.metadata import version
 from benchmarks.bridges import faults, throughput, timing
 from benchmarks.bridges.findings import FULL, QUICK, Finding, Sizes, table
 from benchmarks.bridges.servers import Server
-from benchmarks.bridges.sides import SIDES, Side
+from benchmarks.bridges.sides import SIDES, Side, StuckError
 
 ROWS: dict[str, Callable[[Side, Sizes], list[Finding]]] = {
     "throughput": throughput.rates,
@@ -51,7 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         findings = []
         for row in rows:
             row_began = time.monotonic()
-            findings += measure(kind, row, QUICK if options.quick else FULL)
+            try:
+                findings += measure(kind, row, QUICK if options.quick else FULL)
+            except StuckError as error:
+                print(error, file=sys.stderr)
+                findings.append(Finding(row, "stuck", is_met=False, is_sound=False))
             print(f"{kind}: {row}: {time.monotonic() - row_began:.0f} s", file=sys.stderr, flush=True)
         print(_about(kind, load, time.monotonic() - began))
         print(f"\n{table(findings)}\n", flush=True)

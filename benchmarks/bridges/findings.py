@@ -20,6 +20,8 @@ class Sizes(NamedTuple):
     """How large a row is."""
 
     rounds: int = 3
+    senders: int = 2_000  # entries of which one is due each second, for the rates
+    warm_s: float = 2.0  # before a rate is measured
     window_s: float = 10.0  # of one rate
     now_runs: int = 200
     entries: int = 100_000
@@ -38,6 +40,11 @@ QUICK = Sizes(
     rounds=1, window_s=3.0, now_runs=30, entries=5_000, down_s=4.0, frozen_s=3.0, kills=4, lease_s=3.0,
     period_s=2, steady_s=5.0, idle_s=3.0, bad_s=3.0,
 )  # fmt: skip
+SUITE = Sizes(
+    rounds=1, senders=200, warm_s=0.2, window_s=0.5, now_runs=5, entries=500, down_s=2.0, frozen_s=2.0, kills=3,
+    lease_s=2.0, period_s=2, steady_s=3.0, idle_s=1.0, bad_s=2.0,
+)  # fmt: skip
+"""Only whether the messages are right is judged in the suite, not how long they take."""
 
 
 def table(findings: Iterable[Finding]) -> str:

@@ -23,6 +23,10 @@ from redbike import Redbike
 _PROJECTS = Path(__file__).with_name("projects")
 
 
+class StuckError(Exception):
+    """A row cannot go on. The message says why, with the end of the log of the beats."""
+
+
 class Side(ABC):
     """One of the two systems, with its servers: `home` has the entries, `broker` the messages."""
 
@@ -197,7 +201,7 @@ class CelerySide(Side):
     def _run(self, program: str) -> None:
         process = self._start([sys.executable, "-c", program], "fill.log")
         if process.wait(timeout=600):
-            raise SystemExit(f"{self.rival}: its entries cannot be written:\n{self.log('fill.log')}")
+            raise StuckError(f"{self.rival}: its entries cannot be written:\n{self.log('fill.log')}")
         self._processes.remove(process)
 
 
@@ -269,11 +273,11 @@ def fill(bike: Redbike, side: Side, schedule: str, firsts: Iterable[float]) -> N
 
 
 def wait_for(condition: Any, within_s: float, what: str, side: Side | None = None) -> float:
-    """Wait until a condition holds. Return the Unix time. End the program if it does not hold in time."""
+    """Wait until a condition holds. Return the Unix time. Raise StuckError if it does not hold in time."""
     until = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > until:
-            raise SystemExit(f"{what}: not within {within_s:g} s\n{side.log()[-2000:] if side else ''}")
+            raise StuckError(f"{what}: not within {within_s:g} s\n{side.log()[-2000:] if side else ''}")
         time.sleep(0.005)
     return time.time()
 

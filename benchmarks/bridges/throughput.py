@@ -7,33 +7,31 @@ from statistics import median
 from benchmarks.bridges.findings import Finding, Sizes
 from benchmarks.bridges.sides import Side, fill, wait_for
 
-ENTRIES = 2_000
 
-
-def rate(side: Side, start: Callable[[], object], beats: int, seconds: float) -> float:
-    """Return the messages per second in the broker's list, counted for so long from two seconds after the first."""
+def rate(side: Side, start: Callable[[], object], beats: int, sizes: Sizes) -> float:
+    """Return the messages per second in the broker's list, counted for a while some time after the first message."""
     for _ in range(beats):
         start()
     wait_for(side.messages, 60, "the first message", side)
-    time.sleep(2)
+    time.sleep(sizes.warm_s)
     before, began = side.messages(), time.perf_counter()
-    time.sleep(seconds)
+    time.sleep(sizes.window_s)
     return (side.messages() - before) / (time.perf_counter() - began)
 
 
-def redbike(side: Side, beats: int, seconds: float) -> float:
+def redbike(side: Side, beats: int, sizes: Sizes) -> float:
     """Return the rate of so many beats of Redbike, with entries of every second."""
     side.clear()
     with side.bike() as bike:
-        fill(bike, side, "EVERY:1s", [bike.now()] * ENTRIES)
-    return rate(side, side.start_beat, beats, seconds)
+        fill(bike, side, "EVERY:1s", [bike.now()] * sizes.senders)
+    return rate(side, side.start_beat, beats, sizes)
 
 
-def rival(side: Side, seconds: float) -> float:
+def rival(side: Side, sizes: Sizes) -> float:
     """Return the rate of the rival. Only one process of it sends at a time."""
     side.clear()
-    side.fill_rival(ENTRIES, is_due=True)
-    return rate(side, side.start_rival, 1, seconds)
+    side.fill_rival(sizes.senders, is_due=True)
+    return rate(side, side.start_rival, 1, sizes)
 
 
 def rates(side: Side, sizes: Sizes) -> list[Finding]:
@@ -42,9 +40,9 @@ def rates(side: Side, sizes: Sizes) -> list[Finding]:
     for number in range(sizes.rounds):
         for name in sorted(found, reverse=number % 2 == 1):
             if name == "rival":
-                found[name].append(rival(side, sizes.window_s))
+                found[name].append(rival(side, sizes))
             else:
-                found[name].append(redbike(side, 1 + (name == "two"), sizes.window_s))
+                found[name].append(redbike(side, 1 + (name == "two"), sizes))
     one, two, yardstick = (median(found[name]) for name in ("one", "two", "rival"))
     return [
         Finding("messages, one beat", f"{one:,.0f} per s", f"1.0 x {side.rival}", one >= yardstick),
