@@ -33,6 +33,8 @@ Usage:
   redbike [--config=<CONF>] control <SIGNAL>
   redbike [--config=<CONF>] lost [--before=<TIMESTAMP>] [--reset]
   redbike [--config=<CONF>] import crontab <FILE> [--queue=<Q>] [--zone=<TZ>] [--system] [--prefix-name=<P>] [--dry-run]
+  redbike [--config=<CONF>] import redbeat [--url=<URL>] [--prefix=<PREFIX>] [--zone=<TZ>] [--dry-run]
+  redbike [--config=<CONF>] import rediscron [--url=<URL>] [--prefix=<PREFIX>] [--zone=<TZ>] [--dry-run]
   redbike next <SCHEDULE> [--after=<TIMESTAMP>] [--count=<N>]
   redbike --help
   redbike --version
@@ -61,6 +63,7 @@ Commands:
   control    Send a signal to all dispatchers and workers: HALT stops them; PAUSE makes them take no job until RESUME.
   lost       Print jobs that should run again but are neither planned, queued nor running, and BAD jobs, as CSV.
   import     Make jobs of a crontab (- for stdin). The worker redbike.commands:Shell('A') runs their commands.
+             Or move the jobs of RedBeat or rq-rediscron here, from their keys in Redis, which stay as they are.
   next       Print the next runs of a schedule, and warnings about likely mistakes. Needs no Redis.
 
 Options:
@@ -104,7 +107,10 @@ Options:
   -b <TIMESTAMP>, --before=<TIMESTAMP>          Print only events up to this time (Unix seconds, ISO 8601).
   --log-level=<LEVEL>                           debug, info (also a line per run), warning or error.
   --reset                                       Reschedule each lost job.
-  --zone=<TZ>                                   The zone of a crontab, such as Europe/Berlin; else that of this machine.
+  --zone=<TZ>                                   The zone of a crontab, such as Europe/Berlin; else that of this machine
+                                                (for redbeat UTC, as in Celery).
+  --url=<URL>                                   The server from which to import; else that of the conf.
+  --prefix=<PREFIX>                             The beginning of the keys to import (default: redbeat: or rq:).
   --system                                      The crontab has a field for the user, as /etc/crontab has.
   --prefix-name=<P>                             The beginning of the ids of imported jobs.
   -n <N>, --count=<N>                           The most runs to print (default: 5 with next, 20 with history).

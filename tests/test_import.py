@@ -180,8 +180,8 @@ def test_mistakes(command: Command, in_a_folder: Path, arguments: list[str], lin
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["import"], "import needs crontab next; write: redbike"),
-        (["import", "cron", "x"], "import needs crontab next; write: redbike"),
+        (["import"], "import needs crontab or redbeat or rediscron next; write: redbike"),
+        (["import", "cron", "x"], "import needs crontab or redbeat or rediscron next; write: redbike"),
         (["import", "crontab"], "import needs <FILE>; write: redbike"),
         (["import", "crontab", "a", "b"], "import takes no 'b'; put a value with spaces into quotes; write: redbike"),
     ],

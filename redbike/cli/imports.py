@@ -1,4 +1,7 @@
-"""The command `redbike import`: read the job list of another scheduler, and set its jobs where they differ."""
+"""The command `redbike import`: read the job list of another scheduler, and set its jobs where they differ.
+
+This file reads crontabs. moving.py reads stores in Redis.
+"""
 
 import os
 import sys
@@ -7,27 +10,31 @@ from pathlib import Path
 
 from redbike import streams
 from redbike.bike import Redbike
-from redbike.bridges.zone import zone_here
 from redbike.cli.commands import _warn_if_unserved
 from redbike.cli.opening import Arguments, Failure, opened, say
+from redbike.cli.zone import zone_of
 from redbike.csvfile import write_rows
 from redbike.errors import JobIdError
 from redbike.importers.crontab import Row, read_crontab
 from redbike.logs import printable
 from redbike.schedule.forms import PAUSED
-from redbike.schedule.zones import zone_named
 
 _SYSTEM_CRONTAB, _SYSTEM_CRONTABS = "/etc/crontab", "/etc/cron.d/"
 
 
 def do_import(arguments: Arguments) -> None:
-    """Make jobs of a crontab, or print them with --dry-run. Raise Failure if something was left out."""
+    """Make jobs of a crontab or another store, or print them with --dry-run. Raise Failure if one was left out."""
+    if arguments["redbeat"] or arguments["rediscron"]:
+        from redbike.cli.moving import do_move
+
+        do_move(arguments)
+        return
     path = arguments["<FILE>"]
     shown = "stdin" if path == "-" else path
     rows, complaints = read_crontab(
         _text_of(path),
         queue=_queue(arguments["--queue"]),
-        zone=_zone(arguments["--zone"]),
+        zone=zone_of(arguments["--zone"]),
         system=arguments["--system"] or _is_system_crontab(path),
         prefix=arguments["--prefix-name"] or "",
     )
@@ -96,12 +103,3 @@ def _queue(code: str | None) -> str:
     if code is not None and (not code or ":" in code):
         raise Failure(f"--queue: {code!r} is not the name of one queue: write what follows the colon, such as A")
     return (code or "A").removeprefix("work-")
-
-
-def _zone(name: str | None) -> str:
-    """Return the zone of lines without their own: that of the option, else that of this machine, which cron uses."""
-    try:
-        return zone_here() if name is None else zone_named(name).key
-    except ValueError as error:
-        where = "the zone of this machine cannot be found; write --zone=ZONE" if name is None else "--zone"
-        raise Failure(f"{where}: {error}") from None

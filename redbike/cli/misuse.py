@@ -36,11 +36,13 @@ def fault(argv: list[str]) -> str:
     for option in options:
         if not any(option in line for line in lines):
             return f"{command} has no option {option}; write: {' or: '.join(lines)}"
-    usage = next((line for line in lines if all(option in line for option in options)), lines[0])
-    words_of = re.sub(r"\[.*?\]+|--[\w-]+=<\w+>", "", usage)
-    if words := list(itertools.takewhile(str.isalpha, words_of.split()[2:])):
+    fitting = [line for line in lines if all(option in line for option in options)] or lines[:1]
+    usage = next((line for line in fitting if _names_of(line) == given[: len(_names_of(line))]), fitting[0])
+    words_of = _words_of(usage)
+    if words := _names_of(usage):
         if given[: len(words)] != words:
-            return f"{command} needs {' '.join(words)} next; write: {usage}"
+            possible_words = " or ".join(dict.fromkeys(" ".join(_names_of(line)) for line in fitting))
+            return f"{command} needs {possible_words} next; write: {usage}"
         del given[: len(words)]
     # A choice in parentheses is made by the option.
     needed = re.findall(r"<\w+>", re.sub(r"\(.*?\)", "", words_of) if options else words_of)
@@ -52,6 +54,16 @@ def fault(argv: list[str]) -> str:
         quotes = "; put a value with spaces into quotes" if possible else ""
         return f"{command} takes no {extra!r}{quotes}; write: {usage}"
     return f"no command takes these arguments: {shlex.join(argv)}; write: {usage}"
+
+
+def _words_of(usage: str) -> str:
+    """Return a line of the usage without options."""
+    return re.sub(r"\[.*?\]+|--[\w-]+=<\w+>", "", usage)
+
+
+def _names_of(usage: str) -> list[str]:
+    """Return the words that follow the command as they are, such as crontab."""
+    return list(itertools.takewhile(str.isalpha, _words_of(usage).split()[2:]))
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str], str | None]:
