@@ -6,7 +6,7 @@ Redbike.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import islice
 from typing import NamedTuple
@@ -77,7 +77,7 @@ class Move:
         """`complain` is called with each complaint. With `show`, change nothing: call it with each job to be set."""
         parts = bike._parts
         self._complain_to, self._show = complain, show
-        self._now = bike.now
+        self._now = bike.now()
         self._moved = Moved(bike.redis, parts.keys, parts.call)
         self._placing = parts.placing
         self._queue_key_of = parts.planner.checks().queue_key_of
@@ -142,17 +142,15 @@ class Move:
         """Return how the job is placed. Raise JobIdError, PayloadError, or ValueError for a schedule that is none."""
         queue_key = self._queue_key_of(entry.jobid)
         check_payload(entry.jobid, entry.payload)
-        first = entry.first
-        # Counted from before the next run: a recurrence whose last run is overdue still has this run.
-        plan = read(entry.schedule).first(self._now() if first is None else first - 1)
+        plan = read(entry.schedule).first(self._now)
         if plan.action is Action.BAD:
             raise ValueError(plan.reason)
         if text.startswith(PAUSED):
-            plan = read(text).first(0)
-        action, due_at = plan.action, plan.due_at
-        if first is not None and action is not Action.PAUSE:
-            action, due_at = Action.AT, first
-        return Placement(entry.jobid, queue_key, plan.registered, action, due_at, False, entry.payload)
+            plan = read(text).first(self._now)
+        elif entry.first is not None:
+            # Also for a recurrence that is over: its last run may be overdue.
+            plan = replace(plan, action=Action.AT, due_at=entry.first)
+        return Placement(entry.jobid, queue_key, plan.registered, plan.action, plan.due_at, False, entry.payload)
 
 
 def _verdict(entry: Entry, held: Held) -> tuple[_Verdict, str]:

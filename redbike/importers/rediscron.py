@@ -89,7 +89,7 @@ def _entry(jobid: str, found: Mapping[str, str], score: float | None, zone: str,
         jobid,
         _schedule(found, first or int(now), zone),
         _payload(found),
-        first if is_enabled else None,
+        first,
         is_enabled,
         None if last is None else PastRuns(0, int(last)),
     )
