@@ -11,7 +11,8 @@ import pytest
 from celery.schedules import crontab, schedule
 from conftest import Fleet, Server
 from dateutil.rrule import FR, MO
-from helpers import Answer, Command, state_of, turns
+from helpers import Answer, Command, state_of, turns, utc
+from redbeat import RedBeatSchedulerEntry
 from redbeat.schedulers import RedBeatScheduler
 from redbeat.schedules import rrule
 from redbeats import Beat
@@ -98,7 +99,26 @@ def test_the_schedules_of_a_store(beat: Beat, move: Move, bike: Redbike) -> None
     assert texts["rule"].startswith("DTSTART;TZID=UTC:20260105T093000\n") or texts["rule"].startswith("DTSTART:2026")
     assert "BYDAY=MO,FR" in texts["rule"]
     assert "COUNT=500" in texts["rule"]
+    scores["cron"] = max(scores["cron"], utc(2026, 11, 30, 8))
+    scores["both days"] = max(scores["both days"], utc(2027, 8, 13))
     assert {name: bike.tell(name)["next_run"] for name in scores} == scores
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_score_that_is_too_early(beat: Beat, move: Move, bike: Redbike, relative: bool) -> None:
+    """RedBeat scores an entry too early if it is saved between two runs. The next run is that of its schedule."""
+    now = datetime.fromtimestamp(bike.now(), UTC)
+    last, due = now - timedelta(hours=1), (now + timedelta(hours=3)).replace(minute=0, second=0, microsecond=0)
+    beat.save("cron", crontab(hour=str(due.hour), minute="0"), last=last, count=1)
+    beat.save("rule", rrule("DAILY", dtstart=due - timedelta(days=9)), last=last, count=1)
+    beat.save("interval", schedule(4 * 3600, relative=relative), last=last, count=1)
+    RedBeatSchedulerEntry.from_key(f"{beat.prefix}cron", app=beat.app).save()
+    RedBeatSchedulerEntry.from_key(f"{beat.prefix}interval", app=beat.app).save()
+    assert beat.score("cron") < due.timestamp()
+    assert move().code == 0
+    assert bike.tell("cron")["next_run"] == bike.tell("rule")["next_run"] == due.timestamp()
+    expected = due if relative else last + timedelta(hours=4)
+    assert bike.tell("interval")["next_run"] == int(expected.timestamp())
 
 
 def test_the_call_of_an_entry(beat: Beat, move: Move, bike: Redbike) -> None:
@@ -138,7 +158,7 @@ def test_counts_and_last_runs(beat: Beat, move: Move, bike: Redbike) -> None:
     assert (last["count"], last["outcome"], last["began"]) == (5_000, "done", int(LAST.timestamp()))
     assert bike.details("never")["last_run"] is None
     assert bike.tell("never")["next_run"] == beat.score("never")
-    assert bike.tell("overdue")["next_run"] == 1_700_000_000
+    assert bike.tell("overdue")["next_run"] == int(LAST.timestamp()) + 60
 
 
 def test_a_disabled_entry_is_paused(beat: Beat, move: Move, bike: Redbike) -> None:
@@ -164,7 +184,7 @@ def test_the_zone_of_the_app(beat: Beat, move: Move, bike: Redbike) -> None:
     texts = registered(bike)
     assert texts["cron"] == "CRON:30 2 * * * Europe/Berlin"
     assert texts["rule"].startswith("DTSTART;TZID=Europe/Berlin:20260701T080000\n")
-    assert bike.tell("cron")["next_run"] == beat.score("cron")
+    assert bike.tell("cron")["next_run"] == max(beat.score("cron"), utc(2026, 11, 30, 1, 30))
 
 
 def test_schedules_that_no_text_says(beat: Beat, move: Move, bike: Redbike) -> None:
@@ -185,8 +205,7 @@ def test_an_entry_without_a_further_run(beat: Beat, move: Move, bike: Redbike) -
     """An rrule that is over stays over. Its last run, if it is overdue, still comes."""
     past = datetime(2020, 1, 1, tzinfo=UTC)
     beat.save("over", rrule("DAILY", dtstart=past, count=2), last=LAST, count=2)
-    beat.save("overdue", rrule("DAILY", dtstart=past, count=2))
-    beat.plan("overdue", 1_577_923_200)
+    beat.save("overdue", rrule("DAILY", dtstart=past, count=2), last=past, count=1, at=1_577_923_200)
     assert beat.score("over") == -1
     assert move().code == 0
     assert bike.tell("over")["next_run"] is None
@@ -307,7 +326,7 @@ def test_meta_that_cannot_be_read(beat: Beat, move: Move, bike: Redbike) -> None
     answer = move()
     assert answer.code == 0
     assert [line.partition(";")[2] for line in answer.err.splitlines()] == [
-        " it is imported without its count and its last run"
+        " it is imported without its count and its last run, so it runs at 4000000000 (Unix seconds)"
     ] * 2
     assert bike.tell("torn")["next_run"] == bike.tell("odd")["next_run"] == 4_000_000_000
 

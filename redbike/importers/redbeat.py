@@ -12,7 +12,7 @@ from typing import Any
 
 from redbike.bridges.celery.payload import members
 from redbike.importers.moving import Complaint, Entry
-from redbike.importers.redbeat_schedules import read_schedule
+from redbike.importers.redbeat_schedules import Times, read_schedule
 from redbike.importers.redbeat_values import moment_of, plain
 from redbike.importers.stores import (
     NoStore,
@@ -92,8 +92,13 @@ def _entry(
     task = checked("its task", found.get("task"), str, "the name of a task")
     if not task:
         raise Unreadable("its task is '', not the name of a task")
-    first = None if score < 0 else whole_time(score)
-    schedule = read_schedule(found.get("schedule"), first or int(now), zone)
+    fault, count, last = "", 0, None
+    try:
+        count, last = _past(meta)
+    except Unreadable as error:
+        fault = f"{error}; it is imported without its count and its last run, so it runs at {score:.0f} (Unix seconds)"
+    times = Times(None if score < 0 else whole_time(score), last, now)
+    schedule = read_schedule(found.get("schedule"), times, zone)
     call: dict[str, Any] = {
         "task": task,
         "args": plain("its args", checked("its args", found.get("args") or [], list, "a list")),
@@ -103,12 +108,11 @@ def _entry(
     if schedule.needs:
         call["schedule"] = schedule.needs
     is_enabled = checked("enabled", found.get("enabled", True), bool, "true or false")
-    try:
-        past = _past(meta)
-    except Unreadable as error:
-        past = None
-        yield Complaint(jobid, f"{error}; it is imported without its count and its last run", is_left_out=False)
-    yield Entry(jobid, schedule.text, json.dumps(members(call)), first, is_enabled, past)
+    if fault:
+        yield Complaint(jobid, fault, is_left_out=False)
+    # Without a count, the last run is the time at which the entry was saved or rescheduled.
+    past = PastRuns(count, int(last)) if last is not None and count > 0 else None
+    yield Entry(jobid, schedule.text, json.dumps(members(call)), schedule.first, is_enabled, past)
 
 
 def _options(found: object) -> dict[str, Any]:
@@ -118,14 +122,11 @@ def _options(found: object) -> dict[str, Any]:
     return options
 
 
-def _past(meta: bytes | None) -> PastRuns | None:
+def _past(meta: bytes | None) -> tuple[int, float | None]:
+    """Return how often the entry ran, and when it ran last, in Unix seconds; None if that is not known."""
     if not meta:
-        return None
+        return 0, None
     found = checked("its meta", read_json("its meta", meta), dict, "an object")
     count = checked("its total_run_count", found.get("total_run_count") or 0, int, "a whole number")
     last = found.get("last_run_at")
-    if last is not None:
-        began = int(moment_of("its last_run_at", last).timestamp())
-        if count > 0:  # else it is the time at which the entry was saved or rescheduled
-            return PastRuns(count, began)
-    return None
+    return count, None if last is None else moment_of("its last_run_at", last).timestamp()

@@ -1,8 +1,8 @@
 """Turn the schedules of RedBeat's JSON into texts of Redbike."""
 
-import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from math import floor, isfinite
 from typing import Any, NamedTuple
 
 from redbike.bridges.celery.crontabs import crontab_text
@@ -10,57 +10,94 @@ from redbike.bridges.celery.intervals import interval_text, relative_text
 from redbike.bridges.celery.rrules import rrule_text
 from redbike.importers.redbeat_values import TYPE
 from redbike.importers.stores import Unreadable, shown_value
+from redbike.schedule.forms import read
+from redbike.schedule.plan import Action
 
 _CRONTAB = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
+
+
+class Times(NamedTuple):
+    """When an entry ran last and runs next, in Unix seconds."""
+
+    score: float | None
+    """The time before which RedBeat does not look at the entry; None: it never does."""
+    last: float | None
+    """The time from which RedBeat counts the next run; None: the entry is due at once."""
+    now: float
+
+    def first(self, due: float | None) -> int | None:
+        """Return the next run in whole seconds. `due`: the first time of the schedule after `last`.
+
+        The score alone may be too early: RedBeat computes it anew when it starts, and rounds it down. It then looks at
+        the entry again and again, until the schedule says that the entry is due.
+        """
+        if self.score is None or self.last is None:
+            return None if self.score is None else floor(self.score)
+        return None if due is None else floor(max(self.score, due))
 
 
 class Written(NamedTuple):
     """A schedule as Redbike keeps it."""
 
     text: str
+    first: int | None
+    """The next run, in whole Unix seconds; None: no further run."""
     needs: dict[str, Any] | None = None
     """How Celery makes the schedule again, if no text can say it. The text is then CONTINUE."""
 
 
-def read_schedule(value: object, start: float, zone: str) -> Written:
-    """Return the text of a schedule. Raise Unreadable, with the reason and the way out.
+def read_schedule(value: object, times: Times, zone: str) -> Written:
+    """Return the text of a schedule, and its next run. Raise Unreadable, with the reason and the way out.
 
-    `start`: the next run in Unix seconds; an interval keeps its rhythm from there. `zone`: the zone of a crontab.
+    `zone`: the zone of a crontab. An interval keeps its rhythm from its next run on.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _interval({"every": value}, start, zone)
+        value = {TYPE: "interval", "every": value}
     if not isinstance(value, dict):
         raise Unreadable(f"its schedule is {shown_value(value)}, not an object with {TYPE!r}")
     kind = value.get(TYPE)
-    if not isinstance(kind, str) or kind not in _READERS:
-        known = " and ".join((", ".join(sorted(_READERS)[:-1]), sorted(_READERS)[-1]))
-        raise Unreadable(
-            f"its schedule is of the type {shown_value(kind)}: {known} are known; save the entry again as"
-            " redbike.bridges.celery.RedbikeEntry"
-        )
     fields = {name: field for name, field in value.items() if name != TYPE}
     try:
-        return _READERS[kind](fields, start, zone)
+        match kind:
+            case "interval":
+                return _interval(fields, times, zone)
+            case "crontab":
+                return _recurring(_crontab(fields, zone), times)
+            case "rrule":
+                return _recurring(_rrule(fields, zone), times)
     except (ValueError, TypeError, OverflowError, OSError) as error:
         raise Unreadable(f"its schedule: {error}") from None
+    raise Unreadable(
+        f"its schedule is of the type {shown_value(kind)}: crontab, interval and rrule are known; save the entry again"
+        " as redbike.bridges.celery.RedbikeEntry"
+    )
 
 
-def _interval(fields: Mapping[str, Any], start: float, zone: str) -> Written:
+def _recurring(text: str, times: Times) -> Written:
+    plan = read(text).first(times.now if times.last is None else times.last)
+    if plan.action is Action.BAD:
+        raise ValueError(plan.reason)
+    return Written(text, times.first(plan.due_at))
+
+
+def _interval(fields: Mapping[str, Any], times: Times, zone: str) -> Written:
     if unknown := sorted(fields.keys() - {"every", "relative"}):
         raise ValueError(f"an interval has no field {unknown[0]!r}")
     every = fields.get("every")
-    if isinstance(every, bool) or not isinstance(every, int | float) or not math.isfinite(every):
+    if isinstance(every, bool) or not isinstance(every, int | float) or not isfinite(every):
         raise ValueError(f"every is {shown_value(every)}, not a number of seconds")
     if every <= 0:
         raise ValueError(f"every is {every:g} seconds, so it has no next run: write at least one second")
     is_relative = bool(fields.get("relative"))
-    text = relative_text(every, start, zone) if is_relative else interval_text(every, start)
-    if text is not None:
-        return Written(text)
-    return Written("CONTINUE", {"every": every, **({"relative": True, "zone": zone} if is_relative else {})})
+    if is_relative and (text := relative_text(every, times.now if times.last is None else times.last, zone)):
+        return _recurring(text, times)
+    first = times.first(None if times.last is None else times.last + every)
+    if not is_relative and (text := interval_text(every, times.now if first is None else first)):
+        return Written(text, first)
+    return Written("CONTINUE", first, {"every": every, **({"relative": True, "zone": zone} if is_relative else {})})
 
 
-def _crontab(fields: Mapping[str, Any], start: float, zone: str) -> Written:  # noqa: ARG001 - as every reader
+def _crontab(fields: Mapping[str, Any], zone: str) -> str:
     if unknown := sorted(fields.keys() - set(_CRONTAB)):
         raise ValueError(f"a crontab has no field {unknown[0]!r}")
     minute, hour, day_of_week, day_of_month, month_of_year = values = [fields.get(name, "*") for name in _CRONTAB]
@@ -68,17 +105,17 @@ def _crontab(fields: Mapping[str, Any], start: float, zone: str) -> Written:  # 
         parts = value if isinstance(value, list) else [value]
         if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
             raise ValueError(f"{name} is {shown_value(value)}, not a text, a number or a list of them")
-    return Written(crontab_text(minute, hour, day_of_week, day_of_month, month_of_year, zone))
+    return crontab_text(minute, hour, day_of_week, day_of_month, month_of_year, zone)
 
 
-def _rrule(fields: Mapping[str, Any], start: float, zone: str) -> Written:  # noqa: ARG001 - as every reader
+def _rrule(fields: Mapping[str, Any], zone: str) -> str:
     found = {name: value for name, value in fields.items() if value is not None}
     for name in ("dtstart", "until"):
         offset_minutes = found.pop(f"{name}_tz", 0)
         if name in found:
             found[name] = _moment(name, found[name], offset_minutes)
     # RedBeat keeps no more of a zone than its offset: the zone of the app is meant if it has this offset then.
-    return Written(rrule_text({name: _plain(value) for name, value in found.items()}, zone, stored=True))
+    return rrule_text({name: _plain(value) for name, value in found.items()}, zone, stored=True)
 
 
 def _moment(name: str, stamp: Any, offset_minutes: Any) -> datetime:
@@ -93,6 +130,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(one) for one in value]
     return {name: one for name, one in value.items() if name != TYPE} if isinstance(value, dict) else value
-
-
-_READERS = {"crontab": _crontab, "interval": _interval, "rrule": _rrule}
