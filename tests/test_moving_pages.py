@@ -6,7 +6,12 @@ Blocks and server are those of test_bridge_pages.py.
 import pytest
 import test_bridge_pages as bridge_pages
 
-PAGES = ("docs/moving-from-redbeat.md", "docs/moving-from-rediscron.md", "docs/moving-from-celery-beat.md")
+PAGES = (
+    "docs/moving-from-redbeat.md",
+    "docs/moving-from-rediscron.md",
+    "docs/moving-from-celery-beat.md",
+    "docs/moving-from-apscheduler.md",
+)
 
 typist = bridge_pages.typist
 

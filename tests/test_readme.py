@@ -51,7 +51,12 @@ PAGES = (
 )
 """The pages of which each block is run here. The README is the first: the other pages use its files."""
 
-RUN_ELSEWHERE = {"docs/schedules.md": "test_preview.py", "docs/scaling.md": "test_distributed.py"}
+RUN_ELSEWHERE = {
+    "docs/schedules.md": "test_preview.py",
+    "docs/scaling.md": "test_distributed.py",
+    **{f"docs/moving-from-{other}.md": "test_moving_pages.py" for other in ("apscheduler", "celery-beat")},
+    **{f"docs/moving-from-{other}.md": "test_moving_pages.py" for other in ("redbeat", "rediscron")},
+}
 
 TEXTS = {page: (ROOT / page).read_text("utf-8") for page in PAGES}
 MOST_LINES = 300  # of the README
