@@ -8,6 +8,7 @@ import pytest
 from croniter import croniter
 
 from redbike.bridges.rq.crons import cron_text
+from redbike.bridges.rq.texts import Wanted
 from redbike.schedule.cron import MONTHS, WEEKDAYS
 from redbike.schedule.forms import read
 
@@ -118,3 +119,10 @@ def test_an_expression_that_cannot_be_said(expression: str, reason: str) -> None
         cron_text(expression, "UTC")
     assert repr(expression) in str(error.value)
     assert reason in str(error.value)
+
+
+def test_a_registered_job_has_this_text() -> None:
+    """The scheduler for RQ reads the expressions of its users as RQ does."""
+    wanted = Wanted(None, "0 22-2 * * fri-mon", None, "Asia/Tokyo")
+    wanted.check()
+    assert wanted.text(0) == "CRON:0 0,1,2,22,23 * * 0,1,5,6 Asia/Tokyo"

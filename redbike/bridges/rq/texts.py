@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from redbike.bridges.rq.crons import cron_text
 from redbike.bridges.zone import zone_here
 from redbike.schedule.forms import LATEST, PAUSED, read
 from redbike.schedule.plan import Action
@@ -57,7 +58,7 @@ class Wanted(NamedTuple):
             begin = datetime.fromtimestamp(min(max(start, 0), LATEST), UTC)
             return f"DTSTART:{begin:%Y%m%dT%H%M%S}\nRRULE:FREQ=SECONDLY;INTERVAL={self.interval}"
         if self.cron:
-            return f"CRON:{' '.join(self.cron.split())} {self.zone or _zone_here()}"
+            return cron_text(self.cron, self.zone or _zone_here())
         return str(self.schedule).removeprefix(PAUSED)
 
     def is_said_by(self, text: str) -> bool:
