@@ -202,7 +202,7 @@ def test_schedules_that_no_text_says(beat: Beat, move: Move, bike: Redbike) -> N
 
 
 def test_an_entry_without_a_further_run(beat: Beat, move: Move, bike: Redbike) -> None:
-    """An rrule that is over stays over. Its last run, if it is overdue, still comes."""
+    """An rrule that is over stays over. Its last run, if it is overdue, still comes. A score below 0 is a pause."""
     past = datetime(2020, 1, 1, tzinfo=UTC)
     beat.save("over", rrule("DAILY", dtstart=past, count=2), last=LAST, count=2)
     beat.save("overdue", rrule("DAILY", dtstart=past, count=2), last=past, count=1, at=1_577_923_200)
@@ -210,6 +210,9 @@ def test_an_entry_without_a_further_run(beat: Beat, move: Move, bike: Redbike) -
     assert move().code == 0
     assert bike.tell("over")["next_run"] is None
     assert bike.tell("overdue")["next_run"] == 1_577_923_200
+    beat.save("parked", crontab(minute=0), last=LAST, count=2, at=-5)
+    assert "parked: its score -5 is below 0, so RedBeat never runs it: it is paused here" in move().err
+    assert registered(bike)["parked"] == "PAUSED:CRON:0 * * * *"
 
 
 def test_static_entries(beat: Beat, move: Move, bike: Redbike) -> None:
@@ -227,10 +230,12 @@ def test_static_entries(beat: Beat, move: Move, bike: Redbike) -> None:
     (line,) = answer.err.splitlines()
     assert line.startswith("redbike: 2 static: nightly, often: imported with their next runs;")
     assert registered(bike)["nightly"] == "CRON:0 3 * * *"
-    before = {name: bike.tell(name)["next_run"] for name in ("nightly", "often")}
+    before = {name: (bike.tell(name)["next_run"], payload(bike, name)) for name in ("nightly", "often")}
     beat_schedule = {name: entry for name, entry in beat.app.conf.beat_schedule.items() if name in before}
+    texts = registered(bike)
     sync(beat.app, bike, beat_schedule)
-    assert {name: bike.tell(name)["next_run"] for name in before} == before
+    assert {name: (bike.tell(name)["next_run"], payload(bike, name)) for name in before} == before
+    assert registered(bike) == texts
 
 
 DEFINITION = {"name": "x", "task": "proj.add", "args": [], "kwargs": {}, "options": {}, "enabled": True}

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from helpers import Answer, Command, state_of
 from rediscron import RedisCronJob, RedisCronScheduler
 
 from redbike import Redbike
-from redbike.bridges.rq import RedbikeCronJob, payload
+from redbike.bridges.rq import RedbikeCronJob, RedbikeCronScheduler, payload
 
 pytestmark = pytest.mark.not_on_a_cluster("the keys of rq-rediscron have no tag")
 
@@ -137,7 +138,7 @@ def test_a_disabled_job_is_paused(scheduler: RedisCronScheduler, move: Move, bik
 def test_the_scheduler_of_redbike_knows_the_jobs(
     scheduler: RedisCronScheduler, move: Move, bike: Redbike, server: Server
 ) -> None:
-    """A program that used rq-rediscron finds its jobs by the class of Redbike."""
+    """A program that used rq-rediscron finds its jobs by the classes of Redbike, and registers them again."""
     register(scheduler, "daily", LAST, cron="30 2 * * mon-fri", args=("a",))
     register(scheduler, "off", enabled=False)
     assert move().code == 0
@@ -147,6 +148,10 @@ def test_the_scheduler_of_redbike_knows_the_jobs(
         assert job.enabled
         assert job.latest_enqueue_time == LAST.replace(microsecond=0)
         assert not RedbikeCronJob.fetch("off", client, prefix=bike.prefix).enabled
+        bike.redis.zadd(bike.timeline_key, {"daily": 4_000_000_000})
+        with closing(RedbikeCronScheduler(client, prefix=bike.prefix)) as new:
+            new.register(send_mail, "default", id="daily", args=("a",), cron="30 2 * * mon-fri", zone="UTC")
+    assert bike.tell("daily")["next_run"] == 4_000_000_000
 
 
 FIELDS = {

@@ -25,6 +25,7 @@ from redbike.importers.stores import (
     shown_value,
     whole_time,
 )
+from redbike.schedule.forms import read
 from redbike.store.moved import PastRuns
 
 PREFIX = "redbeat:"
@@ -110,6 +111,11 @@ def _entry(
     is_enabled = checked("enabled", found.get("enabled", True), bool, "true or false")
     if fault:
         yield Complaint(jobid, fault, is_left_out=False)
+    if is_enabled and score < 0 and read(schedule.text).first(now).leads_on:
+        is_enabled = False
+        yield Complaint(
+            jobid, f"its score {score:g} is below 0, so RedBeat never runs it: it is paused here", is_left_out=False
+        )
     # Without a count, the last run is the time at which the entry was saved or rescheduled.
     past = PastRuns(count, int(last)) if last is not None and count > 0 else None
     yield Entry(jobid, schedule.text, json.dumps(members(call)), schedule.first, is_enabled, past)
