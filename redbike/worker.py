@@ -67,6 +67,8 @@ class Run:
     """The run tag: a text that no other run has. While the lease lasts, it is the value of the key `P-Q-JOBID`."""
     _extend: Callable[[float], bool] = field(repr=False, compare=False)
     _stopping: Callable[[], bool] = field(repr=False, compare=False, default=bool)
+    prefix: str = ""
+    """The prefix of the keys in Redis, within which the job id is unique."""
 
     @property
     def late_s(self) -> float:

@@ -1,6 +1,7 @@
-"""Stands in for redis-cli where the README uses it, so that the tests need none: `redis_cli.py -s SOCKET COMMAND …`, or `-p PORT`.
+"""Stands in for redis-cli where the pages use it, so that the tests need none: `redis_cli.py -s SOCKET COMMAND …`.
 
-Prints what redis-cli prints where its output is not a terminal. Imports next to nothing, because it is started often.
+With `-p PORT` in place of the socket, it connects to a port of this machine. Prints what redis-cli prints where its
+output is not a terminal. Imports next to nothing, because it is started often.
 """
 
 import socket

@@ -35,8 +35,14 @@ def test_figures_can_be_measured(row: str) -> None:
 def test_the_judge() -> None:
     """The judge counts a missing run, a doubled id and an unknown id."""
     due = [("a", 1.0), ("b", 2.0), ("c", 3.0)]
-    ids = [run_id("a", 1.0), run_id("a", 1.0), run_id("b", 2.0), run_id("d", 9.0), run_id("e", 4.0)]
-    verdict = judge(ids, due, allowed=[("e", 4.0)])
+    ids = [
+        run_id("p", "a", 1.0),
+        run_id("p", "a", 1.0),
+        run_id("p", "b", 2.0),
+        run_id("p", "d", 9.0),
+        run_id("p", "e", 4.0),
+    ]
+    verdict = judge("p", ids, due, allowed=[("e", 4.0)])
     assert (verdict.sent, verdict.missing, verdict.doubled, verdict.foreign) == (5, [("c", 3.0)], 1, 1)
 
 

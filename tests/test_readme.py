@@ -54,6 +54,7 @@ PAGES = (
 RUN_ELSEWHERE = {
     "docs/schedules.md": "test_preview.py",
     "docs/scaling.md": "test_distributed.py",
+    **dict.fromkeys(("docs/celery.md", "docs/rq.md"), "test_bridge_pages.py"),
     **{f"docs/moving-from-{other}.md": "test_moving_pages.py" for other in ("apscheduler", "celery-beat")},
     **{f"docs/moving-from-{other}.md": "test_moving_pages.py" for other in ("redbeat", "rediscron")},
 }

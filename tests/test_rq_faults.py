@@ -59,18 +59,18 @@ def test_of_two_senders_of_a_run_one_sends(rq_server: Server, rq_client: redis.R
     call, add, ends_s = Call("tasks.note", "q", ["x"]), slow._add, time.monotonic() + 0.2
 
     def frozen(*args: Any) -> None:
-        fast.enqueue(call, "job", "id-1", time.monotonic() + LONG_S)
+        fast.enqueue(call, "p", "job", "id-1", time.monotonic() + LONG_S)
         if next_is_sent:
-            fast.enqueue(call, "job", "id-2", time.monotonic() + LONG_S)
+            fast.enqueue(call, "p", "job", "id-2", time.monotonic() + LONG_S)
             eventually(lambda: time.monotonic() > ends_s)
         add(*args)
 
     slow._add = frozen  # type: ignore[method-assign]
     if next_is_sent:
         with pytest.raises(Later):
-            slow.enqueue(call, "job", "id-1", ends_s)
+            slow.enqueue(call, "p", "job", "id-1", ends_s)
     else:
-        assert slow.enqueue(call, "job", "id-1", ends_s) is None
+        assert slow.enqueue(call, "p", "job", "id-1", ends_s) is None
     assert [job.id for job in sent(rq_client)] == ["id-1", "id-2"][: 1 + next_is_sent]
 
 
@@ -213,12 +213,12 @@ def test_a_script_that_fails_in_part_is_not_remembered(rq_bike: Redbike, rq_clie
     """Redis does not undo a script: the run whose id could not enter the queue is sent again."""
     rq_bike.set("job", "NOW", payload=payload(args=["first"]))
     rq_bike.work()
-    held = rq_client.get(memory_key("job"))
+    held = rq_client.get(memory_key(rq_bike.prefix, "job"))
     rq_client.delete("rq:queue:q")
     rq_client.sadd("rq:queue:q", "x")
     rq_bike.set("job", "NOW", payload=payload(args=["second"]))
     rq_bike.work()
-    assert rq_client.get(memory_key("job")) == held
+    assert rq_client.get(memory_key(rq_bike.prefix, "job")) == held
     rq_client.delete("rq:queue:q")
     rq_bike.set("job", "NOW")
     rq_bike.work()

@@ -34,7 +34,7 @@ def test_a_run_becomes_a_job_of_rq(rq_bike: Redbike, rq_client: redis.Redis) -> 
     [job] = sent(rq_client)
     assert (job.func_name, job.args, job.kwargs, job.meta) == ("shop.mail", (1, "ä"), {"to": None}, {"a": 1})
     assert (job.timeout, job.result_ttl, job.ttl, job.failure_ttl) == (180, 0, 60, 70)
-    assert (job.id, job.description, job.origin) == (run_id("full", 1_000_000_000), "odd", "q")
+    assert (job.id, job.description, job.origin) == (run_id(rq_bike.prefix, "full", 1_000_000_000), "odd", "q")
     assert event(rq_bike, "full") == "STP"
 
 
@@ -74,14 +74,14 @@ def test_a_copy_is_recognised_after_rq_has_forgotten_the_job(rq_bike: Redbike, r
     worker = rq_bike.worker
     assert isinstance(worker, RQWorker)
     call, ends_s = Call("tasks.note", "q", ["once"], result_ttl=0), time.monotonic() + LONG_S
-    assert worker.sender.enqueue(call, "job", "id-1", ends_s) is None
+    assert worker.sender.enqueue(call, "p", "job", "id-1", ends_s) is None
     [job] = sent(rq_client)
     job.delete()
-    assert worker.sender.enqueue(call, "job", "id-1", ends_s) is None
+    assert worker.sender.enqueue(call, "p", "job", "id-1", ends_s) is None
     assert sent(rq_client) == []
-    assert worker.sender.enqueue(call, "job", "id-2", ends_s) is None
+    assert worker.sender.enqueue(call, "p", "job", "id-2", ends_s) is None
     assert len(sent(rq_client)) == 1
-    assert 6 * 86_400 < rq_client.ttl(memory_key("job")) <= 7 * 86_400  # type: ignore[operator]
+    assert 6 * 86_400 < rq_client.ttl(memory_key("p", "job")) <= 7 * 86_400  # type: ignore[operator]
 
 
 def test_a_send_after_the_lease_is_put_off(rq_bike: Redbike, rq_client: redis.Redis) -> None:
@@ -89,7 +89,7 @@ def test_a_send_after_the_lease_is_put_off(rq_bike: Redbike, rq_client: redis.Re
     worker = rq_bike.worker
     assert isinstance(worker, RQWorker)
     with pytest.raises(Later):
-        worker.sender.enqueue(Call("tasks.note", "q"), "job", "id-1", time.monotonic() - 1)
+        worker.sender.enqueue(Call("tasks.note", "q"), "p", "job", "id-1", time.monotonic() - 1)
     assert sent(rq_client) == []
 
 
@@ -133,7 +133,7 @@ def test_password_is_not_shown(rq_server: Server) -> None:
     """No repr, address or error holds the password of the URL."""
     worker = RQWorker("redis://user:geheim@127.0.0.1:1/0", socket_timeout=1)
     with pytest.raises(Away) as caught:
-        worker.sender.enqueue(Call("a.b"), "job", "id", time.monotonic() + LONG_S)
+        worker.sender.enqueue(Call("a.b"), "p", "job", "id", time.monotonic() + LONG_S)
     shown = f"{caught.value} {worker.broker} {worker.sender.where} {worker.timeout('x')}"
     assert "geheim" not in shown and "redis://127.0.0.1:1/0" in shown
     assert rq_server

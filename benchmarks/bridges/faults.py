@@ -56,7 +56,7 @@ def _outage(side: Side, title: str, away_s: float, fault: Callable[[], None], do
         back = wait_for(lambda: is_there(side.broker.client), 10, "the broker")
         last_s = wait_for(lambda: side.messages() >= _DUE, away_s + 90, "all messages", side) - back
         time.sleep(2)  # messages that should not come
-        verdict = judge(side.ids(), due)
+        verdict = judge(side.prefix, side.ids(), due)
     lines = [side.log().count(text) for text in ("is out of reach", "is back after")]
     is_sound = not verdict.missing and not verdict.foreign and verdict.doubled <= doubles
     # A frozen broker is noticed only if a reply takes longer than the socket timeout.
@@ -114,7 +114,7 @@ def bad(side: Side, sizes: Sizes) -> list[Finding]:
         for number, (name, text) in enumerate(payloads.items()):
             bike.set(name, "EVERY:1s", payload=text, first=start + number * 0.1 - 0.05)
         wait_for(lambda: bike.now() > start + sizes.bad_s, sizes.bad_s + 10, "the end", side)
-        due = {run_id("good", start + n): start + n for n in range(int(sizes.bad_s) + 5)}
+        due = {run_id(side.prefix, "good", start + n): start + n for n in range(int(sizes.bad_s) + 5)}
         late_s = {due[one]: at - due[one] for one, at in arrivals.seen if one in due}
         details = {name: bike.details(name) for name in payloads}
         missing = [at for at in due.values() if at < start + sizes.bad_s - 1 and at not in late_s]
@@ -173,7 +173,7 @@ def _judged(side: Side, jobs: dict[str, float], until: float, sizes: Sizes) -> t
         at = first
         while at < until + 60:
             (due if at <= until else allowed).append((job, at))
-            if until - 2 * sizes.period_s < at and run_id(job, at) in found:
+            if until - 2 * sizes.period_s < at and run_id(side.prefix, job, at) in found:
                 lately.add(job)
             at += sizes.period_s
-    return judge(ids, due, allowed), len(lately)
+    return judge(side.prefix, ids, due, allowed), len(lately)

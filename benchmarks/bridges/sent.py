@@ -28,10 +28,12 @@ class Verdict(NamedTuple):
         return f"{self.sent} sent, {len(self.missing)} missing, {self.doubled} doubled{foreign}"
 
 
-def judge(ids: Iterable[str], due: Iterable[tuple[str, float]], allowed: Iterable[tuple[str, float]] = ()) -> Verdict:
+def judge(
+    prefix: str, ids: Iterable[str], due: Iterable[tuple[str, float]], allowed: Iterable[tuple[str, float]] = ()
+) -> Verdict:
     """Compare ids with the runs that were due (job id, Unix time). `allowed`: runs that may be there or not."""
-    wanted = {run_id(*run): run for run in due}
-    known = wanted.keys() | {run_id(*run) for run in allowed}
+    wanted = {run_id(prefix, *run): run for run in due}
+    known = wanted.keys() | {run_id(prefix, *run) for run in allowed}
     found = Counter(ids)
     doubled = sum(count - 1 for one, count in found.items() if one in known)
     missing = [run for one, run in wanted.items() if one not in found]

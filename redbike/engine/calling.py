@@ -75,7 +75,7 @@ class Calls:
         return self._work(jobid) if self.loop is None else self.loop.run(self._work(jobid))
 
     def perform(
-        self, run: TakenRun, queue: str, extend: Callable[[float], bool], stopping: Callable[[], bool]
+        self, run: TakenRun, prefix: str, queue: str, extend: Callable[[float], bool], stopping: Callable[[], bool]
     ) -> object:
         """Return what `perform` returns for this run. `queue`: the name of its queue."""
         assert self._perform is not None
@@ -87,6 +87,7 @@ class Calls:
                 began_at=run.began_at,
                 attempt=run.attempt,
                 queue=queue,
+                prefix=prefix,
                 schedule=None if run.text is None else decode(run.text),
                 timeout_s=run.timeout_s,
                 id=run.tag,

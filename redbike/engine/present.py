@@ -79,7 +79,7 @@ class PresentRun:
         if not self._calls.wants_runs:
             return self._calls.work(run.jobid)
         queue = self._keys.queue_name(run.queue_key)
-        return self._calls.perform(run, queue, partial(self._extend, run), self._stopping)
+        return self._calls.perform(run, self._keys.prefix, queue, partial(self._extend, run), self._stopping)
 
     def _extend(self, run: TakenRun, seconds: float) -> bool:
         """Let the lease of the present run end in so many seconds. Return False if the lease is lost."""

@@ -35,7 +35,7 @@ class DueEntry:
         self.args = args
         self.kwargs = kwargs
         self.options: dict[str, Any] = dict(options)
-        self.run_id = run_id(run.jobid, run.due_at)
+        self.run_id = run_id(run.prefix, run.jobid, run.due_at)
         self._text = run.schedule or "STOP"
         self._needs = call.schedule
         self._following: datetime | None = None

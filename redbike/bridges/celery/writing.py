@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery.beat import BeatLazyFunc
+from celery.schedules import maybe_schedule
 from kombu.utils import json
 
 from redbike.bridges.celery import schedules
@@ -109,8 +110,6 @@ def _checked(name: str, entry: Mapping[str, Any], member: str, kinds: Any, wante
 
 def _relative(schedule: Any, entry: Mapping[str, Any], app: "celery.Celery") -> Any:
     if entry.get("relative"):
-        from celery.schedules import maybe_schedule
-
         return maybe_schedule(schedule, True, app=app)
     return schedule
 

@@ -55,9 +55,9 @@ return false
 memory holds if that is another value than expected. An error of a command ends the script, so nothing is remembered."""
 
 
-def memory_key(jobid: str) -> str:
+def memory_key(prefix: str, jobid: str) -> str:
     """Return the key in RQ's Redis that holds the id of the run of this job that was enqueued last."""
-    return f"rq:redbike:{jobid}"
+    return f"rq:redbike:{prefix}:{jobid}"
 
 
 class Broker:
@@ -89,7 +89,7 @@ class Broker:
             self._client = Client(self._settings)
         return self._client.where
 
-    def enqueue(self, call: Call, jobid: str, run_id: str, ends_s: float) -> str | None:
+    def enqueue(self, call: Call, prefix: str, jobid: str, run_id: str, ends_s: float) -> str | None:
         """Enqueue a run of this job, unless this run is the last that was enqueued.
 
         Return None, or why Redis refuses this call alone. `ends_s`: when the lease of the run is over, monotonic; then
@@ -98,7 +98,7 @@ class Broker:
         """
         try:
             for _ in range(_MOST_RACES):
-                if self._enqueue(call, jobid, run_id, ends_s):
+                if self._enqueue(call, memory_key(prefix, jobid), jobid, run_id, ends_s):
                     return None
         except (
             redis.ConnectionError,
@@ -120,21 +120,21 @@ class Broker:
         if self._client is not None:
             self._client.forget_idle()
 
-    def _enqueue(self, call: Call, jobid: str, run_id: str, ends_s: float) -> bool:
+    def _enqueue(self, call: Call, memory: str, jobid: str, run_id: str, ends_s: float) -> bool:
         """Call the script once. Return False if the memory holds another value than expected: try again."""
         queue = self._queue(call.queue)
         pipeline = queue.connection.pipeline()  # it only collects the commands of RQ
         self._add(queue, call, jobid, run_id, pipeline)
         commands = [words for words, _ in pipeline.command_stack]
-        keys = dict.fromkeys([memory_key(jobid), *(words[1] for words in commands)])
+        keys = dict.fromkeys([memory, *(words[1] for words in commands)])
         arguments = [word for words in commands for word in (len(words), *words)]
         if time.monotonic() >= ends_s:
             raise Later(0)
-        expected = self._latest.get(jobid, b"")
+        expected = self._latest.get(memory, b"")
         held = self._script([*keys], [expected, run_id, REMEMBERED_S, *arguments], queue.connection)
         if len(self._latest) >= _MOST_LATEST:
             self._latest.clear()
-        self._latest[jobid] = run_id.encode() if held is None else held
+        self._latest[memory] = run_id.encode() if held is None else held
         return held is None
 
     def _add(self, queue: rq.Queue, call: Call, jobid: str, run_id: str, pipeline: Any) -> None:

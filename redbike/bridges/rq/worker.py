@@ -104,11 +104,11 @@ class RQWorker(Sender):
     def prepare(self, run: Run) -> Prepared:
         """Read the payload. Raise BadJob if it cannot be enqueued."""
         ends_s = time.monotonic() + self.lease_s
-        return Prepared(payload.read(run.payload), run_id(run.jobid, run.due_at), ends_s)
+        return Prepared(payload.read(run.payload), run_id(run.prefix, run.jobid, run.due_at), ends_s)
 
     def send(self, prepared: Prepared, run: Run) -> None:
         """Enqueue a run, unless it was enqueued before. Raise Away, or Later if only this run is refused."""
-        refusal = self.sender.enqueue(prepared.call, run.jobid, prepared.id, prepared.ends_s)
+        refusal = self.sender.enqueue(prepared.call, run.prefix, run.jobid, prepared.id, prepared.ends_s)
         if refusal is not None:
             _LOG.report(
                 f"job {run.jobid!r}: RQ's Redis refuses it for queue {prepared.call.queue!r}",
