@@ -8,6 +8,8 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -18,11 +20,12 @@ from nodes import eventually
 from processes import environment
 
 from redbike import Redbike
+from redbike.bridges.celery import CeleryWorker
+from redbike.worker import Run
 
 if TYPE_CHECKING:
     import celery
 
-    from redbike.bridges.celery import CeleryWorker
 
 PROJ = """\
 import os
@@ -41,6 +44,10 @@ def note(*args, **kwargs):
 
 
 """
+
+
+ADD = '{"task": "proj.add", "args": [1, 2]}'
+"""The payload of a job that adds."""
 
 
 class Message(NamedTuple):
@@ -90,9 +97,8 @@ class Project:
         self._apps.append(app)
         return app
 
-    def bike(self, app: "celery.Celery", worker: "CeleryWorker | None" = None) -> Redbike:
+    def bike(self, app: "celery.Celery", worker: CeleryWorker | None = None) -> Redbike:
         """Return a halted Redbike that sends for the app: each call of `work` is one turn."""
-        from redbike.bridges.celery import CeleryWorker
         from redbike.bridges.celery.conf import make_bike
 
         bike = make_bike(app, worker or CeleryWorker(app))
@@ -175,6 +181,25 @@ class Project:
         for bike in self._bikes:
             bike.close()
         self.redis.close()
+
+
+class Tries(CeleryWorker):
+    """A worker that notes when each try to send begins (monotonic), and its run."""
+
+    def __init__(self, app: "celery.Celery", lease: float = 60) -> None:
+        super().__init__(app, lease)
+        self.tries: list[tuple[float, Run]] = []
+
+    def send(self, prepared: Any, run: Run) -> object:
+        self.tries.append((time.monotonic(), run))
+        return super().send(prepared, run)
+
+
+def a_run(payload: str = ADD, *, stopping: threading.Event | None = None) -> Run:
+    """Return a run that is due now, without Redis."""
+    now = time.time()
+    is_stopping = stopping.is_set if stopping else bool
+    return Run("one", payload, now, now, 1, "celery", "EVERY:1h", 60.0, "tag", lambda _: True, is_stopping)
 
 
 def server_time(client: redis.Redis) -> float:

@@ -1,101 +1,25 @@
-"""CeleryWorker hands runs to Celery's broker: once per try, with one id per run, also if the broker goes away."""
+"""CeleryWorker hands runs to Celery's broker: ids, options, bad payloads, schedules without a text, Sentry."""
 
 import json
-import logging
-import threading
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celeries import Project, run_due, server_time
+from celeries import ADD, Project, run_due, server_time
 from celery.schedules import BaseSchedule
-from conftest import Server
 from helpers import lines
-from nodes import Node, eventually
-from proxy import Loss, Proxy
 
 from redbike import Redbike
 from redbike.bridges.celery import CeleryWorker, RedbikeEntry
-from redbike.bridges.celery.conf import make_bike
 from redbike.bridges.identity import run_id
-from redbike.bridges.running import Running
 from redbike.errors import ConfigError
-from redbike.worker import BadJob, Later, Run
 
 if TYPE_CHECKING:
-    import celery
+    pass
 
 pytestmark = pytest.mark.not_on_a_cluster("a broker of Celery is no Cluster")
-
-ADD = '{"task": "proj.add", "args": [1, 2]}'
-
-
-class Tries(CeleryWorker):
-    """A worker that notes when each try to send begins (monotonic), and its run."""
-
-    def __init__(self, app: "celery.Celery", lease: float = 60) -> None:
-        super().__init__(app, lease)
-        self.tries: list[tuple[float, Run]] = []
-
-    def send(self, prepared: Any, run: Run) -> object:
-        self.tries.append((time.monotonic(), run))
-        return super().send(prepared, run)
-
-
-@pytest.fixture
-def broker() -> Iterator[Node]:
-    """A broker of its own, on a loopback port, which keeps its data when it is killed."""
-    node = Node("appendonly yes\nappendfsync always").ready()
-    yield node
-    node.remove()
-
-
-@pytest.fixture
-def apart(broker: Node, server: Server, prefix: str, tmp_path: Path) -> Iterator[Project]:
-    """A project whose broker is not the server of Redbike. Each reply of the broker may take half a second."""
-    with Project(tmp_path, broker.client(), f"redis://127.0.0.1:{broker.port}/0", prefix) as project:
-        yield project
-    with server.client() as client:
-        client.delete(*[*client.scan_iter(match=f"{prefix}*"), "nothing"])
-
-
-def impatient_app(project: Project, server: Server) -> "celery.Celery":
-    """Return an app for a broker apart, whose time limit for replies is half a second."""
-    return project.app(
-        redbike_url=f"unix://{server.socket}", redbike_lease=2, broker_transport_options={"socket_timeout": 0.5}
-    )
-
-
-@pytest.fixture
-def running() -> Iterator[Any]:
-    """Runs the loops of a worker in threads, and ends them after the test."""
-    started: list[tuple[Running, Redbike]] = []
-
-    def run(app: "celery.Celery", worker: CeleryWorker) -> Redbike:
-        def prepare() -> None:
-            bike.clear_control()
-
-        loops = Running(prepare)
-        bike = make_bike(app, worker, loops.stop_event)
-        loops.start(bike)
-        started.append((loops, bike))
-        return bike
-
-    yield run
-    for loops, bike in started:
-        assert loops.stop(10)
-        assert loops.failure is None
-        bike.close()
-
-
-def a_run(payload: str = ADD, *, stopping: threading.Event | None = None) -> Run:
-    """Return a run that is due now, without Redis."""
-    now = time.time()
-    is_stopping = stopping.is_set if stopping else bool
-    return Run("one", payload, now, now, 1, "celery", "EVERY:1h", 60.0, "tag", lambda _: True, is_stopping)
 
 
 def error_of(bike: Redbike, jobid: str) -> str:
@@ -220,136 +144,17 @@ def test_a_crontab_that_is_too_late_waits_for_its_next_time(
     assert 21 * 3600 < due - now < 23 * 3600
 
 
-def test_a_broker_that_was_away_gets_every_run_once(
-    apart: Project, broker: Node, server: Server, running: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    app = impatient_app(apart, server)
-    worker = Tries(app, 2)
-    bike = running(app, worker)
-    bike.set("before", "NOW", payload=ADD)
-    eventually(apart.messages)
-    broker.kill()
-    began = time.monotonic()
-    due = bike.now()
-    for number in range(50):
-        bike.set(f"job {number}", "EVERY:1h", payload=ADD, first=due)
-    # Each run waits for half its lease, and then makes room for the next run.
-    eventually(lambda: len({run.jobid for _, run in worker.tries}) > 3)
-    assert 2 < time.monotonic() - began < 5
-    broker.revive()
-    back = time.monotonic()
-    eventually(lambda: len(apart.messages()) >= 51)
-    assert time.monotonic() - back < 5
-    ids = [message.id for message in apart.messages()][1:]
-    assert sorted(ids) == sorted(run_id(f"job {number}", due) for number in range(50))
-    assert len(lines(caplog, "is out of reach")) == 1
-    assert len(lines(caplog, "is back after")) == 1
-
-
-def test_a_frozen_broker_gets_a_run_again_only_with_its_id(
-    apart: Project, broker: Node, server: Server, running: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = impatient_app(apart, server)
-    bike = running(app, Tries(app, 2))
-    bike.set("before", "NOW", payload=ADD)
-    eventually(apart.messages)
-    broker.freeze()
-    due = bike.now()
-    for number in range(20):
-        bike.set(f"job {number}", "EVERY:1h", payload=ADD, first=due)
-    eventually(lambda: lines(caplog, "is out of reach"))
-    broker.revive()
-    wanted = {run_id(f"job {number}", due) for number in range(20)}
-    eventually(lambda: wanted <= {message.id for message in apart.messages()})
-    ids = [message.id for message in apart.messages()][1:]
-    assert set(ids) == wanted
-    assert len(ids) <= 20 + 2
-    assert len(lines(caplog, "is back after")) == 1
-
-
-def test_no_try_begins_in_the_second_half_of_the_lease(apart: Project, broker: Node, server: Server) -> None:
-    worker = Tries(impatient_app(apart, server), 2)
-    broker.kill()
-    began = time.monotonic()
-    with pytest.raises(Later) as later:
-        worker.perform(a_run())
-    assert later.value.seconds == 1
-    assert len(worker.tries) >= 3
-    assert all(at - began < 1 for at, _ in worker.tries)
-    assert time.monotonic() - began < 2
-
-
-def test_a_run_whose_preparation_takes_half_the_lease_is_not_sent(
-    project: Project, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Slow(Tries):
-        def prepare(self, run: Run) -> Any:
-            prepared = super().prepare(run)
-            time.sleep(0.06)
-            return prepared
-
-    worker = Slow(project.app(), 0.1)
-    with pytest.raises(Later):
-        worker.perform(a_run())
-    assert worker.tries == []
-    assert len(lines(caplog, "job 'one': its run was not sent")) == 1
-
-
-def test_a_stop_ends_the_wait_for_the_broker_at_once(apart: Project, broker: Node, server: Server) -> None:
-    worker = Tries(impatient_app(apart, server), 60)
-    broker.kill()
-    stopping = threading.Event()
-    timer = threading.Timer(0.3, stopping.set)
-    timer.start()
-    began = time.monotonic()
-    with pytest.raises(Later) as later:
-        worker.perform(a_run(stopping=stopping))
-    assert later.value.seconds == 0
-    assert 0.25 < time.monotonic() - began < 1
-    timer.join()
-
-
-def test_a_queue_of_a_wrong_type_delays_only_its_own_job(project: Project) -> None:
-    queue = f"{project.prefix}-wrong"
-    project.redis.set(queue, "no list")
-    bike = project.bike(project.app())
-    payload = json.dumps({"task": "proj.add", "args": [1], "options": {"queue": queue}})
-    due = server_time(project.redis)
-    bike.set("wrong", "EVERY:1h", payload=payload, first=due)
-    bike.set("good", "EVERY:1h", payload=ADD, first=due)
-    began = time.monotonic()
+def test_an_interval_with_a_fraction_keeps_its_rhythm_when_a_run_is_late(project: Project) -> None:
+    app = project.app()
+    bike = project.bike(app)
+    entry = RedbikeEntry("one", "proj.add", 2.25, args=[1], app=app).save()
+    entry.reschedule(datetime.now(UTC) - timedelta(seconds=20))
+    due = float(bike.tell("one")["next_run"] or 0)
     run_due(bike)
-    assert time.monotonic() - began < 2
+    following = float(bike.tell("one")["next_run"] or 0)
     assert len(project.messages()) == 1
-    next_run = bike.tell("wrong")["next_run"]
-    assert next_run is not None
-    assert 5 < next_run - due < 15
-    project.redis.delete(queue)
-    run_due(bike, 20)
-    assert [message.id for message in project.messages(queue)] == [run_id("wrong", due)]
-
-
-def test_each_try_pushes_once_when_a_reply_is_lost(project: Project, server: Server) -> None:
-    with Proxy(server.socket) as proxy:
-        app = project.app(broker_url=f"redis+socket://{proxy.socket}", redbike_url=f"unix://{server.socket}")
-        worker = Tries(app)
-        bike = project.bike(app, worker)
-        bike.set("warm", "NOW", payload=ADD)
-        run_due(bike)
-        proxy.cut(lambda _: None)
-        bike.set("warm", "NOW", payload=ADD)
-        run_due(bike)
-        number = proxy.commands.index("LPUSH")
-        proxy.cut_once(number, Loss.REPLY)
-        worker.tries.clear()
-        bike.set("one", "NOW", payload=ADD)
-        run_due(bike)
-        assert len(worker.tries) == 2
-        assert proxy.commands.count("LPUSH") == 2
-        worker.disconnect()
-    first, second = project.messages()[-2:]
-    assert first.id == second.id
+    assert bike.now() - 1 < following < bike.now() + 2.25
+    assert abs((following - due) / 2.25 - round((following - due) / 2.25)) < 0.001
 
 
 def test_a_lazy_argument_that_raises_costs_one_run(project: Project) -> None:
@@ -415,7 +220,7 @@ def test_nobody_listens_for_the_results_of_tasks(project: Project) -> None:
         bike.set(f"job {number}", "NOW", payload=ADD)
     run_due(bike)
     assert len(project.messages()) == 3
-    assert project.redis.pubsub_channels("celery-task-meta*") == []
+    assert app.backend.result_consumer.subscribed_to == set()
 
 
 def test_a_static_entry_that_this_app_does_not_know_waits(project: Project) -> None:
@@ -451,16 +256,6 @@ def test_settings_with_which_nothing_is_sent_safely_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=told):
         CeleryWorker(project.app(**conf), lease_s).timeout("celery")
-
-
-def test_a_password_is_in_no_message(project: Project, caplog: pytest.LogCaptureFixture) -> None:
-    worker = CeleryWorker(project.app(broker_url="redis://me:s3cret@127.0.0.1:1/0"))
-    stopping = threading.Event()
-    stopping.set()
-    with pytest.raises(Later):
-        worker.perform(a_run(stopping=stopping))
-    assert "127.0.0.1:1/0 is out of reach" in caplog.text
-    assert "s3cret" not in caplog.text
 
 
 def test_an_app_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -506,11 +301,3 @@ def test_sentry_watches_the_entries(project: Project) -> None:
     sent = (project.folder / "envelopes").read_bytes()
     assert b'"in_progress"' in sent
     assert message.headers["sentry-monitor-check-in-id"].encode() in sent
-
-
-def test_a_bad_job_is_bad_before_the_broker_is_asked(apart: Project, broker: Node, server: Server) -> None:
-    worker = Tries(impatient_app(apart, server), 2)
-    broker.kill()
-    with pytest.raises(BadJob):
-        worker.perform(a_run("{}"))
-    assert worker.tries == []

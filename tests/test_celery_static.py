@@ -415,6 +415,20 @@ def test_an_exception_in_a_loop_ends_the_beat_with_one_line(
     assert lines(caplog, "a fault") == ["dispatcher: RuntimeError: a fault"]
 
 
+def test_an_entry_that_cannot_be_sent_is_bad_also_through_celerys_hooks(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = RedbikeScheduler(project.app())
+    bike = project.bike(scheduler.app, scheduler._worker)
+    RedbikeEntry("good", "proj.add", 60, args=[1], app=scheduler.app).save()
+    RedbikeEntry("bad", "proj.add", 60, args=[1, 2, 3], app=scheduler.app).save()
+    run_due(bike, 61)
+    assert [message.args for message in project.messages()] == [[1]]
+    assert str(bike.tell("bad")["status"]).startswith("BAD")
+    assert lines(caplog, "Message Error") == []
+    scheduler.close()
+
+
 def test_the_scheduler_adds_entries_as_celerys_schedulers_do(project: Project) -> None:
     app = project.app()
     scheduler = RedbikeScheduler(app)
