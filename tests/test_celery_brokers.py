@@ -97,7 +97,7 @@ def test_a_broker_that_was_away_gets_every_run_once(
     eventually(lambda: len(apart.messages()) >= 51)
     assert time.monotonic() - back < 5
     ids = [message.id for message in apart.messages()][1:]
-    assert sorted(ids) == sorted(run_id(f"job {number}", due) for number in range(50))
+    assert sorted(ids) == sorted(run_id(bike.prefix, f"job {number}", due) for number in range(50))
     assert len(lines(caplog, "is out of reach")) == 1
     assert len(lines(caplog, "is back after")) == 1
 
@@ -115,7 +115,7 @@ def test_a_frozen_broker_gets_a_run_again_only_with_its_id(
         bike.set(f"job {number}", "EVERY:1h", payload=ADD, first=due)
     eventually(lambda: lines(caplog, "is out of reach"))
     broker.revive()
-    wanted = {run_id(f"job {number}", due) for number in range(20)}
+    wanted = {run_id(bike.prefix, f"job {number}", due) for number in range(20)}
     eventually(lambda: wanted <= {message.id for message in apart.messages()})
     ids = [message.id for message in apart.messages()][1:]
     assert set(ids) == wanted
@@ -167,7 +167,7 @@ def test_the_run_of_a_sender_that_died_is_sent_by_another(project: Project, runn
     assert take(bike) == "one"
     running(app, CeleryWorker(app, 0.2))
     eventually(project.messages)
-    assert [message.id for message in project.messages()] == [run_id("one", due)]
+    assert [message.id for message in project.messages()] == [run_id(project.prefix, "one", due)]
 
 
 def test_a_server_that_is_away_at_the_start_is_one_line_in_the_log(
@@ -218,7 +218,7 @@ def test_a_queue_of_a_wrong_type_delays_only_its_own_job(project: Project) -> No
     assert 5 < next_run - due < 15
     project.redis.delete(queue)
     run_due(bike, 20)
-    assert [message.id for message in project.messages(queue)] == [run_id("wrong", due)]
+    assert [message.id for message in project.messages(queue)] == [run_id(project.prefix, "wrong", due)]
 
 
 def test_each_try_pushes_once_when_a_reply_is_lost(project: Project, server: Server) -> None:

