@@ -23,6 +23,7 @@ from threads import Loops
 from redbike import Redbike
 from redbike.cli import COMMANDS, main
 from redbike.errors import ConfigError, ServerError
+from redbike.server.client import Client
 
 
 def test_a_unix_socket_as_a_url(server: Server, prefix: str, tmp_path: Path) -> None:
@@ -100,6 +101,13 @@ def acl_rules(prefix: str, more: str = "") -> list[str]:
     rules = re.search(r"^    ACL SETUSER redbike on >secret (.*(?:\n        .*)*)", text, re.MULTILINE)
     assert rules
     return [*rules[1].replace("{myapp}", prefix).split(), *more.split()]
+
+
+def test_sentinels_as_redis_py_has_them() -> None:
+    """A list of pairs, as other libraries need it, means the same as the text of a conf."""
+    client = Client({"sentinels": [("a", 1), ("b", 2)], "service_name": "x"})
+    assert client.where == "x (by the Sentinels a:1 b:2)"
+    client.close()
 
 
 @pytest.fixture
@@ -307,6 +315,8 @@ def test_a_user_that_is_refused(tcp_node: Node, prefix: str, tmp_path: Path, use
     ("settings", "message"),
     [
         ({"sentinels": "a:1"}, "sentinels: also set service-name"),
+        ({"sentinels": 5, "service_name": "x"}, "sentinels, nodes: write HOST:PORT, separated by spaces"),
+        ({"nodes": [("a", 1, 2)]}, "sentinels, nodes: write HOST:PORT, separated by spaces"),
         ({"sentinels": "a", "service_name": "x"}, "sentinels: 'a' is not HOST:PORT"),
         ({"sentinels": "a:x", "service_name": "x"}, "sentinels: 'a:x' is not HOST:PORT"),
         ({"sentinels": " ", "service_name": "x"}, "sentinels: holds no address"),

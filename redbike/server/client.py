@@ -61,6 +61,7 @@ class Client:
         for retry_setting in ("retry_on_timeout", "retry_on_error"):
             given.pop(retry_setting, None)
         ours = {name: given.pop(name) for name in OUR_SETTINGS if name in given}
+        ours.update((name, _spelled(ours[name])) for name in ("sentinels", "nodes") if name in ours)
         self._server: EmbeddedServer | None = None
         # A list without a lock: a child that is forked while another thread holds a lock would wait for it without end.
         self._reconnecting: list[weakref.ref[Reconnecting]] = []
@@ -128,6 +129,14 @@ class Client:
             self.redis.connection_pool.disconnect()
         if self._server is not None:
             self._server.leave()
+
+
+def _spelled(addresses: Any) -> Any:
+    """Return pairs of host and port, as redis-py has them, as the text of a conf. Return a text unchanged."""
+    try:
+        return addresses if isinstance(addresses, str) else " ".join(f"{host}:{port}" for host, port in addresses)
+    except (TypeError, ValueError):
+        raise ConfigError("sentinels, nodes: write HOST:PORT, separated by spaces, or a list of (HOST, PORT)") from None
 
 
 def _use_our_connections(client: redis.Redis, users: redis.ConnectionPool | None = None) -> None:
