@@ -436,7 +436,9 @@ def test_the_old_store_is_only_read(beat: Beat, move: Move, server: Server) -> N
     beat.save("a", schedule(60), last=LAST, count=7)
     beat.write("bad", "{")
     with server.client() as client:
-        client.acl_setuser("reader", enabled=True, passwords=["+s3cret"], keys=["*"], categories=["+@read"])
+        client.acl_setuser(
+            "reader", enabled=True, passwords=["+s3cret"], keys=[f"{beat.prefix}*"], categories=["+@read"]
+        )
         try:
             answer = move(f"--url=unix://reader:s3cret@{server.socket}")
             assert answer.code == 1
