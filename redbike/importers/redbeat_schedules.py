@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from math import floor, isfinite
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from redbike.importers.stores import Unreadable, shown_value
 from redbike.schedule.forms import read
 from redbike.schedule.plan import Action
 
+_crontab_text = lru_cache(maxsize=1_000)(crontab_text)  # many entries have the same crontab
 _CRONTAB = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
 
 
@@ -100,12 +102,12 @@ def _interval(fields: Mapping[str, Any], times: Times, zone: str) -> Written:
 def _crontab(fields: Mapping[str, Any], zone: str) -> str:
     if unknown := sorted(fields.keys() - set(_CRONTAB)):
         raise ValueError(f"a crontab has no field {unknown[0]!r}")
-    minute, hour, day_of_week, day_of_month, month_of_year = values = [fields.get(name, "*") for name in _CRONTAB]
+    values = [fields.get(name, "*") for name in _CRONTAB]
     for name, value in zip(_CRONTAB, values, strict=True):
         parts = value if isinstance(value, list) else [value]
         if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
             raise ValueError(f"{name} is {shown_value(value)}, not a text, a number or a list of them")
-    return crontab_text(minute, hour, day_of_week, day_of_month, month_of_year, zone)
+    return _crontab_text(*(tuple(value) if isinstance(value, list) else value for value in values), zone)
 
 
 def _rrule(fields: Mapping[str, Any], zone: str) -> str:
