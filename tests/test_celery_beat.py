@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import celery.beat
 import pytest
 from celeries import Project, server_time
 from conftest import Server
@@ -52,7 +53,7 @@ def test_a_static_entry_arrives_at_a_worker_and_sigterm_ends_the_beat_at_once(pr
     began = time.monotonic()
     ended = project.stop(beat)
     assert ended.code == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert not (project.folder / "beat.pid").exists()
     assert "Scheduler: Sending due task each (proj.note)" in ended.err
     assert "Traceback" not in ended.err
@@ -86,15 +87,21 @@ def test_halt_ends_the_beat_and_it_can_start_again(project: Project, bike: Redbi
     assert project.stop(again).code == 0
 
 
-def test_two_beats_send_each_run_once(project: Project) -> None:
+def test_two_beats_send_each_run_once_and_the_second_goes_on_alone(project: Project) -> None:
     project.configure(beat_schedule={f"each{n}": EACH_SECOND["each"] for n in range(10)})
-    beats = [project.beat(), project.beat()]
-    project.until(lambda: len(project.messages()) >= 25, beats[0])
-    for beat in beats:
-        assert project.stop(beat).code == 0
+    first, second = project.beat(), project.beat()
+    for beat in (first, second):
+        project.until(lambda beat=beat: "Sending due task" in project.err_of(beat), beat)
+    seen = len(project.messages())
+    project.until(lambda: len(project.messages()) >= seen + 10, second)
     ids = [message.id for message in project.messages()]
     assert len(ids) == len(set(ids))
-    assert all("Sending due task" in project.err_of(beat) for beat in beats)
+    first.kill()
+    seen = len(project.messages())
+    project.until(lambda: len(project.messages()) >= seen + 15, second)
+    assert project.stop(second).code == 0
+    ids = [message.id for message in project.messages()]
+    assert len(ids) - len(set(ids)) <= 1
 
 
 def test_a_beat_that_starts_without_its_server_waits_and_then_works(
@@ -122,7 +129,7 @@ def test_sigterm_ends_a_beat_at_once_while_the_broker_is_away(project: Project, 
     began = time.monotonic()
     ended = project.stop(beat)
     assert ended.code == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert "Traceback" not in ended.err
     assert "me:pw" not in ended.out + ended.err
 
@@ -147,6 +154,7 @@ def test_a_bad_setting_ends_the_beat_with_one_line(project: Project, conf: dict[
     assert "s3cret" not in ended.out + ended.err
 
 
+@pytest.mark.skipif(not hasattr(celery.beat, "BeatPidbox"), reason="this Celery's beat has no remote control")
 def test_a_beat_answers_to_inspect_ping(project: Project) -> None:
     beat = idle_beat(project, "--enable-remote-control", "-n", f"{project.prefix}@here")
     project.until(lambda: "beat pidbox: Connected" in project.err_of(beat), beat)
@@ -202,7 +210,7 @@ def test_an_edit_is_seen_at_once(project: Project) -> None:
     entry = RedbikeEntry("edited", "proj.note", 1, args=["new"], app=app).save()
     saved = time.monotonic()
     project.until(project.messages, beat, 5)
-    assert time.monotonic() - saved < 2
+    assert time.monotonic() - saved < 4
     assert project.messages()[0].args == ["new"]
     entry.delete()
     seen = len(project.messages())
@@ -219,7 +227,7 @@ def test_three_commands_of_redis_make_an_entry_that_runs_at_once(project: Projec
     client.hset(f"{prefix}:payloads", "foreign", '{"task": "proj.note", "kwargs": {"language": "Go"}}')
     client.zadd(f"{prefix}-timeline", {"foreign": 0})
     project.until(project.messages, beat, 5)
-    assert server_time(client) - began < 2
+    assert server_time(client) - began < 4
     (message,) = project.messages()
     assert message.kwargs == {"language": "Go"}
     eventually(lambda: client.zscore(f"{prefix}-timeline", "foreign"), 5)
