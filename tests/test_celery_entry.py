@@ -39,6 +39,8 @@ The number in the name of a test is the number of the behaviour. Behaviours 22 a
 """
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -340,3 +342,37 @@ def test_all_entries_are_listed_without_those_that_cannot_be_read(app: Any) -> N
     bike.set("worst", "CONTINUE", payload='{"task": "a", "schedule": {"every": "x"}}')
     RedbikeEntry("other", "proj.add", 5, app=app).save()
     assert sorted(entry.name for entry in RedbikeEntry.all(app)) == ["minutely", "other"]
+
+
+def test_threads_and_forks_of_an_application_may_save_entries(app: Any) -> None:
+    failures: list[BaseException] = []
+
+    def save(number: int) -> None:
+        try:
+            for round_ in range(20):
+                RedbikeEntry(f"{number} {round_}", "proj.add", 60 + round_, args=[number], app=app).save()
+                assert RedbikeEntry.from_id(f"{number} {round_}", app).args == [number]
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=save, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    child = os.fork()
+    if not child:
+        save(99)
+        os._exit(1 if failures else 0)
+    save(100)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert failures == []
+    assert len(list(RedbikeEntry.all(app))) == 8 * 20
+
+
+def test_without_an_app_an_entry_belongs_to_the_current_app(app: Any) -> None:
+    app.set_current()
+    RedbikeEntry("one", "proj.add", 60).save()
+    assert RedbikeEntry.from_id("one").app is app
+    assert [entry.name for entry in RedbikeEntry.all()] == ["one"]
