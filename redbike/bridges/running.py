@@ -13,12 +13,17 @@ _AGAIN_S = 1.0
 
 
 class Running:
-    """The threads of one `Redbike`. An exception in a thread is logged once, and kept in `failure`."""
+    """The threads of one `Redbike`. An exception in a thread is logged once, and kept in `failure`.
 
-    def __init__(self, prepare: Callable[[], object]) -> None:
-        """Start nothing yet. `prepare` is called in a thread, before the loops; it may need Redis."""
-        self.stop_event = threading.Event()
-        """Set to end the loops. Give it to the `Redbike`."""
+    If one loop ends, the other is asked to stop, because one without the other is of no use.
+    """
+
+    def __init__(self, prepare: Callable[[], object], stop_event: threading.Event | None = None) -> None:
+        """Start nothing yet. `prepare` is called in a thread, before the loops; it may need Redis.
+
+        `stop_event`: set to end the loops. The `Redbike` must have it, too.
+        """
+        self.stop_event = stop_event or threading.Event()
         self.failure: Exception | None = None
         self._prepare = prepare
         self._threads: list[threading.Thread] = []
@@ -27,7 +32,7 @@ class Running:
     def start(self, bike: Redbike) -> None:
         """Start the threads. If Redis is away, they wait for it."""
         self._threads = [
-            threading.Thread(target=self._run, args=(loop, name), name=f"redbike {name}", daemon=True)
+            threading.Thread(target=self._loop, args=(loop, name), name=f"redbike {name}", daemon=True)
             for loop, name in ((bike.work, "worker"), (bike.dispatch, "dispatcher"))
         ]
         first = threading.Thread(target=self._start, name="redbike start", daemon=True)
@@ -44,7 +49,14 @@ class Running:
         """True if both loops have ended: after a halt, a stop or a failure."""
         return bool(self._threads) and not any(thread.is_alive() for thread in self._threads)
 
-    def stop(self, within_s: float) -> bool:
+    def wait(self, seconds: float) -> None:
+        """Wait so long for the loops to end. A signal handler may end the wait by an exception."""
+        for thread in reversed(self._threads):
+            if thread.is_alive():
+                thread.join(seconds)
+                return
+
+    def stop(self, within_s: float | None = None) -> bool:
         """Ask the loops to stop, and wait so long for the run in hand. Return True if they have ended."""
         self.stop_event.set()
         for thread in reversed(self._threads):
@@ -56,6 +68,10 @@ class Running:
         if self._run(self._prepare, "start"):
             for thread in self._threads[:-1]:
                 thread.start()
+
+    def _loop(self, loop: Callable[[], object], name: str) -> None:
+        self._run(loop, name)
+        self.stop_event.set()
 
     def _run(self, function: Callable[[], object], name: str) -> bool:
         """Call a function until Redis is there. Return True if it has ended well."""

@@ -6,12 +6,13 @@ and this module is the only part of the library that sets handlers for them. It 
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 from redbike.bike import Redbike
+from redbike.bridges.running import Running
 
 _LOOK_S = 0.5
 
@@ -23,35 +24,22 @@ class _Asked(BaseException):
 def run(bike: Redbike, stop: threading.Event) -> None:
     """Dispatch and work until `stop` is set, a signal comes, or the prefix is halted. Raise what a loop raises.
 
-    In the main thread, SIGINT and SIGTERM stop it. The run in hand is ended first.
+    In the main thread, SIGINT and SIGTERM stop it. The run in hand is ended first. Raise ServerError if Redis is away
+    at the start.
     """
-    errors: list[BaseException] = []
-
-    def keep(loop: Callable[[], object]) -> None:
-        try:
-            loop()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            stop.set()  # one loop without the other is of no use
-
-    threads = [threading.Thread(target=keep, args=(loop,), daemon=True) for loop in (bike.dispatch, bike.work)]
+    running = Running(bike.reach, stop)
     try:
         with _ending_on_signals():
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                threads[0].join(_LOOK_S)
-                threads[1].join(_LOOK_S if not threads[0].is_alive() else 0)
+            if bike.reach():
+                running.start(bike)
+            while running.has_started and not running.is_over:
+                running.wait(_LOOK_S)
     except (_Asked, KeyboardInterrupt):
         pass
     finally:
-        stop.set()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
-    if errors:
-        raise errors[0]
+        running.stop()
+    if running.failure is not None:
+        raise running.failure
 
 
 @contextmanager
