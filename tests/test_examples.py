@@ -32,9 +32,10 @@ class Demo:
 
     def __init__(self, *arguments: str) -> None:
         self.outside = Path(tempfile.mkdtemp(prefix="rb-"))
+        self.program = "bridges_demo.py" if {"--celery", "--rq"} & {*arguments} else "demo.py"  # as bin/demo chooses
         environ = {**os.environ, "TMPDIR": str(self.outside), "PYTHONPATH": str(PACKAGE.parent)}
         self.process = subprocess.Popen(
-            [sys.executable, str(EXAMPLES / "demo.py"), *arguments],
+            [sys.executable, str(EXAMPLES / self.program), *arguments],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -154,6 +155,27 @@ def test_demo_on_the_web_page(demo: Callable[..., Demo]) -> None:
     eventually(shows, 30)
     shown.process.send_signal(signal.SIGINT)
     assert f"http://127.0.0.1:{port}/" in shown.ends()
+
+
+@pytest.mark.parametrize(("kind", "call"), [("celery", "proj.{}"), ("rq", "jobs.{}")])
+def test_demo_of_a_bridge(demo: Callable[..., Demo], kind: str, call: str) -> None:
+    """With --celery and --rq, a real worker runs what Redbike sends, also an entry that is added meanwhile."""
+    output = demo(f"--{kind}", "--seconds", "10").ends()
+    ran = set(re.findall(r"^ *[1-9]\d* x (.*)$", output, re.MULTILINE))
+    report, hello = (call.format(name) for name in ("report('sales')", "report('hello')"))
+    hello = hello if kind == "rq" else call.format("greet('hello')")
+    assert {report, hello} <= ran
+    assert f"the worker runs {report}" in output
+    assert re.search(rf"^hello +{call.format('')}", output, re.MULTILINE), "redbike info"
+    assert not re.search(r"(ERROR|CRITICAL|Traceback)", output)
+
+
+def test_demo_of_a_bridge_ends_on_a_signal(demo: Callable[..., Demo]) -> None:
+    """Ctrl-C ends the demo of a bridge with all its processes."""
+    shown = demo("--celery", "--seconds", "60")
+    eventually(lambda: shown.has_run("proj.report('sales')"), 20)
+    shown.process.send_signal(signal.SIGINT)
+    assert "Everything has ended" in shown.ends()
 
 
 def test_demo_survives_a_closed_pipe(demo: Callable[..., Demo]) -> None:
