@@ -175,7 +175,7 @@ class Project:
                 process.kill()
             process.wait()
         for app in self._apps:
-            made = conf._bikes.pop(app, None)
+            made = vars(app).pop(conf._ATTRIBUTE, None)
             self._bikes += [made] if made is not None else []
             app.close()
         for bike in self._bikes:

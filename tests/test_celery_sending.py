@@ -12,7 +12,7 @@ from celery.schedules import BaseSchedule
 from helpers import lines
 
 from redbike import Redbike
-from redbike.bridges.celery import CeleryWorker, RedbikeEntry
+from redbike.bridges.celery import CeleryWorker, RedbikeEntry, broker
 from redbike.bridges.identity import run_id
 from redbike.errors import ConfigError
 
@@ -73,7 +73,10 @@ BAD: dict[str, tuple[str, str]] = {
 }
 
 
-def test_a_bad_payload_is_bad_with_its_reason_and_no_other_job_is_late(project: Project) -> None:
+def test_a_bad_payload_is_bad_with_its_reason_and_no_other_job_is_late(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "_VERSIONS_DIFFER_S", -1)
     bike = project.bike(project.app())
     began = time.monotonic()
     for number, (name, (payload, _)) in enumerate(BAD.items()):
@@ -85,6 +88,62 @@ def test_a_bad_payload_is_bad_with_its_reason_and_no_other_job_is_late(project: 
     for name, (_, reason) in BAD.items():
         assert str(bike.tell(name)["status"]).startswith("BAD:"), name
         assert reason in error_of(bike, name)
+
+
+def two(x: int, y: int) -> int:
+    return x + y
+
+
+def three(x: int, y: int, z: int) -> int:
+    return x + y + z
+
+
+def test_arguments_for_another_version_of_a_task_wait_for_its_process(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a rolling deploy, an old process leaves a run to a new process; after a while, the job is BAD."""
+    older, newer = project.app(), project.app()
+    older.task(name="proj.sum", shared=False)(two)
+    newer.task(name="proj.sum", shared=False)(three)
+    bike = project.bike(older)
+    bike.set("new", "EVERY:1h", payload='{"task": "proj.sum", "args": [1, 2, 3]}', first=bike.now())
+    run_due(bike)
+    assert project.messages() == []
+    assert 3 < float(bike.tell("new")["next_run"] or 0) - bike.now() < 6
+    run_due(project.bike(newer), 6)
+    assert [message.args for message in project.messages()] == [[1, 2, 3]]
+    bike.set("wrong", "EVERY:1h", payload='{"task": "proj.add"}', first=bike.now() - 299)
+    run_due(bike, 60)
+    assert str(bike.tell("wrong")["status"])[:3] == "TML"
+    monkeypatch.setattr(broker, "_VERSIONS_DIFFER_S", 200)
+    run_due(bike, 120)
+    assert str(bike.tell("wrong")["status"])[:3] == "BAD"
+
+
+def test_a_fault_of_the_project_costs_one_run_and_is_no_outage(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An OSError or a KeyError of a task's own apply_async, before or after the send, is neither an outage nor BAD."""
+    app = project.app()
+
+    class Odd(app.Task):  # type: ignore[name-defined,misc]
+        def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            if args[0] == "after":
+                super().apply_async(args, kwargs, **options)
+                raise ConnectionResetError("a service of the project")
+            raise KeyError("transient")
+
+    app.task(name="proj.odd", base=Odd, shared=False)(two)
+    bike = project.bike(app)
+    for name in ("before", "after"):
+        bike.set(name, "EVERY:1h", payload=json.dumps({"task": "proj.odd", "args": [name, 1]}), first=bike.now())
+    began = time.monotonic()
+    run_due(bike)
+    assert time.monotonic() - began < 3
+    assert [message.args for message in project.messages()] == [["after", 1]]
+    assert {str(bike.tell(name)["status"])[:3] for name in ("before", "after")} == {"TML"}
+    assert {bike.details(name)["last_run"]["outcome"] for name in ("before", "after")} == {"failed"}  # type: ignore[index]
+    assert lines(caplog, "is out of reach") == []
 
 
 def test_what_an_option_says_arrives_in_the_message(project: Project) -> None:

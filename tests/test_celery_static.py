@@ -19,7 +19,7 @@ from helpers import lines
 from state import state
 
 from redbike import Redbike
-from redbike.bridges.celery import RedbikeEntry, RedbikeSchedule, RedbikeScheduler, rrule
+from redbike.bridges.celery import RedbikeEntry, RedbikeSchedule, RedbikeScheduler, broker, rrule
 from redbike.bridges.celery.conf import Settings, bike_of
 from redbike.errors import ScheduleError
 
@@ -227,7 +227,10 @@ def test_28_lazy_arguments_are_called_for_each_run(project: Project, beat: Calla
     ]
 
 
-def test_a_bad_static_entry_is_tried_again_by_the_next_beat(project: Project, beat: Callable[..., Any]) -> None:
+def test_a_bad_static_entry_is_tried_again_by_the_next_beat(
+    project: Project, beat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "_VERSIONS_DIFFER_S", -1)
     every = {name: {"task": "proj.add", "schedule": s, "args": [1, 2, 3]} for name, s in (("one", 60), ("two", 0.5))}
     beat({**every, "off": {**every["one"], "enabled": False}})
     # This version of the app knows `add` with two arguments only.
@@ -416,8 +419,9 @@ def test_an_exception_in_a_loop_ends_the_beat_with_one_line(
 
 
 def test_an_entry_that_cannot_be_sent_is_bad_also_through_celerys_hooks(
-    project: Project, caplog: pytest.LogCaptureFixture
+    project: Project, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(broker, "_VERSIONS_DIFFER_S", -1)
     scheduler = RedbikeScheduler(project.app())
     bike = project.bike(scheduler.app, scheduler._worker)
     RedbikeEntry("good", "proj.add", 60, args=[1], app=scheduler.app).save()

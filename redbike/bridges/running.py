@@ -24,7 +24,7 @@ class Running:
         `stop_event`: set to end the loops. The `Redbike` must have it, too.
         """
         self.stop_event = stop_event or threading.Event()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._prepare = prepare
         self._threads: list[threading.Thread] = []
         self._limited_log = RateLimitedLog(_LOG)
@@ -70,8 +70,10 @@ class Running:
                 thread.start()
 
     def _loop(self, loop: Callable[[], object], name: str) -> None:
-        self._run(loop, name)
-        self.stop_event.set()
+        try:
+            self._run(loop, name)
+        finally:
+            self.stop_event.set()
 
     def _run(self, function: Callable[[], object], name: str) -> bool:
         """Call a function until Redis is there. Return True if it has ended well."""
@@ -81,7 +83,7 @@ class Running:
             except ServerError as error:
                 self._limited_log.report(name, f"{error}; trying again")
                 self.stop_event.wait(_AGAIN_S)
-            except Exception as error:
+            except BaseException as error:  # also SystemExit, which would end this thread alone
                 if self.failure is None:
                     self.failure = error
                     _LOG.error("%s: %s: %s", name, type(error).__name__, error)

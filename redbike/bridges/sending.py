@@ -41,6 +41,7 @@ class Sender(ABC):
         self._queue = queue
         self.lease_s = float(lease_s)
         self._away_since: float | None = None  # monotonic
+        self._last_s = 0.0  # monotonic: after this time, no try of the present run begins
 
     def queue_for(self, jobid: str) -> str:  # noqa: ARG002 - part of the protocol
         """Return the name of the one queue."""
@@ -69,7 +70,7 @@ class Sender(ABC):
         raise Later, so the run comes again a second later. The other runs stay in the queue meanwhile. Raise BadJob
         for a payload that cannot be sent.
         """
-        last_s = time.monotonic() + self.lease_s / 2
+        self._last_s = last_s = time.monotonic() + self.lease_s / 2
         prepared = self.prepare(run)
         if time.monotonic() >= last_s:
             _LIMITED_LOG.report(
@@ -91,6 +92,11 @@ class Sender(ABC):
                 self._note_back()
                 return result
         raise Later(_LATER_S)
+
+    @property
+    def may_begin(self) -> bool:
+        """True in the first half of the lease of the present run."""
+        return time.monotonic() < self._last_s
 
     def check_timeout(self, name: str, socket_timeout_s: float) -> None:
         """Raise ConfigError if a try that begins in the first half of the lease may last longer than the lease.

@@ -5,9 +5,11 @@ each call is made once, and the worker decides what comes next.
 """
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import redis
+from celery.app.task import Task
 from celery.app.utils import find_app
 from celery.exceptions import CeleryError
 from celery.utils.imports import import_from_cwd
@@ -17,6 +19,7 @@ from kombu.messaging import Producer
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from redbike.bridges.refusals import is_of_the_server
 from redbike.bridges.sending import SOCKET_TIMEOUT_S, Away
 from redbike.errors import ConfigError, WorkerError
 from redbike.logs import RateLimitedLog, plain
@@ -29,10 +32,11 @@ if TYPE_CHECKING:
 
 _LOG = RateLimitedLog(plain(logging.getLogger("redbike.bridges")))
 _REFUSED_LATER_S = 10.0
-_AWAY = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "NOAUTH", "NOPERM", "BUSY")
-"""The codes of Redis for a server that takes no messages at all now. An error with another code is of one queue."""
+_LIMITS = ("socket_timeout", "socket_connect_timeout")
+_OF_OTHER_VERSION_LATER_S = 5.0
+_VERSIONS_DIFFER_S = 300.0  # so long may a run wait for a process with another version of the app
 _OF_THE_JOB = (
-    *(TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    *(ValueError, LookupError, AttributeError, ArithmeticError),
     *(KombuError, CeleryError, redis.DataError),
 )
 """What Celery and kombu raise for a message that cannot be made, each time again."""
@@ -56,13 +60,24 @@ def find(app: "str | celery.Celery") -> "celery.Celery":
 
 
 class _Producer(Producer):  # type: ignore[misc]
-    """A producer that notes when a message leaves: what fails before is a fault of the message."""
+    """A producer that notes what became of a message: an error that comes before or after it is not the broker's."""
 
-    has_begun = False
+    is_sent = False
+    failure: Exception | None = None
+    """What the broker, or the way to it, has raised."""
+
+    def begin(self) -> None:
+        """Forget the last message."""
+        self.is_sent, self.failure = False, None
 
     def _publish(self, *args: Any, **kwargs: Any) -> Any:
-        self.has_begun = True
-        return super()._publish(*args, **kwargs)
+        try:
+            result = super()._publish(*args, **kwargs)
+        except Exception as error:
+            self.failure = error
+            raise
+        self.is_sent = True
+        return result
 
 
 class Broker:
@@ -82,8 +97,9 @@ class Broker:
 
     @property
     def socket_timeout_s(self) -> float:
-        """The time limit of one reply of the broker, in seconds."""
-        return float((self.app.conf.broker_transport_options or {}).get("socket_timeout") or SOCKET_TIMEOUT_S)
+        """The longest time limit of a connection or a reply of the broker, in seconds."""
+        limits = _limits(self.app.conf.broker_transport_options or {})
+        return max(limits.values())
 
     def check(self) -> None:
         """Raise ConfigError if the app runs tasks in place of sending them."""
@@ -101,7 +117,8 @@ class Broker:
         connection = self._connection
         if connection is None:
             connection = self._connection = app.connection_for_write()
-            connection.transport_options = {**self._options(connection), **(connection.transport_options or {})}
+            given = {name: value for name, value in (connection.transport_options or {}).items() if value is not None}
+            connection.transport_options = {**_options(connection), **given}
         _call_redis_once(connection.transport)
         # A result backend would listen for the result of each task, which nobody here waits for.
         app.backend.on_task_call = lambda *_args, **_kwargs: {}
@@ -109,20 +126,21 @@ class Broker:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, interval_max=0)
             self._producer = _Producer(connection.channel(), auto_declare=False)
         except Exception as error:
-            if not self._is_of_broker(error):
+            if not (self._is_away(error) or isinstance(_cause(error), redis.ResponseError)):
                 raise
             raise Away(_reason(error)) from error
 
     def apply(self, entry: "DueEntry") -> object:
-        """Send the task of an entry once. Return Celery's result object.
+        """Send the task of an entry once. Return Celery's result object; None if an event for it was not sent.
 
         Raise Away if the broker is away, BadJob for a task that cannot be sent, and Later if only the entry's own
-        queue refuses messages. Other exceptions come from code of the project, such as an `apply_async` of its own.
-        They pass, so this run fails and the schedule decides.
+        queue refuses messages, or if another process may have a version of the task that the arguments fit. Other
+        exceptions come from code of the project, such as an `apply_async` of its own. They pass, so this run fails and
+        the schedule decides.
         """
         producer = self._producer
         assert producer is not None
-        producer.has_begun = False
+        producer.begin()
         task = self.app.tasks.get(entry.task)
         try:
             options = {**entry.options, "task_id": entry.run_id, "producer": producer, "retry": False}
@@ -131,14 +149,29 @@ class Broker:
                 return self.app.send_task(entry.task, entry.args, entry.kwargs, **options)
             return task.apply_async(entry.args, entry.kwargs, **options)
         except Exception as error:
-            if self._is_of_broker(error) and not _is_of_one_queue(error):
-                raise Away(_reason(error)) from error
-            if isinstance(_cause(error), _OF_THE_JOB):
+            self._judge(entry, task, producer, error)
+            return None
+
+    def _judge(self, entry: "DueEntry", task: Any, producer: _Producer, error: Exception) -> None:
+        """Raise what an exception of `apply_async` means for the run. Return if the task was sent all the same."""
+        if producer.failure is None:
+            if producer.is_sent or (task is not None and type(task).apply_async is not Task.apply_async):
+                raise error
+            if not _fits(task, entry) and entry.late_s < _VERSIONS_DIFFER_S:
+                _LOG.report(f"job {entry.name!r}", f"does not fit task {entry.task} of this app ({_fault(error)})")
+                raise Later(_OF_OTHER_VERSION_LATER_S) from None
+            if isinstance(_cause(error), (TypeError, *_OF_THE_JOB)):
                 raise BadJob(f"task {entry.task} cannot be sent: {_fault(error)}") from error
-            if producer.has_begun:
-                _LOG.report(f"job {entry.name!r}", f"the broker refuses its message: {_reason(error)}")
-                raise Later(_REFUSED_LATER_S) from None
-            raise
+            raise error
+        if producer.is_sent:  # the event about the task did not leave
+            self.disconnect()
+        elif self._is_away(producer.failure):
+            raise Away(_reason(producer.failure)) from error
+        elif isinstance(producer.failure, (TypeError, *_OF_THE_JOB)):
+            raise BadJob(f"task {entry.task} cannot be sent: {_fault(producer.failure)}") from error
+        else:
+            _LOG.report(f"job {entry.name!r}", f"the broker refuses its message: {_reason(producer.failure)}")
+            raise Later(_REFUSED_LATER_S) from None
 
     def disconnect(self) -> None:
         """Close the connection. If the broker has several addresses, the next connection is to the next address."""
@@ -151,23 +184,44 @@ class Broker:
                 logging.getLogger("redbike.bridges").debug("closing the connection failed: %s", type(error).__name__)
             connection.maybe_switch_next()
 
-    def _options(self, connection: Connection) -> dict[str, Any]:
-        """Return options of the transport that the app may override."""
-        limit_s = SOCKET_TIMEOUT_S
-        if connection.transport.driver_type == "amqp":
-            # The broker confirms each message. Without this, a message into a broken connection is lost.
-            return {"confirm_publish": True, "read_timeout": limit_s, "write_timeout": limit_s}
-        return {"socket_timeout": limit_s, "socket_connect_timeout": limit_s}
+    def _is_away(self, error: Exception) -> bool:
+        """Return True if the broker takes no messages at all now. kombu also lists errors of Python, such as KeyError.
 
-    def _is_of_broker(self, error: Exception) -> bool:
-        """Return True if the broker caused an error. kombu also lists errors of Python itself, such as KeyError."""
+        An error of Redis may concern one queue only, such as a key of a wrong type.
+        """
         connection = self._connection
         assert connection is not None
         cause = _cause(error)
+        if isinstance(cause, redis.ResponseError) and not isinstance(cause, redis.AuthenticationError):
+            return is_of_the_server(cause)
         if isinstance(cause, LookupError | redis.DataError):
             return False
         known = (*connection.recoverable_connection_errors, *connection.recoverable_channel_errors)
         return isinstance(error, OperationalError) or isinstance(cause, known)
+
+
+def _options(connection: Connection) -> dict[str, Any]:
+    """Return options of the transport that the app may override."""
+    if connection.transport.driver_type == "amqp":
+        # The broker confirms each message. Without this, a message into a broken connection is lost.
+        return {"confirm_publish": True, "read_timeout": SOCKET_TIMEOUT_S, "write_timeout": SOCKET_TIMEOUT_S}
+    return _limits(connection.transport_options or {})
+
+
+def _limits(options: Mapping[str, Any]) -> dict[str, float]:
+    """Return the time limits of a connection in seconds. A limit that is not given is as the other."""
+    given = {name: float(options[name]) for name in _LIMITS if options.get(name)}
+    return dict.fromkeys(_LIMITS, min(given.values(), default=SOCKET_TIMEOUT_S)) | given
+
+
+def _fits(task: Any, entry: "DueEntry") -> bool:
+    """Return False if the arguments do not fit the signature of a task that this app knows."""
+    try:
+        if task is not None and task.typing:
+            task.__header__(*entry.args, **entry.kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def _call_redis_once(transport: Any) -> None:
@@ -197,12 +251,6 @@ def _call_redis_once(transport: Any) -> None:
 
 def _cause(error: BaseException) -> BaseException:
     return error.__cause__ or error
-
-
-def _is_of_one_queue(error: Exception) -> bool:
-    """Return True for an error of Redis that says nothing about the other queues, such as a key of a wrong type."""
-    cause = _cause(error)
-    return isinstance(cause, redis.ResponseError) and not str(cause).startswith(_AWAY)
 
 
 def _fault(error: Exception) -> str:

@@ -6,7 +6,6 @@ The settings are named as Celery names its own: `redbike_url` in lower case, or 
 import logging
 import os
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redbike.bike import Redbike, StopEvent
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     import celery
 
 _SCHEMES = {"redis": "redis", "rediss": "rediss", "redis+socket": "unix", "unix": "unix"}
-_bikes: "weakref.WeakKeyDictionary[celery.Celery, Redbike]" = weakref.WeakKeyDictionary()
+_ATTRIBUTE = "_redbike"  # of an app: its Redbike lives as long as the app
+_CERTIFICATES = {"CERT_REQUIRED": "required", "CERT_OPTIONAL": "optional", "CERT_NONE": "none"}
 _lock = threading.Lock()
 
 
@@ -79,9 +79,10 @@ def make_bike(app: "celery.Celery", worker: CeleryWorker, stop_event: StopEvent 
 def bike_of(app: "celery.Celery") -> Redbike:
     """Return the `Redbike` for the entries of an app. There is one per app."""
     with _lock:
-        bike = _bikes.get(app)
+        bike: Redbike | None = vars(app).get(_ATTRIBUTE)
         if bike is None:
-            bike = _bikes[app] = make_bike(app, CeleryWorker(app))
+            bike = make_bike(app, CeleryWorker(app))
+            setattr(app, _ATTRIBUTE, bike)
         return bike
 
 
@@ -115,7 +116,10 @@ def _redis_config(app: "celery.Celery") -> dict[str, Any]:
             "redbike_url: is not set, and the broker is not a Redis server that it could use: write"
             ' redbike_url = "redis://HOST:PORT/DB" into the settings of the Celery app'
         )
-    return {"url": _translated(str(first), "broker_url"), **_ssl(app), **options}
+    translated = _translated(str(first), "broker_url")
+    if app.conf.broker_use_ssl and translated.startswith("redis://"):  # kombu uses TLS then
+        translated = f"rediss{translated.removeprefix('redis')}"
+    return {"url": translated, **_ssl(app), **options}
 
 
 def _translated(url: str, name: str) -> str:
@@ -128,6 +132,8 @@ def _translated(url: str, name: str) -> str:
         )
     if scheme == "redis+socket":
         rest = rest.replace("?virtual_host=", "?db=").replace("&virtual_host=", "&db=")
+    for name_of_kombu, name_of_redis in _CERTIFICATES.items():
+        rest = rest.replace(f"ssl_cert_reqs={name_of_kombu}", f"ssl_cert_reqs={name_of_redis}")
     return f"{_SCHEMES[scheme]}://{rest}"
 
 

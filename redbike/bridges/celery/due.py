@@ -39,6 +39,7 @@ class DueEntry:
         self._text = run.schedule or "STOP"
         self._needs = call.schedule
         self._following: datetime | None = None
+        self.late_s = run.late_s
         self.is_too_late = _is_too_late(app, run)
 
     @cached_property
@@ -74,14 +75,14 @@ class DueEntry:
 def entry_of(app: "celery.Celery", run: Run) -> DueEntry:
     """Return the entry of a run. Raise BadJob for a payload that cannot be sent.
 
-    Raise Later if the arguments are in `beat_schedule`, and this app has no entry of this name: another process, with
-    a newer version of the app, may know the entry. Raise Later also if the schedule class fails.
+    Raise Later if the arguments are in `beat_schedule`, and this app has no such entry: another process, with a newer
+    version of the app, may know the entry. Raise Later also if the schedule class fails.
     """
     call = payload.read(run.payload)
     if call.is_static:
         entry = app.conf.beat_schedule.get(run.jobid)
-        if entry is None:
-            _LOG.report(f"job {run.jobid!r}", "beat_schedule of this app has no entry of this name; its run waits")
+        if entry is None or entry.get("task") != call.task:
+            _LOG.report(f"job {run.jobid!r}", "beat_schedule of this app has another version of it; its run waits")
             raise Later(_UNKNOWN_LATER_S)
         args, kwargs = list(_now(entry.get("args") or ())), dict(entry.get("kwargs") or {})
         kwargs = dict(zip(kwargs, _now(kwargs.values()), strict=True))

@@ -64,11 +64,12 @@ class RedbikeScheduler(Scheduler):  # type: ignore[misc]
         running = self._running
         assert running is not None
         assert self._bike is not None
-        if running.failure is not None:
-            raise running.failure
+        failure = running.failure
+        if failure is not None:
+            raise failure if isinstance(failure, Exception) else RuntimeError(f"a thread was ended by {failure!r}")
         if not running.has_started:
             running.start(self._bike)
-        elif running.is_over:
+        elif running.is_over and running.failure is None:
             _LOG.warning("the prefix %s is halted: this beat ends", self._bike.prefix)
             raise SystemExit
         return _TICK_S

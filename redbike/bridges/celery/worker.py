@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from redbike.bridges.celery import payload
 from redbike.bridges.sending import LEASE_S, Sender
-from redbike.worker import Run
+from redbike.worker import Later, Run
 
 if TYPE_CHECKING:
     import celery
@@ -60,7 +60,8 @@ class CeleryWorker(Sender):
     def check(self) -> None:
         """Load the app. Raise ConfigError if it runs tasks at once, or if its socket timeout is too long."""
         self.sender.check()
-        self.check_timeout("socket_timeout of broker_transport_options", self.sender.socket_timeout_s)
+        name = "socket_timeout or socket_connect_timeout of broker_transport_options"
+        self.check_timeout(name, self.sender.socket_timeout_s)
 
     def prepare(self, run: Run) -> Any:
         """Return the entry that is due, or None if the run is too late to be sent. Raise BadJob."""
@@ -72,6 +73,8 @@ class CeleryWorker(Sender):
         entry: DueEntry = prepared
         if not entry.is_too_late:
             self.sender.connect()
+            if not self.may_begin:  # connecting took long
+                raise Later(0)
             if self.apply is None:
                 self.sender.apply(entry)
             else:
