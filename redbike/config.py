@@ -65,6 +65,8 @@ class Config:
     # Not in the repr, because it may hold a password.
     redis: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Converted arguments of redis.Redis, and the given settings of `REDIS_SETTINGS`."""
+    given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """The settings of [redbike] that the file has. The others have their defaults."""
 
 
 REDIS_SETTINGS: Mapping[str, Setting] = {
@@ -133,7 +135,8 @@ def load(path: str | Path) -> Config:
     sections = sections_of(path, (_OURS, _REDIS))
     if _OURS not in sections:
         raise ConfigError(f"{path}: has no section [{_OURS}]; write the line [{_OURS}] above the settings")
-    ours = {"timefile": default("timefile"), **_read_ours(f"{path}, [{_OURS}]", sections[_OURS])}
+    read = _read_ours(f"{path}, [{_OURS}]", sections[_OURS])
+    ours = {"timefile": default("timefile"), **read}
     given, url = sections.get(_REDIS, {}), os.environ.get(URL_VARIABLE)
     if url:
         given = {name: text for name, text in given.items() if name not in _REPLACED_BY_URL}
@@ -147,7 +150,7 @@ def load(path: str | Path) -> Config:
             if isinstance(text, str) and not (name == "embedded" and text.startswith("~")):
                 values[name] = os.path.join(folder, text)  # noqa: PTH118
                 _refuse_moved(path, name, text, str(values[name]))
-    return Config(**ours, redis=theirs)
+    return Config(**ours, redis=theirs, given=frozenset(read))
 
 
 def _refuse_moved(path: str | Path, name: str, text: str, used: str) -> None:

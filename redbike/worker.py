@@ -104,6 +104,9 @@ class Worker(Protocol):
 
     With `perform(run)`, it needs no `work`: it is called with a `Run`.
 
+    With an attribute `conf_defaults`, a dict such as `{"on_error": "retry"}`, the commands use these settings where the
+    conf says nothing.
+
     With `columns(payload)`, `redbike info`, `show` and `why` and the web page show what its jobs call. This method gets
     the payload of a job (empty without one) and returns a dict of short texts by names, such as
     `{"TASK": "proj.add", "QUEUE": "emails"}`. `columns("")` names the columns: each has a name of letters, digits and

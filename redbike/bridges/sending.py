@@ -4,6 +4,7 @@ A run is sent at least once. Every try to send it has the same id (identity.py).
 """
 
 import logging
+import os
 import time
 from abc import ABC, abstractmethod
 from typing import Any
@@ -31,6 +32,9 @@ class Away(Exception):
 class Sender(ABC):
     """A worker with one queue, whose `perform` sends. A subclass says what is sent, and how."""
 
+    default_prefix: str
+    """The prefix of the keys in Redis, if no setting names another."""
+
     def __init__(self, queue: str, lease_s: float) -> None:
         """Serve this queue. `lease_s`: the seconds within which a run is handed over.
 
@@ -42,6 +46,21 @@ class Sender(ABC):
         self.lease_s = float(lease_s)
         self._away_since: float | None = None  # monotonic
         self._last_s = 0.0  # monotonic: after this time, no try of the present run begins
+
+    @property
+    def conf_defaults(self) -> dict[str, Any]:
+        """The settings that the commands use where the conf says nothing.
+
+        A run that was lost is tried again, because it may not have been sent. After an error, the schedule decides.
+        No time is kept in a file, because Redis knows which runs are due.
+        """
+        return {
+            "prefix": self.default_prefix,
+            "default_timeout": self.lease_s,
+            "on_timeout": "retry",
+            "on_error": "reschedule",
+            "timefile": os.devnull,
+        }
 
     def queue_for(self, jobid: str) -> str:  # noqa: ARG002 - part of the protocol
         """Return the name of the one queue."""

@@ -55,6 +55,8 @@ def opened(
         say(f"{fault}; the queue names of RoundRobin are assumed")
         worker = ASSUMED
     settings = {name: getattr(conf, name) for name in SETTINGS if name != "worker"}
+    own = getattr(worker, "conf_defaults", {})
+    settings |= {name: value for name, value in own.items() if name in settings and name not in conf.given}
     with Redbike(worker, redis_config=conf.redis, stop_event=stop, **settings) as bike:
         yield bike
 

@@ -4,7 +4,6 @@ The settings are named as Celery names its own: `redbike_url` in lower case, or 
 """
 
 import logging
-import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,20 +55,15 @@ def lease_of(app: "celery.Celery") -> float:
 def make_bike(app: "celery.Celery", worker: CeleryWorker, stop_event: StopEvent | None = None) -> Redbike:
     """Make the `Redbike` of an app. It does not connect yet.
 
-    A run that was lost is tried again, because the task may not have been sent. After an error, the schedule decides.
-    No time is kept in a file, because each beat knows from Redis which runs are due.
+    What it does with lost and failed runs is in `Sender.conf_defaults`.
     """
     settings = Settings.of(app)
     return Redbike(
         worker,
-        settings.prefix,
-        settings.redis_config,
-        timefile=os.devnull,
+        redis_config=settings.redis_config,
         log=_log(),
         stop_event=stop_event,
-        default_timeout=settings.lease_s,
-        on_timeout="retry",
-        on_error="reschedule",
+        **{**worker.conf_defaults, "prefix": settings.prefix, "default_timeout": settings.lease_s},
         history=settings.history,
         dead_after=settings.dead_after_s,
         metrics=settings.metrics,

@@ -28,6 +28,8 @@ class CeleryWorker(Sender):
     `task_id` (identity.py).
     """
 
+    default_prefix = PREFIX
+
     def __init__(self, app: "str | celery.Celery", lease: float = LEASE_S) -> None:
         """Send for this app: its name, as after `celery -A`, or the app itself.
 

@@ -47,6 +47,8 @@ class RQWorker(Sender):
     was enqueued last (broker.py), also when RQ has forgotten it.
     """
 
+    default_prefix = PREFIX
+
     def __init__(
         self,
         url: str | None = None,
