@@ -63,7 +63,7 @@ Commands:
   control    Send a signal to all dispatchers and workers: HALT stops them; PAUSE makes them take no job until RESUME.
   lost       Print jobs that should run again but are neither planned, queued nor running, and BAD jobs, as CSV.
   import     Make jobs of a crontab (- for stdin). The worker redbike.commands:Shell('A') runs their commands.
-             Or move the jobs of RedBeat or rq-rediscron here, from their keys in Redis, which stay as they are.
+             Or import the jobs of RedBeat or rq-rediscron from Redis. Their keys do not change.
   next       Print the next runs of a schedule, and warnings about likely mistakes. Needs no Redis.
 
 Options:
@@ -108,8 +108,8 @@ Options:
   --log-level=<LEVEL>                           debug, info (also a line per run), warning or error.
   --reset                                       Reschedule each lost job.
   --zone=<TZ>                                   The zone of a crontab, such as Europe/Berlin; else that of this machine
-                                                (for redbeat UTC, as in Celery).
-  --url=<URL>                                   The server from which to import; else that of the conf.
+                                                (with redbeat: UTC, as in Celery).
+  --url=<URL>                                   The Redis from which to import; else that of the conf.
   --prefix=<PREFIX>                             The beginning of the keys to import (default: redbeat: or rq:).
   --system                                      The crontab has a field for the user, as /etc/crontab has.
   --prefix-name=<P>                             The beginning of the ids of imported jobs.
