@@ -111,7 +111,7 @@ class Worker(Protocol):
     the payload of a job (empty without one) and returns a dict of short texts by names, such as
     `{"TASK": "proj.add", "QUEUE": "emails"}`. `columns("")` names the columns: each has a name of letters, digits and
     underscores, and at most four are shown. `TASK` or `FUNC` is what the job calls. `QUEUE` is the queue of another
-    system: it takes the place of the queue of Redbike in tables. The method is called where people look, so it should
+    system: it takes the place of the queue of Redbike in tables. Commands that show jobs call the method, so it should
     import little and connect to nothing. If it raises an exception, or returns no text, the cell is empty.
     """
 

@@ -266,7 +266,7 @@ def test_what_other_programs_write_has_a_crontab(text: str, fields: str) -> None
             "crontab: day_of_week='7': '7' is out of range: write numbers from 0 to 6 (Sunday is 0)",
         ),
         ({"minute": "5/2"}, "crontab: minute='5/2': '5/2' is neither a number, nor the name of a month or weekday"),
-        ({"minute": "*/0"}, "crontab: minute='*/0': the step '0' is not a number above 0: write one such as */5"),
+        ({"minute": "*/0"}, "crontab: minute='*/0': the step '0' is not a number above 0: write a step such as */5"),
         ({"minute": []}, "crontab: minute=[] is empty: give '*' for each minute"),
         ({"minute": ["5"]}, "'5' is not a whole number: give numbers from 0 to 59, or a text such as '1,3-5'"),
         ({"minute": None}, "crontab: minute=None: give a text, a number, or several numbers"),

@@ -169,7 +169,7 @@ def test_an_rrule_of_another_program_is_read() -> None:
     ("fields", "reason"),
     [
         ({"dtstart": None}, "rrule: dtstart is missing: give the time of the first run"),
-        ({"dtstart": 5}, "rrule: dtstart=5 is not a datetime: give one with a zone"),
+        ({"dtstart": 5}, "rrule: dtstart=5 is not a datetime: give a datetime with a zone"),
         ({"byday": 5}, "rrule: 'byday' is not a field of an rrule: known are freq, dtstart"),
         ({"interval": 0}, "rrule: INTERVAL='0' is out of range; allowed is 1 to"),
         ({"freq": 7}, "rrule: freq=7 is not known: give one of YEARLY"),

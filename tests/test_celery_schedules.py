@@ -1,4 +1,4 @@
-"""Celery's schedules as schedule texts, and back: intervals, rrules, schedules that no text can say, own classes."""
+"""Celery's schedules as schedule texts, and back: intervals, rrules, own classes, and schedules without a text."""
 
 import json
 import pickle
@@ -363,7 +363,7 @@ def local_class() -> Any:
     [
         (
             lambda: written("0 9 * * *", APP, NOW),
-            "is no schedule of Celery: give seconds, a timedelta, a crontab, or redbike",
+            "is not a schedule of Celery: give seconds, a timedelta, a crontab, or redbike",
         ),
         (lambda: written(schedule(), APP, NOW), "schedule schedule() has no interval: give seconds or a timedelta"),
         (lambda: written(local_class(), APP, NOW), "cannot be imported by its name: put it at the top of a module"),
@@ -377,7 +377,7 @@ def local_class() -> Any:
             "write the zone of a place, such as America/",
         ),
         (lambda: RedbikeSchedule("every day"), "is none of NOW, AT:TIME"),
-        (lambda: RedbikeSchedule(5), "schedule 5 is not a text: write one such as 'EVERY:10s'"),
+        (lambda: RedbikeSchedule(5), "schedule 5 is not a text: write a text such as 'EVERY:10s'"),
         (lambda: rrule("OFTEN"), "rrule: freq='OFTEN' is not known: give one of YEARLY, MONTHLY"),
         (lambda: rrule("DAILY", bymonth=13), "rrule: BYMONTH='13' is out of range; allowed are numbers from 1 to 12"),
         (lambda: rrule("DAILY", byhour=[]), "rrule: byhour=[] is empty: leave it out"),
@@ -387,7 +387,7 @@ def local_class() -> Any:
             "rrule: byweekday='XX' is not a weekday: give a number from 0 for Monday",
         ),
         (lambda: restored("nonsense", None, APP), "schedule 'nonsense' is none of"),
-        (lambda: restored("CONTINUE", {}, APP), "none of 'every', 'solar' and 'class' is named"),
+        (lambda: restored("CONTINUE", {}, APP), "it names none of 'every', 'solar' and 'class'"),
         (lambda: restored("CONTINUE", {"every": "x"}, APP), "schedule {'every': 'x'}: "),
         (lambda: restored("CONTINUE", {"class": "os:getcwd", "args": []}, APP), "os:getcwd is not a schedule class"),
         (

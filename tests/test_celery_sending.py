@@ -47,9 +47,9 @@ BAD: dict[str, tuple[str, str]] = {
     "no JSON": ("{task: proj.add}", "the payload is not JSON"),
     "no object": ('["proj.add", [1, 2]]', "the payload is not a JSON object"),
     "no task": ('{"args": [1]}', "the payload names no task"),
-    "a number as task": ('{"task": 5}', "task is not a text"),
-    "args no array": ('{"task": "proj.add", "args": "12"}', "args is not an array of JSON"),
-    "kwargs no object": ('{"task": "proj.add", "kwargs": [1]}', "kwargs is not an object of JSON"),
+    "a number as task": ('{"task": 5}', "task: 5 is not a text: write"),
+    "args no array": ('{"task": "proj.add", "args": "12"}', "args: '12' is not an array of JSON"),
+    "kwargs no object": ('{"task": "proj.add", "kwargs": [1]}', "kwargs: [1] is not an object of JSON"),
     "an unknown member": ('{"task": "proj.add", "queue": "sums"}', "unknown member 'queue'"),
     "an id": ('{"task": "proj.add", "options": {"task_id": "x"}}', "options: task_id is set by Redbike itself"),
     "a value unread": (

@@ -186,12 +186,12 @@ def test_26_an_empty_schedule_starts_a_beat(project: Project, beat: Callable[...
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no task": ({"schedule": 60}, "names no task"),
     "no schedule": ({"task": "proj.add"}, "schedule"),
-    "a word": ({"task": "proj.add", "schedule": "soon"}, "no schedule of Celery"),
+    "a word": ({"task": "proj.add", "schedule": "soon"}, "is not a schedule of Celery"),
     "rrule that starts now": ({"task": "proj.add", "schedule": rrule("DAILY")}, "give it a dtstart"),
     "an unknown member": ({"task": "proj.add", "schedule": 60, "queue": "sums"}, "'queue' is not known"),
-    "no entry": (["proj.add", 60], "is no mapping"),  # type: ignore[dict-item]
-    "args that are no list": ({"task": "proj.add", "schedule": 60, "args": 5}, "args"),
-    "kwargs that are no dict": ({"task": "proj.add", "schedule": 60, "kwargs": [5]}, "kwargs"),
+    "no entry": (["proj.add", 60], "is not a dict: write"),  # type: ignore[dict-item]
+    "args that are no list": ({"task": "proj.add", "schedule": 60, "args": 5}, "args is 5: write a list or a tuple"),
+    "kwargs that are no dict": ({"task": "proj.add", "schedule": 60, "kwargs": [5]}, "kwargs is [5]: write a dict"),
     "a\nname": ({"task": "proj.add", "schedule": 60}, "name"),
     "args that are a text": ({"task": "proj.add", "schedule": 60, "args": "12"}, "args"),
     "a class that fails": ({"task": "proj.add", "schedule": Fails()}, "no answer"),
@@ -211,7 +211,7 @@ def test_27_a_bad_static_entry_stops_no_other(
     for line, (name, (_, reason)) in zip(told, BAD.items(), strict=True):
         assert reason in line
         assert repr(name) in line
-        assert "the entry is left out" in line
+        assert "the entry is left out, and a former job" in line
 
 
 def test_28_lazy_arguments_are_called_for_each_run(project: Project, beat: Callable[..., Any]) -> None:

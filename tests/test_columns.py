@@ -293,7 +293,7 @@ def test_why_is_silent_without_cells(calling: Redbike) -> None:
 def test_why_of_a_schedule_that_only_the_worker_reads(fleet: Fleet) -> None:
     """For CONTINUE with a schedule in the payload, a sentence says that the worker decides, paused or not."""
     bike = fleet(Caller())
-    decided = " Its payload has a schedule that no schedule text can say: its worker decides the next run."
+    decided = " No schedule text can express its schedule, so its payload has it: its worker decides the next run."
     sunrise = call("proj.add", schedule={"solar": "sunrise"})
     bike.set("solar:A", "CONTINUE", payload=sunrise, first=4_000_000_000)
     text = why(bike, "solar:A")

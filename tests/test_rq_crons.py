@@ -110,7 +110,7 @@ def test_fields_are_kept_where_cron_reads_the_same(expression: str, text: str) -
         ("*/0 * * * *", "minute: '*/0' has the step 0"),
         ("61 * * * *", "minute: '61' is not a number from 0 to 59"),
         ("0 0 31 2 *", "31"),
-        ("a-b-c * * * *", "minute: 'A-B-C' is not known here"),
+        ("a-b-c * * * *", "minute: 'A-B-C' cannot be read: write numbers"),
     ],
 )
 def test_an_expression_that_cannot_be_said(expression: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The worker that enqueues in RQ, in trouble: lost replies, killed and frozen processes, RQ's Redis away or ill."""
+"""RQWorker under faults: lost replies, killed and frozen processes, and RQ's Redis away or without memory."""
 
 import signal
 import subprocess
@@ -31,7 +31,7 @@ LONG_S = 60.0
 def test_lost_commands_and_replies_send_once(
     rq_server: Server, rq_client: redis.Redis, prefix: str, loss: Loss, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whichever command or reply of a send is lost: the run is in RQ's queue once."""
+    """If any command or reply of a send is lost, the run is in RQ's queue once."""
     with Proxy(rq_server.socket) as proxy:
         worker = RQWorker(unix_socket_path=proxy.socket)
         with make_bike(rq_server, prefix, worker) as bike:

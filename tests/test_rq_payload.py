@@ -106,6 +106,6 @@ def test_what_is_written_can_be_read(**members: object) -> None:
     ],
 )
 def test_what_cannot_be_written_is_named(members: dict[str, object], says: str) -> None:
-    """Arguments that JSON cannot say are refused when the job is registered, not when it runs."""
+    """Arguments that JSON cannot hold are refused when the job is registered, not when it runs."""
     with pytest.raises(ValueError, match=says):
         written({"func": "a.b", **members})

@@ -100,8 +100,8 @@ of_the_program.__module__ = "__main__"
         ({"func": [].append, "interval": 5}, "has no name in a module"),
         ({"func": of_the_program, "interval": 5}, "in the program itself"),
         ({"func": "mail", "interval": 5}, "not the dotted name of a function"),
-        ({"func": "a.b"}, "give one of interval"),
-        ({"func": "a.b", "interval": 5, "cron": "* * * * *"}, "give one of interval"),
+        ({"func": "a.b"}, "give exactly one of interval"),
+        ({"func": "a.b", "interval": 5, "cron": "* * * * *"}, "give exactly one of interval"),
         ({"func": "a.b", "interval": 1.5}, "interval: 1.5 is not a whole number of seconds"),
         ({"func": "a.b", "interval": -5}, "interval: -5 is not"),
         ({"func": "a.b", "cron": "61 * * * *"}, "61"),
@@ -187,7 +187,7 @@ def test_enabled(scheduler: RedbikeCronScheduler) -> None:
 
 
 def test_enable_and_disable(scheduler: RedbikeCronScheduler, rq_client: redis.Redis) -> None:
-    """A paused cron job is planned from now when it is enabled. A disabled job cannot be run by hand."""
+    """A paused cron job is planned from now when it is enabled. A disabled job cannot be run now."""
     scheduler.register("a.b", "q", id="job", cron="0 5 * * *", zone="UTC")
     job = RedbikeCronJob.fetch("job", rq_client)
     planned = job.next_enqueue_time

@@ -140,7 +140,7 @@ def test_password_is_not_shown(rq_server: Server) -> None:
 
 
 def test_a_given_connection_is_not_used_itself(rq_server: Server, rq_client: redis.Redis, prefix: str) -> None:
-    """A rq_client of the application, which decodes replies and has no time limit, is only a pattern."""
+    """A client of the application may decode replies and have no time limit: only its address is used."""
     with (
         redis.Redis(unix_socket_path=rq_server.socket, decode_responses=True, socket_timeout=None) as given,
         make_bike(rq_server, prefix, RQWorker(connection=given)) as bike,

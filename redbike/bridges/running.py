@@ -50,14 +50,17 @@ class Running:
         return bool(self._threads) and not any(thread.is_alive() for thread in self._threads)
 
     def wait(self, seconds: float) -> None:
-        """Wait so long for the loops to end. A signal handler may end the wait by an exception."""
+        """Wait up to `seconds` for a loop to end. A signal handler may end the wait by an exception."""
         for thread in reversed(self._threads):
             if thread.is_alive():
                 thread.join(seconds)
                 return
 
     def stop(self, within_s: float | None = None) -> bool:
-        """Ask the loops to stop, and wait so long for the run in hand. Return True if they have ended."""
+        """Ask the loops to stop, and wait for them, up to `within_s` seconds each (None: without a limit).
+
+        Return True if they have ended.
+        """
         self.stop_event.set()
         for thread in reversed(self._threads):
             if thread.ident is not None and thread is not threading.current_thread():
@@ -76,7 +79,7 @@ class Running:
             self.stop_event.set()
 
     def _run(self, function: Callable[[], object], name: str) -> bool:
-        """Call a function until Redis is there. Return True if it has ended well."""
+        """Call a function, again while Redis is away. Return True if it ended without an exception."""
         while not self.stop_event.is_set():
             try:
                 function()

@@ -1,4 +1,4 @@
-"""The base class of the workers that send: they hand each run to another system, and wait if its broker is away.
+"""The base class of the workers that send. They hand each run to another system, and wait if its broker is away.
 
 A run is sent at least once. Every try to send it has the same id (identity.py).
 """
@@ -21,7 +21,7 @@ SOCKET_TIMEOUT_S = 10.0
 _LOG = plain(logging.getLogger("redbike.bridges"))
 _LIMITED_LOG = RateLimitedLog(_LOG)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-_LOOK_S = 0.1  # how often a wait looks whether the process should stop
+_LOOK_S = 0.1  # the interval at which a wait checks whether the process should stop
 _LATER_S = 1.0  # a run that could not be sent comes again after this time
 
 
@@ -30,7 +30,7 @@ class Away(Exception):
 
 
 class Sender(ABC):
-    """A worker with one queue, whose `perform` sends. A subclass says what is sent, and how."""
+    """A worker with one queue, whose `perform` sends. A subclass says how a run is prepared and sent."""
 
     default_prefix: str
     """The prefix of the keys in Redis, if no setting names another."""
@@ -38,7 +38,7 @@ class Sender(ABC):
     def __init__(self, queue: str, lease_s: float) -> None:
         """Serve this queue. `lease_s`: the seconds within which a run is handed over.
 
-        Raise ConfigError for a lease that is no number of seconds above 0.
+        Raise ConfigError for a lease that is not a number of seconds above 0 and up to a day.
         """
         if isinstance(lease_s, bool) or not isinstance(lease_s, int | float) or not 0 < lease_s <= 86400:
             raise ConfigError(f"lease: {lease_s!r} is not a number of seconds above 0 and up to 86400")
@@ -95,7 +95,7 @@ class Sender(ABC):
             _LIMITED_LOG.report(
                 f"job {run.jobid!r}",
                 f"its run was not sent, because preparing it took more than half the lease of {self.lease_s:g} s; it"
-                " comes again later: make the lease longer, or the arguments of the job quicker",
+                " comes again later: make the lease longer, or let the lazy arguments of the job return sooner",
             )
         pause_s = _FIRST_PAUSE_S
         while time.monotonic() < last_s:
@@ -134,7 +134,7 @@ class Sender(ABC):
 
     @abstractmethod
     def prepare(self, run: Run) -> Any:
-        """Return what `send` needs: do all that may fail because of the job. Raise BadJob if it cannot be sent."""
+        """Return what `send` needs. Do here what may fail because of the job. Raise BadJob if it cannot be sent."""
 
     @abstractmethod
     def send(self, prepared: Any, run: Run) -> object:

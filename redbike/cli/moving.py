@@ -84,7 +84,7 @@ def _print_row(entry: Entry) -> None:
 
 
 def _check_worker(bike: Redbike, name: str, kind: _Kind, is_dry: bool) -> None:
-    """Raise Failure if the worker of the conf would not take these jobs. A dry run only says so."""
+    """Raise Failure if the worker of the conf does not serve the queue of these jobs. A dry run prints the fault."""
     try:
         if kind.queue in bike.worker.queue_names() and bike.worker.queue_for("a") == kind.queue:
             return
@@ -114,7 +114,7 @@ def _old_store(bike: Redbike, url: str | None) -> Iterator[OldStore]:
         policy = RetryPolicy(client.where, bike.log, InterruptibleWait(), client.forget_idle)
         yield OldStore(client.redis, policy.retry, client.where)
     except ServerError as error:
-        # Its way out is written for the server of the conf.
+        # The way out in the message is for the server of the conf.
         raise ServerError(str(error).replace(_IN_THE_CONF, "(write them into --url)")) from error
     finally:
         client.close()

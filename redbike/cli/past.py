@@ -97,7 +97,7 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _calls(cells: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the names and the texts of what a job calls. Its own queue stands in another line."""
+    """Return the names and the texts of what a job calls. Another line shows its queue of Redbike."""
     return [("sends to" if head == BROKERS_QUEUE else head, text) for head, text in cells.items() if text]
 
 

@@ -1,7 +1,7 @@
 """Move jobs from the store of another scheduler: compare them with the jobs in Redis, and set the jobs that differ.
 
-Until Redbike has run a job, the other store decides what becomes of it. After its first run here, it belongs to
-Redbike.
+Until Redbike has run a job, an import sets the job as the other store has it. After the first run, an import does not
+change the job.
 """
 
 import re
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 
 class Complaint(NamedTuple):
-    """An entry that is left out, or that is not what a reader may expect."""
+    """A note about an entry: the entry is left out, or it becomes something that a user may not expect."""
 
     name: str
     text: str
@@ -50,7 +50,7 @@ class Complaint(NamedTuple):
     """False if nothing is left out: the text is a hint."""
 
 
-class _Verdict(Enum):
+class _Outcome(Enum):
     SET = auto()
     STAYS = auto()
     DIFFERS = auto()  # it belongs to Redbike, and differs from the other store
@@ -110,26 +110,26 @@ class Move:
         placements: list[Placement] = []
         moved: list[Entry] = []
         for jobid, entry in entries.items():
-            verdict, text = _verdict(entry, held[jobid])
+            outcome, text = _outcome(entry, held[jobid])
             try:
                 placement = self._placement(entry, text)
             except (JobIdError, PayloadError, ValueError) as error:
                 self._complain(Complaint(jobid, str(error)))
                 continue
             moved.append(entry)
-            if verdict is _Verdict.SET:
+            if outcome is _Outcome.SET:
                 placements.append(placement)
                 self.counts.imported += 1
                 if self._show:
                     self._show(entry._replace(schedule=text, is_enabled=True))
                 continue
             self.counts.unchanged += 1
-            if verdict is _Verdict.DIFFERS:
+            if outcome is _Outcome.DIFFERS:
                 self._complain(
                     Complaint(
                         jobid,
-                        "Redbike has run or queued this job since it was set, so it stays as it is, although the old"
-                        f" store has {shown(entry.text)} or another call; to import it again, unset it first",
+                        "Redbike has run or queued this job since it was set, so it stays as it is. The old store"
+                        f" has {shown(entry.text)} or another call; to import the job again, unset it first",
                         is_left_out=False,
                     )
                 )
@@ -139,7 +139,7 @@ class Move:
             self._placing.place_all(placements)
 
     def _placement(self, entry: Entry, text: str) -> Placement:
-        """Return how the job is placed. Raise JobIdError, PayloadError, or ValueError for a schedule that is none."""
+        """Return how the job is placed. Raise JobIdError, PayloadError, or ValueError for a wrong schedule."""
         queue_key = self._queue_key_of(entry.jobid)
         check_payload(entry.jobid, entry.payload)
         plan = read(entry.schedule).first(self._now)
@@ -153,20 +153,20 @@ class Move:
         return Placement(entry.jobid, queue_key, plan.registered, plan.action, plan.due_at, False, entry.payload)
 
 
-def _verdict(entry: Entry, held: Held) -> tuple[_Verdict, str]:
+def _outcome(entry: Entry, held: Held) -> tuple[_Outcome, str]:
     """Return what becomes of the job, and the schedule with which it is set."""
     if held.text is None:
-        return _Verdict.SET, entry.text
+        return _Outcome.SET, entry.text
     is_paused = held.text.startswith(PAUSED)
     is_same = entry.payload == held.payload and _is_same(entry.schedule, held.text.removeprefix(PAUSED))
     is_over = entry.first is None and entry.is_enabled
     if held.has_run or (held.next_run is None and not is_paused and not is_over):
         # It has run, it runs, or it waits in its queue.
-        return _Verdict.STAYS if is_same else _Verdict.DIFFERS, entry.text
+        return _Outcome.STAYS if is_same else _Outcome.DIFFERS, entry.text
     if not is_same or (not is_paused and (held.next_run != entry.first or not entry.is_enabled)):
         # A job that somebody has paused stays paused.
-        return _Verdict.SET, PAUSED + entry.schedule if is_paused else entry.text
-    return _Verdict.STAYS, entry.text
+        return _Outcome.SET, PAUSED + entry.schedule if is_paused else entry.text
+    return _Outcome.STAYS, entry.text
 
 
 def _is_same(schedule: str, registered: str) -> bool:

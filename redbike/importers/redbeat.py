@@ -63,7 +63,7 @@ def read_redbeat(
         yield Complaint(
             f"{len(names)} static",
             f"{', '.join(names[:_MOST_NAMES])}{', …' if len(names) > _MOST_NAMES else ''}: imported with their next"
-            " runs; from its first start on, the beat of Redbike keeps them as in beat_schedule, as RedBeat did",
+            " runs; when a beat of Redbike starts, it sets them as beat_schedule says, as RedBeat did",
             is_left_out=False,
         )
 
@@ -78,7 +78,7 @@ def _outside(store: OldStore, prefix: bytes, own: set[bytes], scores: dict[bytes
         if not isinstance(found, str) and found[0] is not None:
             yield Complaint(
                 shown_name(key.removeprefix(prefix)),
-                "is not in the schedule, so RedBeat never runs it; save the entry there if it should run",
+                "is not in the schedule, so RedBeat never runs it; save the entry in RedBeat again if it should run",
             )
 
 

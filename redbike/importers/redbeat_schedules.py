@@ -30,7 +30,7 @@ class Times(NamedTuple):
     def first(self, due: float | None) -> int | None:
         """Return the next run in whole seconds. `due`: the first time of the schedule after `last`.
 
-        The score alone may be too early: RedBeat computes it anew when it starts, and rounds it down. It then looks at
+        The score alone may be too early: RedBeat computes it again when it starts, and rounds it down. It then looks at
         the entry again and again, until the schedule says that the entry is due.
         """
         if self.score is None or self.last is None:
@@ -45,7 +45,7 @@ class Written(NamedTuple):
     first: int | None
     """The next run, in whole Unix seconds; None: no further run."""
     needs: dict[str, Any] | None = None
-    """How Celery makes the schedule again, if no text can say it. The text is then CONTINUE."""
+    """How Celery makes the schedule again, if no text can express it. The text is then CONTINUE."""
 
 
 def read_schedule(value: object, times: Times, zone: str) -> Written:

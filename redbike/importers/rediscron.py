@@ -35,7 +35,7 @@ _FIELDS = (
 _OPTIONS = {"job_timeout": "timeout", "result_ttl": "result_ttl", "ttl": "ttl", "failure_ttl": "failure_ttl"}
 """Fields of the hash -> members of the payload."""
 _HISTORY = b":jobs"
-"""The end of the keys in which RQ itself keeps what a cron job has enqueued."""
+"""The end of the keys in which RQ itself keeps the history of a cron job."""
 _NUMBER = re.compile(r"-?[0-9]{1,12}")
 
 

@@ -52,7 +52,7 @@ class OldStore:
         return set(self._listed(key, lambda: self._client.sscan_iter(key, count=_SCANNED)))
 
     def _listed(self, key: str, scan: Callable[[], Iterator[T]]) -> list[T]:
-        # All names are read before the first entry, because entries change their places meanwhile.
+        # Read all names before the first entry, because a running scheduler moves its entries.
         def attempt(_repeated: bool) -> list[T] | None:
             try:
                 return list(scan())
@@ -63,16 +63,18 @@ class OldStore:
 
         found = self._call(attempt)
         if found is None:
-            raise NoStore(f"Redis at {self.where}: the key {key!r} belongs to another program; name the prefix")
+            raise NoStore(
+                f"Redis at {self.where}: the key {key!r} belongs to another program; name the prefix with --prefix"
+            )
         return found
 
     def names(self, prefix: str) -> list[bytes]:
-        """Return the keys that begin like this."""
+        """Return the keys that begin with this prefix."""
         pattern = "".join(f"\\{char}" if char in r"*?[]^-\\" else char for char in prefix) + "*"
         return list(self._call(lambda _: set(self._client.scan_iter(match=pattern, count=_SCANNED))))
 
     def hashes(self, keys: Sequence[bytes], fields: Sequence[str]) -> Iterator[tuple[bytes, list[bytes | None] | str]]:
-        """Yield each key with the values of these fields, or with the type of a key that is no hash."""
+        """Yield each key with the values of these fields, or with the type of a key that is not a hash."""
         for start in range(0, len(keys), PAGE):
             page = keys[start : start + PAGE]
             for key, reply in zip(page, self._call(partial(self._values, page, fields)), strict=True):
@@ -122,7 +124,7 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def checked(name: str, value: object, kind: type[T], what: str) -> T:
-    """Return a value of this type. Raise Unreadable for another one."""
+    """Return a value of this type. Raise Unreadable for a value of another type."""
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise Unreadable(f"{name} is {shown_value(value)}, not {what}")
     return value
@@ -135,7 +137,7 @@ def shown_value(value: object) -> str:
 
 
 def whole_time(score: float) -> int:
-    """Return a time in whole Unix seconds. Raise Unreadable for a number that is no time."""
+    """Return a time in whole Unix seconds. Raise Unreadable for a number that is not a time."""
     if not math.isfinite(score) or not EARLIEST <= score <= LATEST:
         raise Unreadable(f"its next run is at {score}, which is no time in Unix seconds")
     return math.floor(score)

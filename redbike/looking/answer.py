@@ -46,7 +46,7 @@ class Asked(NamedTuple):
             raise ValueError(f"--sort: {self.sort[:40]!r} is not one of {', '.join(known)}, or with - before it")
 
     def needs_calls(self, heads: Sequence[str]) -> bool:
-        """Return True if what is chosen, or its order, depends on what jobs call: then all payloads are read."""
+        """Return True if the choice or the order of jobs depends on what they call: then all payloads are read."""
         name = self.sort.removeprefix("-")
         if BROKERS_QUEUE in heads and (self.queue is not None or self.by_queue or name == "queue"):
             return True

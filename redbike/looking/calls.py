@@ -1,7 +1,7 @@
-"""What each job calls, as the columns that the worker makes of its payload: its task, and the queue of a broker.
+"""What each job calls: the worker makes columns of its payload, such as its task and the queue of a broker.
 
 A worker that hands its runs on, such as the bridges to Celery and RQ, has the optional method `columns(payload)`.
-`columns("")` names the columns. The method is the user's code, so nothing here relies on it: whatever it does, the
+`columns("")` names the columns. The method is the user's code, so nothing here relies on it: in each case, the
 cells are short texts of one line, or empty. Without the method, no payload is read.
 """
 
@@ -50,7 +50,7 @@ class Calls:
     def of(self, payload: str) -> dict[str, str]:
         """Return the cells of a job with this payload, by the name of the column. Do not change the dict: it is shared.
 
-        Many jobs call the same: each pair of texts is in memory once.
+        Many jobs have the same cells: equal cells are in memory once.
         """
         found = self._cells(payload)
         texts = tuple(found.get(head, "") for head in self.heads)
@@ -79,7 +79,7 @@ class Calls:
                 yield row._replace(calls=self.of(text), worker_decides=_worker_decides(row.schedule, text))
 
     def _cells(self, payload: str) -> dict[str, str]:
-        """Return what the worker makes of a payload, without all that a table cannot show."""
+        """Return the cells that the worker makes of a payload, without cells that a table cannot show."""
         assert self._columns is not None
         try:
             found = self._columns(payload)
@@ -88,7 +88,7 @@ class Calls:
             if not isinstance(found, dict):
                 return {}
             cells = {_head(name): _short(text) for name, text in islice(found.items(), _MOST_HEADS)}
-        except Exception:  # the user's code: a table is shown nevertheless
+        except Exception:  # the user's code must not stop the table
             return {}
         return {name: text for name, text in cells.items() if name and name not in _OURS}
 
@@ -107,7 +107,7 @@ def _worker_decides(schedule: str | None, payload: str) -> bool:
 
 
 def called(cells: Mapping[str, str]) -> str | None:
-    """Return what a job calls, as a clause; None if the cells tell nothing.
+    """Return what a job calls, as a clause; None if all cells are empty.
 
     `TASK` and `FUNC` are what it calls, and `QUEUE` is where it goes. Other columns follow by their names.
     """

@@ -64,7 +64,8 @@ class Row(NamedTuple):
     calls: Mapping[str, str] = _NOTHING
     """What it calls: the columns that the worker makes of its payload. Only `Calls.fill` reads payloads."""
     worker_decides: bool = False
-    """Whether the payload has a schedule that no text can say: it is on CONTINUE, and each run returns the next time.
+    """True if no text can express the schedule, so the payload has it: the job is on CONTINUE, and each run returns the
+    time of the next run.
 
     Known with `calls`.
     """

@@ -226,7 +226,9 @@ def _calls(facts: Facts) -> Iterator[Reason]:
     if text := called(row.calls):
         yield Reason(text)
     if row.worker_decides:
-        yield Reason("its payload has a schedule that no schedule text can say: its worker decides the next run")
+        yield Reason(
+            "no schedule text can express its schedule, so its payload has it: its worker decides the next run"
+        )
 
 
 def _last_run(facts: Facts) -> Iterator[Reason]:

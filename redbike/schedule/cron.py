@@ -63,7 +63,7 @@ class Cron:
 
     @property
     def expression(self) -> str:
-        """The five fields, without the zone. A name such as `@daily` stands there as its five fields."""
+        """The five fields, without the zone. A name such as `@daily` is written as its five fields."""
         return self._expression
 
     def after(self, reference: float) -> int | None:

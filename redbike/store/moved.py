@@ -1,4 +1,4 @@
-"""Read and write what Redis holds of jobs that come from another scheduler: their places, and their last runs."""
+"""Read what Redis holds of jobs that come from another scheduler, and write their past runs."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -46,7 +46,7 @@ class Held(NamedTuple):
 
     @property
     def has_run(self) -> bool:
-        """Whether Redbike itself has run the job: it writes the end of a run with three decimals."""
+        """True if Redbike itself has run the job: it writes the end of a run with three decimals."""
         words = (self.run or b"").split(b" ", 4)
         return len(words) > 3 and b"." in words[3]
 
@@ -76,7 +76,7 @@ class Moved:
         }
 
     def write_runs(self, runs: Mapping[str, PastRuns], held: Mapping[str, Held]) -> None:
-        """Write the past runs of jobs to P:runs, where they add something to what is `held`.
+        """Write the past runs of jobs to P:runs, unless `held` already has them.
 
         A job without an entry gets the entry only if it still has none. For another job, the count of a run that ends
         between `held` and this call may be lost.

@@ -22,7 +22,7 @@ class Digest(NamedTuple):
     lost: Sequence[Row]
     queues: Sequence[str]
     brokers_queues: Sequence[str]
-    """The names in the worker's column for the queue of a broker."""
+    """The names of queues in the worker's column `QUEUE`."""
     jobs: Jobs
     """The figures for the troubles."""
 

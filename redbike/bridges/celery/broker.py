@@ -1,7 +1,7 @@
 """One connection to Celery's broker, and the sending of one task.
 
-kombu and redis-py would repeat a failed call by themselves, so a message could arrive twice without our knowing. Here
-each call is made once, and the worker decides what comes next.
+kombu and redis-py would repeat a failed call by themselves, so a message could arrive twice, unnoticed. Here each call
+is made once, and the worker decides what comes next.
 """
 
 import logging
@@ -39,7 +39,7 @@ _OF_THE_JOB = (
     *(ValueError, LookupError, AttributeError, ArithmeticError),
     *(KombuError, CeleryError, redis.DataError),
 )
-"""What Celery and kombu raise for a message that cannot be made, each time again."""
+"""The exceptions of Celery and kombu for a message that cannot be made. A further try would raise the same."""
 
 
 def find(app: "str | celery.Celery") -> "celery.Celery":
@@ -109,7 +109,7 @@ class Broker:
             )
 
     def connect(self) -> None:
-        """Connect, unless there is a connection. Raise Away."""
+        """Connect, unless there is a connection. Raise Away if the broker is away."""
         if self._producer is not None:
             return
         app = self.app
@@ -120,7 +120,7 @@ class Broker:
             given = {name: value for name, value in (connection.transport_options or {}).items() if value is not None}
             connection.transport_options = {**_options(connection), **given}
         _call_redis_once(connection.transport)
-        # A result backend would listen for the result of each task, which nobody here waits for.
+        # A result backend would listen for the result of each task, but nobody waits for it here.
         app.backend.on_task_call = lambda *_args, **_kwargs: {}
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, interval_max=0)
@@ -158,7 +158,11 @@ class Broker:
             if producer.is_sent or (task is not None and type(task).apply_async is not Task.apply_async):
                 raise error
             if not _fits(task, entry) and entry.late_s < _VERSIONS_DIFFER_S:
-                _LOG.report(f"job {entry.name!r}", f"does not fit task {entry.task} of this app ({_fault(error)})")
+                _LOG.report(
+                    f"job {entry.name!r}",
+                    f"its arguments do not fit task {entry.task} of this app ({_fault(error)}); its run waits for a"
+                    f" process with another version of the app, and is BAD after {_VERSIONS_DIFFER_S:g} s",
+                )
                 raise Later(_OF_OTHER_VERSION_LATER_S) from None
             if isinstance(_cause(error), (TypeError, *_OF_THE_JOB)):
                 raise BadJob(f"task {entry.task} cannot be sent: {_fault(error)}") from error
@@ -170,7 +174,8 @@ class Broker:
         elif isinstance(producer.failure, (TypeError, *_OF_THE_JOB)):
             raise BadJob(f"task {entry.task} cannot be sent: {_fault(producer.failure)}") from error
         else:
-            _LOG.report(f"job {entry.name!r}", f"the broker refuses its message: {_reason(producer.failure)}")
+            again = f"it is tried again every {_REFUSED_LATER_S:g} s"
+            _LOG.report(f"job {entry.name!r}", f"the broker refuses its message: {_reason(producer.failure)}; {again}")
             raise Later(_REFUSED_LATER_S) from None
 
     def disconnect(self) -> None:
@@ -227,7 +232,8 @@ def _fits(task: Any, entry: "DueEntry") -> bool:
 def _call_redis_once(transport: Any) -> None:
     """Turn off the retries of redis-py in the channels of a transport. It would repeat a push whose reply is lost.
 
-    Also let a channel make its client once. kombu makes a client per message, which takes a tenth of the time of a run.
+    Also let a channel make its client once. kombu makes a client per message, which takes a tenth of the time that a
+    run takes.
     """
     channel: Any = getattr(transport, "Channel", None)
     if channel is None or not hasattr(channel, "_connparams"):

@@ -1,6 +1,6 @@
 """The settings of the bridge in a Celery app, and the `Redbike` that they describe.
 
-The settings are named as Celery names its own: `redbike_url` in lower case, or with the namespace of the app.
+The settings have names as Celery's own settings: `redbike_url` in lower case, or with the namespace of the app.
 """
 
 import logging
@@ -81,7 +81,7 @@ def bike_of(app: "celery.Celery") -> Redbike:
 
 
 def _log() -> logging.Logger:
-    """Return the logger of the bridge. Celery logs each task that it sends, so a second line per run says nothing."""
+    """Return the logger of the bridge. Celery logs each task that it sends, so a second line per run is not needed."""
     log = logging.getLogger("redbike.bridges")
     runs = log.getChild(RUNS)
     if runs.level == logging.NOTSET:
@@ -97,7 +97,10 @@ def _setting(app: "celery.Celery", name: str, fallback: Any = None) -> Any:
 def _redis_config(app: "celery.Celery") -> dict[str, Any]:
     options = _setting(app, "redbike_redis_options", {})
     if not isinstance(options, dict):
-        raise ConfigError("redbike_redis_options: a dict of arguments of redis.Redis is needed")
+        raise ConfigError(
+            f"redbike_redis_options: a dict is needed, not {type(options).__name__}: write arguments of redis.Redis,"
+            ' such as {"socket_timeout": 5}'
+        )
     url = _setting(app, "redbike_url")
     if url is not None:
         return {"url": _translated(str(url), "redbike_url"), **options}
@@ -107,7 +110,7 @@ def _redis_config(app: "celery.Celery") -> dict[str, Any]:
     first = broker[0] if isinstance(broker, list | tuple) and broker else str(broker or "").split(";")[0]
     if str(first).partition("://")[0] not in _SCHEMES:
         raise ConfigError(
-            "redbike_url: is not set, and the broker is not a Redis server that it could use: write"
+            "redbike_url: is not set, and the broker is not a Redis that could hold the schedule: write"
             ' redbike_url = "redis://HOST:PORT/DB" into the settings of the Celery app'
         )
     translated = _translated(str(first), "broker_url")

@@ -1,6 +1,6 @@
 """The fields of Celery's crontab: their sets of numbers as Celery reads them, and their texts for cron.
 
-Celery accepts ranges that wrap (`fri-mon`), names in any field, of which three letters count, and lists of numbers.
+Celery accepts ranges that wrap (`fri-mon`), names in any field (only three letters count), and lists of numbers.
 """
 
 import re
@@ -114,7 +114,7 @@ def _step(text: str) -> int:
             return step
     except ValueError:
         pass
-    raise ValueError(f"the step {shown(text)} is not a number above 0: write one such as */5")
+    raise ValueError(f"the step {shown(text)} is not a number above 0: write a step such as */5")
 
 
 def _number(text: str, field: Field) -> int:

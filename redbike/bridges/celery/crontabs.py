@@ -1,7 +1,7 @@
 """Celery's crontab as a schedule text, and back. Pure: knows neither Celery, Redis nor a clock.
 
-Celery reads its fields in its own way, and demands both day fields, where cron demands either. So each field becomes a
-set of numbers here. The text of a field is kept if cron reads the same set from it.
+Celery reads its fields in its own way. A day must match both day fields, while one match is enough for cron. So each
+field becomes a set of numbers here. The text of a field is kept if cron reads the same set from it.
 """
 
 import re
@@ -65,8 +65,8 @@ def crontab_text(
 def crontab_fields(text: str) -> dict[str, str] | None:
     """Return the five fields of Celery's crontab for a schedule text, and its "zone"; None if no crontab says the same.
 
-    That is a text which is not from `crontab_text` and no cron expression, and an expression with `L`, `LW` or `#`, or
-    with two day fields of which a day must match either.
+    No crontab says the same as a text that is neither from `crontab_text` nor a cron expression, as an expression with
+    `L`, `LW` or `#`, or as an expression with two day fields of which one match is enough.
     """
     text = text.replace("\\n", "\n").strip()
     if match := _RECURRENCE.fullmatch(text):
@@ -105,7 +105,7 @@ def _recurrence(
 ) -> str:
     """Return the recurrence of a crontab whose day fields both restrict.
 
-    With a star at the begin of minute or hour, it follows the clock through its changes, as a cron expression does.
+    With a star at the beginning of minute or hour, it follows the clock through its changes, as a cron expression does.
     """
     follows = minutes.begins_with_a_star or hours.begins_with_a_star
     parts = ["FREQ=MINUTELY" if minutes.numbers == MINUTE.all else "FREQ=HOURLY" if follows else "FREQ=DAILY"]

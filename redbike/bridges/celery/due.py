@@ -67,7 +67,9 @@ class DueEntry:
             self._following = schedules.next_after(schedule, max(due, now), due)
         except Exception as error:
             _LOG.report(
-                f"job {self.name!r}", f"its schedule does not say the next run: {type(error).__name__}: {error}"
+                f"job {self.name!r}",
+                f"its schedule does not say the next run: {type(error).__name__}: {error}; its run is tried again every"
+                f" {_UNKNOWN_LATER_S:g} s",
             )
             raise Later(_UNKNOWN_LATER_S) from None
 
@@ -82,7 +84,11 @@ def entry_of(app: "celery.Celery", run: Run) -> DueEntry:
     if call.is_static:
         entry = app.conf.beat_schedule.get(run.jobid)
         if entry is None or entry.get("task") != call.task:
-            _LOG.report(f"job {run.jobid!r}", "beat_schedule of this app has another version of it; its run waits")
+            _LOG.report(
+                f"job {run.jobid!r}",
+                "beat_schedule of this app has no such entry, so its run waits: start this beat again with the newest"
+                " version of the app, or unset the job",
+            )
             raise Later(_UNKNOWN_LATER_S)
         args, kwargs = list(_now(entry.get("args") or ())), dict(entry.get("kwargs") or {})
         kwargs = dict(zip(kwargs, _now(kwargs.values()), strict=True))

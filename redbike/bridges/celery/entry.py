@@ -46,8 +46,8 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
         """Describe an entry. Nothing is in Redis before `save`.
 
         `schedule`: a number of seconds, a timedelta, a schedule of Celery, `rrule`, or `RedbikeSchedule(TEXT)` for any
-        text of Redbike. `args`, `kwargs` and `options`: as for `apply_async`; JSON has to hold them. `last_run_at`: an
-        interval counts from this time in place of now.
+        text of Redbike. `args`, `kwargs` and `options`: as for `apply_async`; values that Celery's JSON can hold.
+        `last_run_at`: an interval counts from this time, else from now.
         """
         app = app or current_app._get_current_object()
         super().__init__(
@@ -77,7 +77,7 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
 
     @classmethod
     def from_key(cls, key: str, app: "celery.Celery | None" = None) -> Self:
-        """Return an entry by its `key`, which is its name. The key of an entry of RedBeat leads to the same name."""
+        """Return an entry by its `key`, which is its name. The key of an entry of RedBeat is accepted, too."""
         for name in dict.fromkeys((key, key.removeprefix(_OLD_PREFIX))):
             with suppress(KeyError):
                 return cls.from_id(name, app)
@@ -85,7 +85,7 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
 
     @classmethod
     def all(cls, app: "celery.Celery | None" = None) -> Iterator[Self]:
-        """Yield the entries of Redis, read in pages, in no order. Leave out what cannot be read."""
+        """Yield the entries of Redis, read in pages, in no order. Leave out entries that cannot be read."""
         app = app or current_app._get_current_object()
         for name, text, carried in bike_of(app).get_payloads():
             with suppress(BadJob):

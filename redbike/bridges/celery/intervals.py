@@ -29,8 +29,8 @@ def interval_text(seconds: float, start: float | None = None) -> str | None:
     """Return the schedule text of an interval, such as `EVERY:10s`, in the largest unit that says it.
 
     With `start`, the Unix time of the next run: the recurrence as which Redbike registers EVERY, with this time as its
-    first run, in whole seconds. Return None for an interval that no text says: one with a fraction of a second, of 0 or
-    less, or of more than 999,999,999 days. Raise ValueError for a start outside the years 1 to 9999.
+    first run, in whole seconds. Return None for an interval that no text can express: it has a fraction of a second,
+    or it is not from 1 second to 999,999,999 days. Raise ValueError for a start outside the years 1 to 9999.
     """
     unit = _unit(seconds)
     if unit is None:
@@ -58,8 +58,8 @@ def relative_text(seconds: float, now: float, zone: str | None = None) -> str | 
 
     A time of a relative interval is rounded down, on the clock of the zone, to the day if the interval is a day or
     longer, else to the hour, the minute or the second. The text is a recurrence with a TZID, which the text of another
-    interval never has. An interval of one unit has always the same text.
-    Return None for an interval that no text says: one that `interval_text` does not say, and one that is not a whole
+    interval never has. An interval of one unit always has the same text.
+    Return None for an interval that no text can express: `interval_text` returns None for it, or it is not a whole
     number of its units, such as 90 minutes. Raise ValueError for a zone that Redbike does not know, and for a time
     outside the years 1 to 9999.
     """
@@ -91,7 +91,7 @@ def relative_interval(text: str) -> Relative | None:
 
 
 def _unit(seconds: float) -> tuple[str, str, int] | None:
-    """Return the largest unit of an interval: its letter, frequency and number; None if EVERY cannot say it."""
+    """Return the largest unit of an interval: its letter, frequency and number; None if EVERY cannot express it."""
     if not isfinite(seconds) or seconds <= 0 or seconds != int(seconds):
         return None
     for letter, unit_s, frequency in _UNITS:
@@ -112,7 +112,7 @@ def _rounded(seconds: int, unit_s: int, now: float, zone: str) -> datetime:
             shown = (_utc(now) + timedelta(seconds=seconds)).astimezone(clock).replace(tzinfo=None)
     except OverflowError:
         raise ValueError(
-            f"an interval of {seconds} s: its first run is after the year 9999: give a shorter one"
+            f"an interval of {seconds} s: its first run is after the year 9999: give a shorter interval"
         ) from None
     if unit_s == _SECONDS["DAILY"]:
         return shown.replace(hour=0, minute=0, second=0)

@@ -1,4 +1,4 @@
-"""Schedules of Celery that no schedule text can say, as JSON, and back. Imports Celery.
+"""Schedules of Celery that no schedule text can express, as JSON, and back. Imports Celery.
 
 An interval with a fraction of a second, a solar event, and a schedule class of the application. The JSON of a class
 names it, and holds the arguments with which it makes the same object again.
@@ -59,7 +59,7 @@ def class_needs(schedule: Any) -> dict[str, Any]:
 
 
 def from_needs(needs: Mapping[str, Any], app: Any) -> Any:
-    """Return the schedule of a JSON. Raise ValueError, with the reason, if it is not one from here."""
+    """Return the schedule of a JSON. Raise ValueError, with the reason, for other JSON."""
     made: Any
     try:
         if "every" in needs:
@@ -75,7 +75,7 @@ def from_needs(needs: Mapping[str, Any], app: Any) -> Any:
             return made
     except Exception as error:
         raise ValueError(f"schedule {needs!r}: {' '.join(str(error).split())}") from error
-    raise ValueError(f"schedule {needs!r}: none of 'every', 'solar' and 'class' is named")
+    raise ValueError(f"schedule {needs!r}: it names none of 'every', 'solar' and 'class'")
 
 
 def _made(needs: Mapping[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """The payload of a job that calls a Celery task: a JSON object. This module imports no Celery.
 
 `{"task": "proj.add", "args": [1, 2], "kwargs": {}, "options": {"queue": "sums"}}`. Only `task` is needed. Two more
-members are for schedules and arguments that JSON cannot say: `schedule`, how to make the schedule again, and
+members are for schedules and arguments that JSON cannot express: `schedule`, how to make the schedule again, and
 `static`, true if the entry of `beat_schedule` with the job's name has the arguments.
 """
 
@@ -40,13 +40,14 @@ def read(payload: str) -> Call:
         raise BadJob(f'the payload is not a JSON object: write {{"task": "NAME"}}, not {payload[:40]!r}')
     task = found.get("task")
     if not isinstance(task, str) or not task:
-        raise BadJob('the payload names no task: write "task": "NAME"' if task is None else "task is not a text")
+        told = "the payload names no task" if not task else f"task: {task!r:.60} is not a text"
+        raise BadJob(f'{told}: write "task": "NAME"')
     for name, kind in _KINDS.items():
         if found.get(name) is not None and not isinstance(found[name], kind):
-            raise BadJob(f"{name} is not {_JSON_NAMES[kind]} of JSON")
+            raise BadJob(f"{name}: {found[name]!r:.60} is not {_JSON_NAMES[kind]} of JSON")
     unknown = sorted(set(found) - {"task", *_KINDS})
     if unknown:
-        raise BadJob(f'the payload has an unknown member {unknown[0]!r}: options of the task go into "options"')
+        raise BadJob(f'the payload has an unknown member {unknown[0]!r}: write options of the task into "options"')
     options = found.get("options") or {}
     fault = fault_of(options)
     if fault is not None:
@@ -78,5 +79,5 @@ def columns(payload: str) -> dict[str, str]:
 
 
 def members(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a payload without those that say nothing."""
+    """Return the members of a payload without empty members."""
     return {name: value for name, value in call.items() if value or name == "task"}

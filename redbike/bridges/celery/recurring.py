@@ -56,10 +56,10 @@ class RedbikeSchedule(_Recurring):
     """Any schedule text of Redbike as a schedule of Celery, such as `CRON:0 9 * * mon#1 Europe/Berlin`."""
 
     def __init__(self, text: str, nowfun: Callable[[], datetime] | None = None, app: Any = None) -> None:
-        """Raise ValueError, with the reason, for a text that is no schedule."""
+        """Raise ValueError, with the reason, for a text that is not a schedule."""
         super().__init__(nowfun=nowfun, app=app)
         if not isinstance(text, str):
-            raise ValueError(f"schedule {text!r} is not a text: write one such as 'EVERY:10s'")
+            raise ValueError(f"schedule {text!r} is not a text: write a text such as 'EVERY:10s'")
         plan = read(text).first(0)
         if plan.action is Action.BAD:
             raise ValueError(str(plan.reason))
@@ -80,7 +80,7 @@ class rrule(_Recurring):
     """
 
     starts_now: bool
-    """True if `dtstart` was not given: each new process then begins again, so a static entry must not do it."""
+    """True if `dtstart` was not given: each new process then begins again, so a static entry needs a `dtstart`."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class rrule(_Recurring):
         nowfun: Callable[[], datetime] | None = None,
         app: Any = None,
     ) -> None:
-        """Raise ValueError, with field, value and way out, for an rrule that Redbike cannot say."""
+        """Raise ValueError, with field, value and way out, for an rrule that Redbike cannot express."""
         super().__init__(nowfun=nowfun, app=app)
         self.starts_now = dtstart is None
         if dtstart is None:

@@ -43,8 +43,8 @@ def rrule_text(fields: Mapping[str, Any], zone: str | None = None, *, stored: bo
     as "MO" and "MO(+2)", or {"wkday": 0, "n": 2}. Other fields: numbers.
     `stored` says that the fields come from RedBeat's store, which keeps only the offset of a zone: if `zone` has this
     offset at that time, `zone` is meant.
-    Raise ValueError, with field, value and way out, for an rrule that Redbike cannot say: one without `dtstart`, with
-    an offset that is no zone, or with a value out of range.
+    Raise ValueError, with field, value and way out, for an rrule that Redbike cannot express: it has no `dtstart`,
+    an offset that is not a zone, or a value out of range.
     """
     if unknown := set(fields) - set(FIELDS):
         raise ValueError(f"rrule: {shown(min(unknown))} is not a field of an rrule: known are {', '.join(FIELDS)}")
@@ -83,9 +83,9 @@ def rrule_text(fields: Mapping[str, Any], zone: str | None = None, *, stored: bo
 def rrule_fields(text: str) -> dict[str, Any] | None:
     """Return the fields of RedBeat's rrule for a schedule text; None if no rrule says the same.
 
-    That is a text without DTSTART, with several rules, or with other dates. `dtstart` and `until` have the zone of the
-    text. `byweekday` is a list of {"wkday": 0} and {"wkday": 0, "n": 2}. A field that the text does not name is left
-    out; so is WKST=MO, the default.
+    No rrule says the same as a text without DTSTART, with several rules, or with further dates. `dtstart` and `until`
+    have the zone of the text. `byweekday` is a list of {"wkday": 0} and {"wkday": 0, "n": 2}. A field that the text
+    does not name is left out; so is WKST=MO, the default.
     """
     try:
         lines = read_lines(text.replace("\\n", "\n").strip())
@@ -144,7 +144,7 @@ def _frequency(value: object) -> str:
 
 def _moment(field: str, value: object) -> datetime:
     if not isinstance(value, datetime):
-        raise ValueError(f"rrule: {field}={shown(value)} is not a datetime: give one with a zone")
+        raise ValueError(f"rrule: {field}={shown(value)} is not a datetime: give a datetime with a zone")
     return value
 
 
@@ -161,7 +161,7 @@ def _several(field: str, value: object) -> list[object]:
 
 def _whole(field: str, value: object) -> int:
     if not isinstance(value, int):
-        raise ValueError(f"rrule: {field}={shown(value)} is not a whole number")
+        raise ValueError(f"rrule: {field}={shown(value)} is not a whole number: give an int")
     return int(value)
 
 

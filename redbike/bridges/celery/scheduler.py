@@ -75,13 +75,16 @@ class RedbikeScheduler(Scheduler):  # type: ignore[misc]
         return _TICK_S
 
     def close(self) -> None:
-        """Stop the threads after the run in hand, and close the connections. A second call does nothing."""
+        """Let the threads end the run that they are sending, and close the connections. A second call does nothing."""
         running, bike = self._running, self._bike
         if running is None or bike is None:
             return
         self._running = self._bike = None
         if not running.stop(self._worker.lease_s):
-            _LOG.warning("the run in hand has not ended within %g s; another beat sends it again", self._worker.lease_s)
+            _LOG.warning(
+                "the run that this beat was sending has not ended within %g s; another beat sends it again",
+                self._worker.lease_s,
+            )
         self._worker.disconnect()
         bike.close()
 
@@ -137,7 +140,7 @@ class RedbikeScheduler(Scheduler):  # type: ignore[misc]
         return f"    . redis -> {where}\n    . prefix -> {settings.prefix}"
 
     def get_schedule(self) -> dict[str, RedbikeEntry]:
-        """Return all entries that can be read, by name. It reads all of Redis: it is meant for tools and tests."""
+        """Return all entries that can be read, by name. This method reads all jobs: it is meant for tools and tests."""
         return {entry.key: entry for entry in RedbikeEntry.all(self.app)}
 
     def set_schedule(self, schedule: Any) -> None:

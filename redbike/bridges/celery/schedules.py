@@ -1,7 +1,7 @@
 """Celery's schedules as schedule texts, and back without loss. Imports Celery.
 
-A schedule that no text can say has the text CONTINUE, and JSON from which it is made again. The worker then asks the
-schedule for the next run.
+A schedule that no text can express has the text CONTINUE, and JSON from which it is made again. The worker then asks
+the schedule for the next run.
 """
 
 from collections.abc import Mapping
@@ -26,17 +26,17 @@ __all__ = ["RedbikeSchedule", "Written", "is_same", "next_after", "restored", "r
 CONTINUE = "CONTINUE"
 
 _MOST_CHECKS = 100_000
-"""How often `next_after` asks a schedule that it knows nothing of: each minute for two months takes about a second."""
+"""How often `next_after` asks an unknown schedule class at most. A look per minute of two months takes a second."""
 _SHORTEST = timedelta(microseconds=1)
 _SOLAR_PAUSE = timedelta(minutes=1)
-"""An event of the sun that is nearer to the last event is the same: its time is not computed exactly."""
+"""Two computed times of an event of the sun that are nearer than this are the same event: they are not exact."""
 
 
 class Written(NamedTuple):
     """A schedule of Celery as Redbike keeps it."""
 
     text: str
-    """The schedule text: CONTINUE if no text can say the schedule."""
+    """The schedule text: CONTINUE if no text can express the schedule."""
     needs: dict[str, Any] | None
     """With CONTINUE: the JSON from which `restored` makes the schedule again; else None."""
 
@@ -53,8 +53,8 @@ def written(schedule: Any, app: Any, now: float) -> Written:
     kind = type(schedule)
     if not isinstance(schedule, BaseSchedule):
         raise ValueError(
-            f"schedule {schedule!r} is no schedule of Celery: give seconds, a timedelta, a crontab, or"
-            " redbike.bridges.celery.schedule('…') with a schedule text of Redbike"
+            f"schedule {schedule!r} is not a schedule of Celery: give seconds, a timedelta, a crontab, or"
+            " redbike.bridges.celery.RedbikeSchedule('…') with a schedule text of Redbike"
         )
     _belongs(schedule, app)
     if kind is interval:
@@ -71,8 +71,8 @@ def written(schedule: Any, app: Any, now: float) -> Written:
 def restored(text: str, needs: Mapping[str, Any] | None, app: Any) -> Any:
     """Return the schedule of Celery that a schedule text says, or its `needs`: the way back of `written`.
 
-    A text that no other class says, also one of another program, becomes a `RedbikeSchedule`. A crontab and a relative
-    interval keep their zone, whatever the timezone of the app is. `PAUSED:` before the text is ignored.
+    A text that no other class can express becomes a `RedbikeSchedule`. It may be the text of another program. A crontab
+    and a relative interval keep their zone, whatever the timezone of the app is. `PAUSED:` before the text is ignored.
     Raise ValueError, with the reason, for a text that is no schedule, and for `needs` that cannot be read.
     """
     if needs is not None:
@@ -126,10 +126,11 @@ def starts_now(schedule: Any) -> bool:
 def next_after(schedule: Any, moment: datetime, rhythm: datetime | None = None) -> datetime | None:
     """Return the next run strictly after an aware moment, in UTC; None if there is none.
 
-    `rhythm` is a run, such as the time for which the last run was planned: an interval counts from there, so that a run
-    which begins late does not move the next. Without it, an interval counts from the moment. An interval of 0 or less
-    has its next run at once. Another class is asked with its `nowfun` as its clock, as Celery's beat asks: at first at
-    the moment, then whenever it wants to be asked again. If it does not look at `now()`, its first answer counts.
+    `rhythm` is the time of a run, such as the time for which the last run was planned. An interval counts from there,
+    so that a run which begins late does not move the next run. Without `rhythm`, an interval counts from the moment. An
+    interval of 0 or less has its next run at once. A schedule of another class is asked as Celery's beat asks it, with
+    its `nowfun` as its clock: first at the moment, then each time at which it wants to be asked again. If it does not
+    look at `now()`, its first answer counts.
     """
     try:
         if isinstance(schedule, RedbikeSchedule | rrule):

@@ -40,10 +40,11 @@ class _Entries:
 def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Make the jobs of the static entries as `entries` says.
 
-    A new entry is set, a changed entry is set again, and an entry that is gone is unset. An entry that did not change
-    keeps its next run, and stays paused if somebody has paused it. So a second beat changes nothing. An entry that
-    cannot be kept is logged as an error, and its former job stays as it is; the other entries go on. An entry that is
-    BAD is planned again, because this version of the app may know what another version did not.
+    A new entry is set, a changed entry is set again, and an entry that is not in `entries` any more is unset. An entry
+    that did not change keeps its next run, and stays paused if somebody has paused it. So a second beat changes
+    nothing. An entry that cannot be kept is logged as an error, and its former job stays as it is; the other entries go
+    on. An entry that is BAD is planned again, because this version of the app may accept an entry that another version
+    refused.
     """
     now, jobs, kept = bike.now(), [], set()
     for name, entry in entries.items():
@@ -52,7 +53,7 @@ def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[st
             bike._parts.planner.check(job.name)
         except Exception as error:  # also from a schedule class of the project: one entry stops no other
             told = error if isinstance(error, RedbikeError) else f"entry {name!r}: {type(error).__name__}: {error}"
-            _LOG.error("%s; the entry is left out", told)
+            _LOG.error("%s; the entry is left out, and a former job of this name stays as it is", told)
             kept.add(str(name))
         else:
             jobs.append(job)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PREFIX = "redbike:celery"
 """The default prefix of the bridge."""
 QUEUE = "celery"
-"""The queue of the runs that wait to be sent. It is not a queue of Celery."""
+"""The queue of Redbike for runs that wait to be sent. It is not a queue of Celery."""
 
 
 class CeleryWorker(Sender):

@@ -1,4 +1,4 @@
-"""Turn an entry into a job: schedule text and payload. Read what only Celery's JSON can say."""
+"""Turn an entry into a job: schedule text and payload. Read values that only Celery's JSON can express."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ class Job(NamedTuple):
     schedule: str
     payload: str
     needs: dict[str, Any] | None = None
-    """How to make the schedule again, if no text can say it. Then `schedule` is CONTINUE."""
+    """How to make the schedule again, if no text can express it. Then `schedule` is CONTINUE."""
 
 
 def first_run(app: "celery.Celery", job: Job, after: float) -> float | None:
@@ -46,13 +46,13 @@ def job_of(app: "celery.Celery", name: str, entry: Mapping[str, Any], now: float
     `beat_schedule`. Raise ScheduleError for an entry that cannot be kept, with its name and the way out.
     """
     if not isinstance(entry, Mapping):
-        raise ScheduleError(f"entry {name!r}: is no mapping: write {{'task': 'NAME', 'schedule': …}}")
+        raise ScheduleError(f"entry {name!r}: {entry!r:.60} is not a dict: write {{'task': 'NAME', 'schedule': …}}")
     task = entry.get("task")
     if not isinstance(task, str) or not task:
         raise ScheduleError(f"entry {name!r}: names no task: write 'task': 'NAME'")
     unknown = sorted(map(str, set(entry) - _MEMBERS))
     if unknown:
-        raise ScheduleError(f"entry {name!r}: {unknown[0]!r} is not known: options of the task go into 'options'")
+        raise ScheduleError(f"entry {name!r}: {unknown[0]!r} is not known: write options of the task into 'options'")
     schedule = entry.get("schedule")
     if is_static and schedules.starts_now(schedule):
         raise ScheduleError(
@@ -104,7 +104,7 @@ def _checked(name: str, entry: Mapping[str, Any], member: str, kinds: Any, wante
     """Return a member of an entry, or an empty tuple in place of None. Raise ScheduleError for a wrong type."""
     value = entry.get(member)
     if value is not None and not isinstance(value, kinds):
-        raise ScheduleError(f"entry {name!r}: {member} is no {wanted.removeprefix('a ')}: write {wanted}")
+        raise ScheduleError(f"entry {name!r}: {member} is {value!r:.60}: write {wanted}")
     return value or ()
 
 

@@ -1,9 +1,9 @@
 """Enqueue calls in RQ, each exactly once. This module imports RQ.
 
 RQ's own `unique=True` recognises a duplicate only while RQ keeps the job: with `result_ttl` 0, until it has run. So a
-key of ours remembers the run of each job that was enqueued last. The script that enqueues writes it, and does nothing
-if it holds another value than this process expects: then another process has enqueued a run meanwhile. So a call that
-arrives late changes nothing.
+key of Redbike remembers, for each job, the last run that was enqueued. The script that enqueues writes this key. It
+does nothing if the key holds another value than this process expects: then another process has enqueued a run since. So
+a call that arrives late changes nothing.
 """
 
 import importlib
@@ -34,7 +34,7 @@ _OF_THE_SERVER = (
     *("LOADING", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"),
     *("NOAUTH", "WRONGPASS", "UNBLOCKED", "max number of clients", "command not allowed when used memory"),
 )
-"""The beginnings of errors that concern all writes, not one key. redis-py cuts some of the first words off."""
+"""The beginnings of errors that concern all writes, not one key. redis-py removes some of the first words."""
 
 
 _ENQUEUE = """
@@ -51,8 +51,9 @@ end
 redis.call('SET', KEYS[1], id, 'EX', remembered_s)
 return false
 """
-"""Call the commands in ARGV, each after the number of its words, and remember the run. Return nothing, or what the
-memory holds if that is another value than expected. An error of a command ends the script, so nothing is remembered."""
+"""Call the commands in ARGV, each after the number of its words, and remember the run. Return nothing, or the value
+that the memory holds if it is not the expected value. An error of a command ends the script, so nothing is
+remembered."""
 
 
 def memory_key(prefix: str, jobid: str) -> str:
@@ -64,7 +65,10 @@ class Broker:
     """The Redis of RQ."""
 
     def __init__(self, settings: Mapping[str, object], history: bool) -> None:
-        """Connect with these settings. `history`: write RQ's history of cron jobs. Raise ConfigError, ServerError."""
+        """Keep these settings, and connect later. `history`: write RQ's history of cron jobs.
+
+        Raise ConfigError if this version of RQ has no history.
+        """
         self._settings = settings
         self._history: Any = None
         if history:
@@ -79,7 +83,7 @@ class Broker:
         self._client: Client | None = None
         self._queues: dict[str, rq.Queue] = {}
         self._latest: dict[str, bytes] = {}
-        """What the memory of each job held last, as far as this process knows: so most calls need one round trip."""
+        """The last known value of the memory of each job. With it, most calls need one round trip."""
         self._script: Any = None
 
     @property
@@ -92,9 +96,9 @@ class Broker:
     def enqueue(self, call: Call, prefix: str, jobid: str, run_id: str, ends_s: float) -> str | None:
         """Enqueue a run of this job, unless this run is the last that was enqueued.
 
-        Return None, or why Redis refuses this call alone. `ends_s`: when the lease of the run is over, monotonic; then
-        raise Later, because another process may have enqueued this run and the next. Raise Away if Redis is away, and
-        BadJob for a call that RQ refuses.
+        Return None, or the reason why Redis refuses this call alone. `ends_s`: the end of the lease, monotonic. After
+        it, raise Later, because another process may have enqueued this run and the next run. Raise Away if Redis is
+        away, and BadJob for a call that RQ refuses.
         """
         try:
             for _ in range(_MOST_RACES):
@@ -174,7 +178,7 @@ class Broker:
             self._script = queue.connection.register_script(_ENQUEUE)
             kind: Any = self._client.redis.type(queue.key)
             if kind not in (b"list", b"none"):
-                raise redis.ResponseError(f"WRONGTYPE the key {queue.key!r} holds a {decode(kind)}, no list")
+                raise redis.ResponseError(f"WRONGTYPE the key {queue.key!r} holds a {decode(kind)}, not a list")
             self._queues[name] = queue
         return queue
 

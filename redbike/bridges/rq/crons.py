@@ -48,7 +48,7 @@ def cron_text(expression: str, zone: str) -> str:
     """Return the schedule text of a cron expression that RQ runs on a machine in this zone: `CRON:… ZONE`.
 
     Fields are kept as written where cron reads the same. Raise ValueError, with the expression, the field and the way
-    out, for an expression that Redbike cannot say.
+    out, for an expression that Redbike cannot express.
     """
     try:
         text = f"{_fields(expression)} {zone}"
@@ -121,7 +121,9 @@ def _read(field: _Field, part: str) -> list[int]:
     """Return the numbers of a part between commas, in the order of croniter. Raise ValueError."""
     match = _TERM.fullmatch(part.upper())
     if match is None:
-        raise ValueError(f"{field.name}: {part[:_SHOWN_CHARS]!r} is not known here")
+        raise ValueError(
+            f"{field.name}: {part[:_SHOWN_CHARS]!r} cannot be read: write numbers, ranges as 1-5 or steps as */5"
+        )
     first, last, step = match[1], match[2], int(match[3] or 1)
     if step == 0:
         raise ValueError(f"{field.name}: {part!r} has the step 0; write a step of at least 1")

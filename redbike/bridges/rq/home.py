@@ -52,7 +52,7 @@ class Home:
         stop_event: StopEvent | None = None,
         log: logging.Logger | None = None,
     ) -> None:
-        """Connect as this client does, with separate connections. Raise ConfigError for what cannot be used."""
+        """Connect as this client does, with separate connections. Raise ConfigError for wrong arguments."""
         if isinstance(connection, str):
             connection = {"url": connection}
         if isinstance(connection, Mapping):
@@ -60,7 +60,7 @@ class Home:
         else:
             client, given = connection, {}
         if client is None and not given:
-            raise ConfigError("connection: a redis.Redis is needed, or a URL, or the arguments of redis.Redis")
+            raise ConfigError("connection: it is empty: give a redis.Redis, a URL, or the arguments of redis.Redis")
         self.channel = channel
         self._worker = RQWorker(lease=lease, connection=client, **given)
         self.bike = Redbike(
@@ -116,5 +116,5 @@ class Home:
 
 @lru_cache(maxsize=_MOST_HOMES)
 def home_of(connection: redis.Redis | str, prefix: str, channel: str) -> Home:
-    """Return the home on this connection, the same object for the same connection."""
+    """Return the `Home` on this connection: the same object for the same arguments."""
     return Home(connection, prefix, channel)

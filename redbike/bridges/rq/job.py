@@ -54,7 +54,7 @@ class RedbikeCronJob:
         id_generator: IdGenerator | None = None,
         **job_options: Any,
     ) -> None:
-        """Make a job; `save` writes it. Raise ValueError for what cannot be a job.
+        """Make a job; `save` writes it. Raise ValueError for values that cannot be a job.
 
         `func`: the function or its name; RQ's worker must be able to import it. `zone`: of the cron expression; the
         zone of this machine by default. Without `id`: what `id_generator` returns, or a random id.
@@ -87,7 +87,7 @@ class RedbikeCronJob:
         if id is None:
             self.id = str(id_generator(self)) if id_generator else f"cron:{uuid.uuid4().hex}"
             if not self.id:
-                raise ValueError("id_generator: it returned an empty id")
+                raise ValueError("id_generator: it returned an empty id: let it return a text")
 
     @classmethod
     def fetch(cls, id: str, connection: redis.Redis | str, prefix: str = PREFIX, channel: str = CHANNEL) -> Self:
@@ -105,7 +105,7 @@ class RedbikeCronJob:
 
     @classmethod
     def of(cls, found: Found, home: Home) -> Self:
-        """Return the job that Redis holds so. A job with a payload that cannot be read has a `fault`."""
+        """Return a job from what Redis holds of it. If its payload cannot be read, the job has a `fault`."""
         job = cls.__new__(cls)
         job._home, job.id = home, found.jobid
         job._read(found)
@@ -144,7 +144,8 @@ class RedbikeCronJob:
         """Write the job, and publish the event. It keeps its next run, unless its schedule has changed.
 
         A new interval counts from the last run; without a run, the job runs at once. A `next_enqueue_time` that was
-        changed is the time of the next run. Raise ValueError for what cannot be a job, JobIdError for such an id.
+        changed is the time of the next run. Raise ValueError for values that cannot be a job, JobIdError for an id
+        that Redbike refuses.
         """
         self._save(self._at_home.find(self.id), event)
 
@@ -188,7 +189,7 @@ class RedbikeCronJob:
         self.__dict__.update(self.of_home(self.id, self._at_home).__dict__)
 
     def delete(self) -> None:
-        """Forget the job. What RQ has already in its queue still runs."""
+        """Remove the job. A call that is already in RQ's queue still runs."""
         self._at_home.bike.unset(self.id)
         self._at_home.tell("deleted", self.id)
 
@@ -197,7 +198,7 @@ class RedbikeCronJob:
         self._at_home.bike.enqueue(self.id)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the attributes as JSON can say them, without the parts that say nothing."""
+        """Return the attributes as values of JSON, without empty parts."""
         found: dict[str, Any] = {"args": list(self.args), **self.job_options}
         for name in ("id", "func_name", "queue_name", "kwargs", "interval", "cron", "zone", "schedule"):
             found[name] = getattr(self, name)
@@ -232,7 +233,7 @@ class RedbikeCronJob:
         if is_moved and self.next_enqueue_time is not None:
             first = self.next_enqueue_time.timestamp()
         elif self.interval:
-            # To the second: if two schedulers register the job at once, both name the same run.
+            # In whole seconds: if two schedulers register the job at once, both mean the same run.
             first = float(int(now))
             if known is not None and known.last_run is not None:
                 first = max(first, int(float(str(known.last_run["began"]))) + self.interval)
@@ -273,7 +274,7 @@ def name_of(func: Callable[..., object] | str) -> str:
 
 
 def _moment(at: object) -> datetime | None:
-    """Return a time in Unix seconds as an aware datetime in UTC; None for a time that is none."""
+    """Return a time in Unix seconds as an aware datetime in UTC; None for another value."""
     try:
         return None if at is None else datetime.fromtimestamp(float(str(at)), UTC)
     except (ValueError, OverflowError, OSError):

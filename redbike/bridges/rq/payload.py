@@ -74,7 +74,7 @@ def columns(payload: str) -> dict[str, str]:
 
 
 def written(members: Mapping[str, Any]) -> str:
-    """Return the payload with these members, without the members that say nothing. The same members: the same text.
+    """Return the payload with these members, without empty members. The same members always have the same text.
 
     Raise ValueError for a member that cannot be a payload, with the fault and the way out.
     """

@@ -24,8 +24,8 @@ class _Asked(BaseException):
 def run(bike: Redbike, stop: threading.Event) -> None:
     """Dispatch and work until `stop` is set, a signal comes, or the prefix is halted. Raise what a loop raises.
 
-    In the main thread, SIGINT and SIGTERM stop it. The run in hand is ended first. Raise ServerError if Redis is away
-    at the start.
+    In the main thread, SIGINT and SIGTERM stop the loops. They first end the run that they are sending. Raise
+    ServerError if Redis is away at the start.
     """
     running = Running(bike.reach, stop)
     try:

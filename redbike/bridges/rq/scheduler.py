@@ -49,11 +49,11 @@ class RedbikeCronScheduler:
         channel: str = CHANNEL,
         lease: float = LEASE_S,
     ) -> None:
-        """Connect as this client does, with separate connections, or by a URL or arguments of redis.Redis.
+        """Connect as this client does, with separate connections; or connect by a URL, or by arguments of redis.Redis.
 
         `logging_level`: of the logger `redbike`; None leaves it unchanged. `lock_ttl` and `max_sleep_interval` change
         nothing. `id_generator`: makes the ids of jobs that are registered without one. `channel`: for events. `lease`:
-        the seconds within which a worker hands a run over. Raise ConfigError for what cannot be used.
+        the seconds within which a worker hands a run over. Raise ConfigError for arguments that cannot be used.
         """
         self.name = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self.connection = connection
@@ -67,7 +67,7 @@ class RedbikeCronScheduler:
 
     @property
     def bike(self) -> Any:
-        """The Redbike behind this scheduler, for all that RQ has no words for."""
+        """The Redbike behind this scheduler, for operations that RQ's classes do not have."""
         return self._home.bike
 
     @property
@@ -102,7 +102,8 @@ class RedbikeCronScheduler:
         `func`: a function that RQ's workers can import, or its dotted name. Give one of `interval` (seconds), `cron`
         (five fields, read in the IANA `zone`, by default the zone of this machine) and `schedule` (any text of
         Redbike). A new interval runs at once, then in its rhythm. A job that is edited keeps its next run, unless its
-        schedule has changed. `enabled`: None leaves a paused job paused. Raise ValueError for what cannot be a job.
+        schedule has changed. `enabled`: None leaves a paused job paused. Raise ValueError for values that cannot be a
+        job.
         """
         job = RedbikeCronJob(
             id=id,
@@ -145,8 +146,8 @@ class RedbikeCronScheduler:
     def load_config_from_file(self, config_path: str) -> None:
         """Register the jobs of a config file of RQ, which calls `rq.cron.register`. The file needs no change.
 
-        The id of a job is its `name`, else the name of its function, with a digest if several jobs share it. Jobs that
-        an earlier load of this path has registered, and that the file does not have any more, are deleted. Jobs that
+        The id of a job is its `name`, else the name of its function, with a digest if several jobs share it. A load
+        deletes jobs that an earlier load of this path has registered and that the file has no more. Jobs that
         did not change keep their next run. Raise ValueError for a job that cannot be registered; then nothing changes.
         """
         cron = importlib.import_module("rq.cron")
@@ -172,8 +173,8 @@ class RedbikeCronScheduler:
     def start(self) -> None:
         """Enqueue jobs on time until `stop` is called or the prefix is halted. In the main thread, also until a signal.
 
-        SIGINT and SIGTERM end it after the run in hand, and this method returns. Raise ServerError if Redis is away at
-        the start. If it is away later, wait until it is back.
+        After SIGINT or SIGTERM, this method ends the run that it is sending, and returns. Raise ServerError if Redis is
+        away at the start. If it is away later, wait until it is back.
         """
         self._stop.clear()
         self._plain_log.info("cron scheduler %s: starting: %s", self.name, self._home.bike.describe())

@@ -12,13 +12,13 @@ from redbike.errors import ConfigError
 def settings_of(connection: object, given: Mapping[str, Any]) -> dict[str, object]:
     """Return settings for a `Client` that connects as this client does, changed by `given`.
 
-    Without a client, `given` is all. A reply has a time limit, always. Raise ConfigError for another object.
+    Without a client, `given` has all settings. A reply always has a time limit. Raise ConfigError for another object.
     """
     settings = dict(given)
     if connection is not None:
         if not isinstance(connection, redis.Redis):
             raise ConfigError(
-                f"connection: a redis.Redis is needed, not {type(connection).__name__}: such as"
+                f"connection: a redis.Redis is needed, not {type(connection).__name__}: give"
                 " redis.Redis.from_url('redis://localhost:6379/0')"
             )
         pool = connection.connection_pool

@@ -19,7 +19,7 @@ _MOST_S = 999_999_999
 
 
 class Told(NamedTuple):
-    """What a schedule text says, as far as RQ has words for it."""
+    """The interval or the cron expression of a schedule text. Both are None for another text."""
 
     interval: int | None
     cron: str | None
@@ -37,9 +37,11 @@ class Wanted(NamedTuple):
     zone: str | None
 
     def check(self) -> None:
-        """Raise ValueError, with the value and the way out, if this is no schedule."""
+        """Raise ValueError, with the value and the way out, if this is not a schedule."""
         if sum(bool(given) for given in (self.interval, self.cron, self.schedule)) != 1:
-            raise ValueError("give one of interval (seconds), cron (five fields) and schedule (any text of Redbike)")
+            raise ValueError(
+                "give exactly one of interval (seconds), cron (five fields) and schedule (any text of Redbike)"
+            )
         if self.interval and (
             isinstance(self.interval, bool) or not isinstance(self.interval, int) or not 1 <= self.interval <= _MOST_S
         ):
@@ -69,7 +71,7 @@ class Wanted(NamedTuple):
 
 
 def told(text: str) -> Told:
-    """Return what this text says. Interval and cron are None where RQ has no words for it."""
+    """Return the interval or the cron expression of this text. Both are None for another text."""
     enabled, text = not text.startswith(PAUSED), text.removeprefix(PAUSED)
     if every := _EVERY.fullmatch(text):
         return Told(int(every[1]) * _UNITS[every[2]], None, None, enabled)

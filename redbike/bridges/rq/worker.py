@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 PREFIX = "redbike:rq"
 """The default prefix of the bridge."""
 QUEUE = "rq"
-"""The queue of the runs that wait to be enqueued. It is not a queue of RQ."""
+"""The queue of Redbike for runs that wait to be enqueued. It is not a queue of RQ."""
 
 _LOG = RateLimitedLog(plain(logging.getLogger("redbike.bridges")))
-_LATER_S = 10.0  # a run that RQ's Redis refuses, alone among others, comes again after this time
+_LATER_S = 10.0  # after this time, a run comes again that RQ's Redis refuses while it accepts other runs
 
 
 class Prepared(NamedTuple):
@@ -35,7 +35,7 @@ class Prepared(NamedTuple):
 
     call: payload.Call
     id: str
-    ends_s: float  # monotonic: then the lease is over
+    ends_s: float  # the end of the lease, monotonic
 
 
 class RQWorker(Sender):
@@ -44,7 +44,7 @@ class RQWorker(Sender):
     `redbike work "redbike.bridges.rq:RQWorker('redis://localhost:6379/0')"` sends, beside any number of other workers.
     The payload of a job says which function, in which queue of RQ (payload.py). The function travels by name. The id
     of RQ's job is the id of the run (identity.py), the same for every try. RQ's Redis remembers which run of each job
-    was enqueued last (broker.py), also when RQ has forgotten it.
+    was enqueued last (broker.py), even if RQ has removed its job.
     """
 
     default_prefix = PREFIX
