@@ -1,7 +1,7 @@
 """The program of `bin/demo --celery` and `bin/demo --rq`: a real worker of Celery or RQ runs what Redbike sends.
 
-Runs the commands of the pages docs/celery.md and docs/rq.md on a private server in a temporary folder. Ends all that it
-has started. Usage: bridges_demo.py --celery|--rq [--seconds N]
+Runs the commands of the pages docs/celery.md and docs/rq.md on a private server in a temporary folder. Ends all
+processes that it has started. Usage: bridges_demo.py --celery|--rq [--seconds N]
 """
 
 import argparse
@@ -71,7 +71,7 @@ KINDS = {
 
 
 def main() -> int:
-    """Show one of the two."""
+    """Show Celery or RQ."""
     arguments = argparse.ArgumentParser(prog="bin/demo", description="Shows Celery or RQ with Redbike as its beat.")
     which = arguments.add_mutually_exclusive_group(required=True)
     which.add_argument("--celery", action="store_const", const="celery", dest="kind", help="show Celery")
@@ -93,7 +93,7 @@ def main() -> int:
 
 
 class Show:
-    """One show in one folder."""
+    """A demonstration in a folder."""
 
     def __init__(self, kind: Kind, folder: Path, interrupted: Flag) -> None:
         self.kind, self.folder, self.interrupted = kind, folder, interrupted
@@ -134,7 +134,7 @@ class Show:
                     print(f"  {name}: {line}")
 
     def watch(self, seconds: float) -> bool:
-        """Show what the worker runs, until so many seconds after the start. Return False if interrupted."""
+        """Show what the worker runs, until `seconds` after the start. Return False if interrupted."""
         while not self.interrupted.is_set and (left := self.began + seconds - time.monotonic()) > 0:
             for line in self.diary()[self.shown :]:
                 self.shown += 1

@@ -28,7 +28,7 @@ ROWS: dict[str, Callable[[Side, Sizes], list[Finding]]] = {
 
 
 def measure(kind: str, row: str, sizes: Sizes) -> list[Finding]:
-    """Run one row on servers of its own."""
+    """Run one row on its own servers."""
     with Server() as home, Server(keeps=True) as broker, SIDES[kind](home, broker, sizes.lease_s) as side:
         return ROWS[row](side, sizes)
 

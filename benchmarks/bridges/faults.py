@@ -1,4 +1,4 @@
-"""What becomes of messages when the broker is away, when beats are killed, and when entries are bad."""
+"""Count messages while the broker is away, while beats are killed, and while some entries are bad."""
 
 import random
 import time
@@ -72,7 +72,7 @@ def _outage(side: Side, title: str, away_s: float, fault: Callable[[], None], do
 
 
 def killed(side: Side, sizes: Sizes) -> list[Finding]:
-    """Kill one of two beats again and again, and start another in its place.
+    """Kill one of two beats several times, and start a new beat in its place.
 
     The entries of a second are due at its beginning. The beats are killed while they send these.
     """
@@ -152,7 +152,7 @@ def steady(side: Side, sizes: Sizes) -> list[Finding]:
 
 
 def _entries(bike: Redbike, side: Side, rate: int, sizes: Sizes) -> dict[str, float]:
-    """Set entries that send so many messages a second. Return the first run of each."""
+    """Set entries that send `rate` messages per second. Return the first run of each entry."""
     now = round(bike.now(), 3) + 2
     count = rate * sizes.period_s
     jobs = {f"entry-{n}": float(int(now) + n * sizes.period_s // count) for n in range(count)}

@@ -1,4 +1,4 @@
-"""What a row has found: a number or counts, the bar, and whether it is met."""
+"""The findings of a row: a number or counts, the bar, and whether the bar is met."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -44,7 +44,7 @@ SUITE = Sizes(
     rounds=1, senders=200, warm_s=0.2, window_s=0.5, now_runs=5, entries=500, down_s=2.0, frozen_s=2.0, kills=3,
     lease_s=2.0, period_s=2, steady_s=3.0, idle_s=1.0, bad_s=2.0,
 )  # fmt: skip
-"""Only whether the messages are right is judged in the suite, not how long they take."""
+"""The test suite judges only whether the messages are right, not how long they take."""
 
 
 def table(findings: Iterable[Finding]) -> str:

@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
 def judge(
     prefix: str, ids: Iterable[str], due: Iterable[tuple[str, float]], allowed: Iterable[tuple[str, float]] = ()
 ) -> Verdict:
-    """Compare ids with the runs that were due (job id, Unix time). `allowed`: runs that may be there or not."""
+    """Compare ids with the runs that were due (job id, Unix time). `allowed`: further runs that may have been sent."""
     wanted = {run_id(prefix, *run): run for run in due}
     known = wanted.keys() | {run_id(prefix, *run) for run in allowed}
     found = Counter(ids)

@@ -18,7 +18,7 @@ _STARTS_WITHIN_S = 10.0
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a port of the loopback interface on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -60,11 +60,11 @@ class Server:
         self._process.wait()
 
     def freeze(self) -> None:
-        """Stop the server in its tracks: connections stay, answers do not come."""
+        """Suspend the server: connections stay open, and replies do not come."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """Resume a frozen server."""
         self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Celery and RQ, as far as the rows differ: payloads, processes, and what lies in the broker's list."""
+"""The differences between Celery and RQ: payloads, processes, and the items in the broker's list."""
 
 import json
 import os
@@ -34,7 +34,7 @@ class Side(ABC):
     rival: str
     """The scheduler that is measured beside Redbike."""
     list_key: str
-    """The list of the broker that the messages go into."""
+    """The list of the broker into which the messages go."""
     prefix: str
 
     def __init__(self, home: Server, broker: Server, lease_s: float = 60.0) -> None:
@@ -96,7 +96,7 @@ class Side(ABC):
     def fill_rival(self, entries: int, *, is_due: bool, also_due: int = 0) -> None:
         """Write entries for the other scheduler: every second, due now; or each hour, due in an hour.
 
-        `also_due`: so many of them are due now all the same.
+        `also_due`: this number of entries is due now in each case.
         """
 
     @abstractmethod
@@ -262,7 +262,7 @@ SIDES = {"celery": CelerySide, "rq": RQSide}
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process at once. How a beat ends well is not measured here."""
+    """Kill a process. The orderly end of a beat is not measured here."""
     process.kill()
     process.wait()
 

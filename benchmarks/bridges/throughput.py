@@ -1,4 +1,4 @@
-"""How many messages a second go out while more are due than can be sent: one beat, two, and the rival."""
+"""Messages per second while more runs are due than can be sent: one beat, two beats, and the rival."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from benchmarks.bridges.sides import Side, fill, wait_for
 
 
 def rate(side: Side, start: Callable[[], object], beats: int, sizes: Sizes) -> float:
-    """Return the messages per second in the broker's list, counted for a while some time after the first message."""
+    """Return the messages per second in the broker's list, counted for a while after the first message."""
     for _ in range(beats):
         start()
     wait_for(side.messages, 60, "the first message", side)
@@ -20,7 +20,7 @@ def rate(side: Side, start: Callable[[], object], beats: int, sizes: Sizes) -> f
 
 
 def redbike(side: Side, beats: int, sizes: Sizes) -> float:
-    """Return the rate of so many beats of Redbike, with entries of every second."""
+    """Return the rate of this number of beats of Redbike, with entries that run every second."""
     side.clear()
     with side.bike() as bike:
         fill(bike, side, "EVERY:1s", [bike.now()] * sizes.senders)
@@ -28,7 +28,7 @@ def redbike(side: Side, beats: int, sizes: Sizes) -> float:
 
 
 def rival(side: Side, sizes: Sizes) -> float:
-    """Return the rate of the rival. Only one process of it sends at a time."""
+    """Return the rate of the rival. Only one of its processes sends at a time."""
     side.clear()
     side.fill_rival(sizes.senders, is_due=True)
     return rate(side, side.start_rival, 1, sizes)

@@ -1,4 +1,4 @@
-"""Schedule the functions of jobs.py, and send them to RQ until a signal comes. Any number of these may run.
+"""Schedule the functions of jobs.py, and send them to RQ until a signal comes. Any number of these programs may run.
 
 rq worker reports
 python cron.py
