@@ -108,7 +108,7 @@ class Worker(Protocol):
     conf says nothing.
 
     With `columns(payload)`, `redbike info`, `show` and `why` and the web page show what its jobs call. This method gets
-    the payload of a job (empty without one) and returns a dict of short texts by names, such as
+    the payload of a job (an empty text without a payload) and returns a dict of short texts by names, such as
     `{"TASK": "proj.add", "QUEUE": "emails"}`. `columns("")` names the columns: each has a name of letters, digits and
     underscores, and at most four are shown. `TASK` or `FUNC` is what the job calls. `QUEUE` is the queue of another
     system: it takes the place of the queue of Redbike in tables. Commands that show jobs call the method, so it should

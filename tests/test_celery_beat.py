@@ -138,7 +138,10 @@ def test_sigterm_ends_a_beat_at_once_while_the_broker_is_away(project: Project, 
     ("conf", "told"),
     [
         ({"redbike_url": "http://somebody:s3cret@localhost"}, "redbike_url: "),
-        ({"redbike_lease": 19}, "lease: 19 s is less than twice socket_timeout or socket_connect_timeout of broker_"),
+        (
+            {"redbike_lease": 19},
+            "lease (setting redbike_lease): 19 s is less than twice socket_timeout or socket_connect_timeout of broker_",
+        ),
         ({"task_always_eager": True}, "task_always_eager: "),
     ],
     ids=["redbike_url", "redbike_lease", "task_always_eager"],

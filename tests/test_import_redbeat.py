@@ -244,7 +244,7 @@ CRON = {"__type__": "crontab"}
 BAD: dict[str, tuple[object, str]] = {
     "no json": ("{", "its definition is not JSON"),
     "deep": ("[" * 100_000, "its definition nests lists or objects too deeply"),
-    "NaN": ('{"task": NaN}', "its definition is not JSON: NaN is no number of JSON"),
+    "NaN": ('{"task": NaN}', "its definition is not JSON: NaN is not a number of JSON"),
     "a list": ([], "its definition is [], not an object"),
     "no task": ({**DEFINITION, "task": None, "schedule": EVERY}, "its task is None, not the name of a task"),
     "empty task": ({**DEFINITION, "task": "", "schedule": EVERY}, "its task is '', not the name of a task"),

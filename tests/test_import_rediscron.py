@@ -175,7 +175,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "timeout": ({"job_timeout": "soon"}, "its call: timeout"),
     "interval": ({"interval": "1.5"}, "its interval is '1.5', not a whole number of seconds"),
     "negative": ({"interval": "-5"}, "its interval is -5, not a number of seconds, at least 1"),
-    "neither": ({"interval": ""}, "has no interval and no cron"),
+    "neither": ({"interval": ""}, "has neither an interval nor a cron expression"),
     "both": ({"cron": "* * * * *"}, "has both an interval and a cron expression"),
     "cron": ({"interval": "", "cron": "61 * * * *"}, "its schedule: cron expression '61 * * * *': minute"),
     "seconds": ({"interval": "", "cron": "* * * * * 5"}, "has 6 fields, not five: Redbike has no field for seconds"),

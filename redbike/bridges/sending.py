@@ -34,6 +34,8 @@ class Sender(ABC):
 
     default_prefix: str
     """The prefix of the keys in Redis, if no setting names another."""
+    lease_name = "lease"
+    """The name of the lease in error messages."""
 
     def __init__(self, queue: str, lease_s: float) -> None:
         """Serve this queue. `lease_s`: the seconds within which a run is handed over.
@@ -41,7 +43,7 @@ class Sender(ABC):
         Raise ConfigError for a lease that is not a number of seconds above 0 and up to a day.
         """
         if isinstance(lease_s, bool) or not isinstance(lease_s, int | float) or not 0 < lease_s <= 86400:
-            raise ConfigError(f"lease: {lease_s!r} is not a number of seconds above 0 and up to 86400")
+            raise ConfigError(f"{self.lease_name}: {lease_s!r} is not a number of seconds above 0 and up to 86400")
         self._queue = queue
         self.lease_s = float(lease_s)
         self._away_since: float | None = None  # monotonic
@@ -124,8 +126,8 @@ class Sender(ABC):
         """
         if self.lease_s < 2 * socket_timeout_s:
             raise ConfigError(
-                f"lease: {self.lease_s:g} s is less than twice {name} ({socket_timeout_s:g} s), so a run could be sent"
-                f" after its lease: make the lease at least {2 * socket_timeout_s:g} s, or {name} shorter"
+                f"{self.lease_name}: {self.lease_s:g} s is less than twice {name} ({socket_timeout_s:g} s), so a run"
+                f" could be sent after its lease: make the lease at least {2 * socket_timeout_s:g} s, or {name} shorter"
             )
 
     @abstractmethod

@@ -116,7 +116,7 @@ def _rrule(fields: Mapping[str, Any], zone: str) -> str:
         offset_minutes = found.pop(f"{name}_tz", 0)
         if name in found:
             found[name] = _moment(name, found[name], offset_minutes)
-    # RedBeat keeps no more of a zone than its offset: the zone of the app is meant if it has this offset then.
+    # RedBeat keeps only the offset of a zone: the zone of the app is meant if it has this offset at that time.
     return rrule_text({name: _plain(value) for name, value in found.items()}, zone, stored=True)
 
 

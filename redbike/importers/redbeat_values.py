@@ -23,7 +23,9 @@ def plain(what: str, value: Any) -> Any:
     if kind == "datetime" and "__value__" not in value:
         return {TYPE: "datetime", "__value__": moment_of(what, value).isoformat()}
     if kind in ("crontab", "interval", "rrule", "weekday"):
-        raise Unreadable(f"{what} hold an object of the type {kind!r}, which is no argument of a task")
+        raise Unreadable(
+            f"{what} hold an object of the type {kind!r}, which a task cannot receive; save the entry again without it"
+        )
     return {name: plain(what, one) for name, one in value.items()}
 
 

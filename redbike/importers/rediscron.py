@@ -72,7 +72,7 @@ def read_rediscron(
 
 def _entry(jobid: str, found: Mapping[str, str], score: float | None, zone: str, now: float) -> Entry:
     if found.get("id") != jobid:
-        raise Unreadable(f"its field id is {shown_value(found.get('id'))}")
+        raise Unreadable(f"its field id is {shown_value(found.get('id'))}, not the id in its key")
     enabled = found.get("enabled")
     if enabled not in ("0", "1"):
         raise Unreadable(f"its field enabled is {shown_value(enabled)}, not 0 or 1")
@@ -98,7 +98,9 @@ def _entry(jobid: str, found: Mapping[str, str], score: float | None, zone: str,
 def _schedule(found: Mapping[str, str], start: float, zone: str) -> str:
     cron, interval = found.get("cron"), _number(found, "interval")
     if bool(cron) == bool(interval):
-        raise Unreadable("has both an interval and a cron expression" if cron else "has no interval and no cron")
+        raise Unreadable(
+            "has both an interval and a cron expression" if cron else "has neither an interval nor a cron expression"
+        )
     try:
         text = cron_text(cron, zone) if cron else interval_text(interval or 0, start)
     except ValueError as error:

@@ -120,7 +120,7 @@ def read_json(name: str, raw: bytes) -> Any:
 
 
 def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a number of JSON")
 
 
 def checked(name: str, value: object, kind: type[T], what: str) -> T:

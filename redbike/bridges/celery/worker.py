@@ -29,6 +29,7 @@ class CeleryWorker(Sender):
     """
 
     default_prefix = PREFIX
+    lease_name = "lease (setting redbike_lease)"
 
     def __init__(self, app: "str | celery.Celery", lease: float = LEASE_S) -> None:
         """Send for this app: its name, as after `celery -A`, or the app itself.

@@ -30,7 +30,7 @@ _EVENTS = {Kind.ADDED: "created", Kind.CHANGED: "updated", Kind.REMOVED: "delete
 
 
 class RedbikeCronScheduler:
-    """Registers cron jobs of RQ, and enqueues them on time. Any number of schedulers may run at once: there is no lock.
+    """Register cron jobs of RQ, and enqueue them on time. Any number of schedulers may run at once: there is no lock.
 
     The jobs live under `prefix` in the Redis of RQ. `start` runs a dispatcher and a worker; `redbike dispatch` and
     `redbike work` with an RQWorker do the same.
@@ -147,7 +147,7 @@ class RedbikeCronScheduler:
         """Register the jobs of a config file of RQ, which calls `rq.cron.register`. The file needs no change.
 
         The id of a job is its `name`, else the name of its function, with a digest if several jobs share it. A load
-        deletes jobs that an earlier load of this path has registered and that the file has no more. Jobs that
+        deletes jobs that an earlier load of this path has registered and that are no longer in the file. Jobs that
         did not change keep their next run. Raise ValueError for a job that cannot be registered; then nothing changes.
         """
         cron = importlib.import_module("rq.cron")
