@@ -36,6 +36,13 @@ class Fails(BaseSchedule):
         raise RuntimeError("no answer")
 
 
+class Silent(BaseSchedule):
+    """A schedule class of a project that fails when it is asked."""
+
+    def is_due(self, _last_run_at: datetime) -> Any:
+        raise RuntimeError("no next run")
+
+
 def entries() -> dict[str, dict[str, Any]]:
     """Return one static entry of each kind, made again as another process makes it."""
     return {
@@ -196,6 +203,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "args that are a text": ({"task": "proj.add", "schedule": 60, "args": "12"}, "args"),
     "a class that fails": ({"task": "proj.add", "schedule": Fails()}, "no answer"),
     "a numbered task": ({"task": 7, "schedule": 60}, "names no task"),
+    "a payload that is too long": ({"task": "proj.add", "schedule": 60, "args": ["x" * 1_100_000]}, "at most 1048576"),
+    "a class that is silent": ({"task": "proj.add", "schedule": Silent()}, "no next run"),
 }
 
 

@@ -77,6 +77,9 @@ def test_a_bad_config_changes_nothing(scheduler: RedbikeCronScheduler, config: P
     config.write_text(CONFIG.replace('("b",)', "(object(),)"))
     with pytest.raises(ValueError, match=r"cron job 'posixpath\.normpath': args: cannot be written as JSON"):
         scheduler.load_config_from_file(str(config))
+    config.write_text(CONFIG.replace('("b",)', '("b" * 1_100_000,)'))
+    with pytest.raises(ValueError, match=r"job 'posixpath\.normpath:.*at most 1048576.*nothing was registered"):
+        scheduler.load_config_from_file(str(config))
     with pytest.raises((ImportError, OSError)):
         scheduler.load_config_from_file(str(config.parent / "none.py"))
     assert scheduler.get_all_jobs() == []

@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from redbike.bridges.celery.writing import Job, first_run, job_of
 from redbike.csvfile import Row
-from redbike.errors import RedbikeError
+from redbike.engine.planning import check_payload
+from redbike.errors import RedbikeError, ScheduleFileError
 from redbike.logs import plain
 from redbike.schedule.forms import PAUSED
-from redbike.store.loaded import Loaded
+from redbike.store.loaded import Found, Loaded
 from redbike.store.text import encode
 from redbike.syncing.load import Load
 from redbike.syncing.notes import Note
@@ -36,6 +38,10 @@ class _Entries:
     def rows(self) -> Iterator[Row]:
         return iter(self._rows)
 
+    def malformed(self, line: int, fault: str) -> ScheduleFileError:
+        """Return the error for a row that cannot be set."""
+        return ScheduleFileError(f"{self.path}: entry {line}: {fault}; no entry was set")
+
 
 def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Make the jobs of the static entries as `entries` says.
@@ -46,27 +52,42 @@ def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[st
     on. An entry that is BAD is planned again, because this version of the app may accept an entry that another version
     refused.
     """
-    now, jobs, kept = bike.now(), [], set()
+    now, parts = bike.now(), bike._parts
+    jobs: list[Job] = []
+    rows: list[Row] = []
+    kept: set[str] = set()
     for name, entry in entries.items():
-        try:
+        with _left_out(str(name), kept):
             job = job_of(app, str(name), entry, now, is_static=True)
-            bike._parts.planner.check(job.name)
-        except Exception as error:  # also from a schedule class of the project: one entry stops no other
-            told = error if isinstance(error, RedbikeError) else f"entry {name!r}: {type(error).__name__}: {error}"
-            _LOG.error("%s; the entry is left out, and a former job of this name stays as it is", told)
-            kept.add(str(name))
-        else:
+            parts.planner.check(job.name)
+            check_payload(job.name, job.payload)
             jobs.append(job)
-    load = Load(bike, _Entries(_rows(app, bike, jobs, now)), OWNER, now)  # type: ignore[arg-type]
+    names = [job.name for job in jobs]
+    found = Loaded(bike.redis, parts.keys, parts.call).found(names, names)
+    for number, job in enumerate(jobs, 1):
+        with _left_out(job.name, kept):
+            rows.append(_row(app, number, job, found[job.name], now))
+    load = Load(bike, _Entries(rows), OWNER, now)  # type: ignore[arg-type]
     load.keep(kept)
     load.check(unique=True)
     counts = load.sync()
-    _try_again(bike, [job.name for job in jobs])
+    _try_again(bike, [row.jobid for row in rows])
     if counts.added or counts.changed or counts.removed:
         _LOG.info(
             "beat_schedule: %d entries added, %d changed, %d removed, %d unchanged",
             *(counts.added, counts.changed, counts.removed, counts.unchanged),
         )
+
+
+@contextmanager
+def _left_out(name: str, kept: set[str]) -> Iterator[None]:
+    """Log an exception, also of a schedule class of the project, and keep the job: one entry stops no other."""
+    try:
+        yield
+    except Exception as error:
+        told = error if isinstance(error, RedbikeError) else f"entry {name!r}: {type(error).__name__}: {error}"
+        _LOG.error("%s; the entry is left out, and a former job of this name stays as it is", told)
+        kept.add(name)
 
 
 def _try_again(bike: "Redbike", names: list[str]) -> None:
@@ -79,25 +100,19 @@ def _try_again(bike: "Redbike", names: list[str]) -> None:
             bike.reset(name)
 
 
-def _rows(app: "celery.Celery", bike: "Redbike", jobs: list[Job], now: float) -> list[Row]:
-    """Return a row per job. If a text depends on the time of this start, a row without other changes stays as it was.
+def _row(app: "celery.Celery", number: int, job: Job, held: Found, now: float) -> Row:
+    """Return the row of a job. If a text depends on the time of this start, a row without other changes stays as it is.
 
     These texts are CONTINUE, whose first run is planned here, and a relative interval, which starts at a round time.
     """
-    names = [job.name for job in jobs]
-    parts = bike._parts
-    found = Loaded(bike.redis, parts.keys, parts.call).found(names, names)
-    rows = []
-    for number, job in enumerate(jobs, 1):
-        text, first, held = job.schedule, None, found[job.name]
-        is_same = held.payload == job.payload and Note.of(held.note).owner == OWNER
-        if job.needs is not None:
-            noted = Note.of(held.note).first if is_same else ""
-            first = float(noted) if noted else first_run(app, job, now)
-        elif is_same and held.text is not None and _rhythm(text) and _rhythm(held.text) == _rhythm(text):
-            text = text[: len(text) - len(text.removeprefix(PAUSED))] + held.text.removeprefix(PAUSED)
-        rows.append(Row(number, job.name, text, job.payload, first))
-    return rows
+    text, first = job.schedule, None
+    is_same = held.payload == job.payload and Note.of(held.note).owner == OWNER
+    if job.needs is not None:
+        noted = Note.of(held.note).first if is_same else ""
+        first = float(noted) if noted else first_run(app, job, now)
+    elif is_same and held.text is not None and _rhythm(text) and _rhythm(held.text) == _rhythm(text):
+        text = text[: len(text) - len(text.removeprefix(PAUSED))] + held.text.removeprefix(PAUSED)
+    return Row(number, job.name, text, job.payload, first)
 
 
 def _rhythm(text: str) -> tuple[str, str] | None:

@@ -202,6 +202,10 @@ class _Rows:
     def rows(self) -> Iterator[Row]:
         return iter(self._rows)
 
+    def malformed(self, line: int, fault: str) -> ValueError:
+        """Return the error for a row that cannot be set."""
+        return ValueError(f"{self.path}: cron job {line} of the file: {fault}; nothing was registered")
+
 
 def _rows(jobs: Sequence[Any]) -> list[Row]:
     """Return cron jobs of RQ as rows. Raise ValueError for a job that cannot be a row."""
