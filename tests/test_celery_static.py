@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from celeries import Project, run_due
 from celery.beat import BeatLazyFunc
-from celery.schedules import BaseSchedule, crontab, maybe_schedule, schedule
+from celery.schedules import BaseSchedule, crontab, maybe_schedule, schedstate, schedule
 from dateutil.rrule import MO
 from helpers import lines
 from state import state
@@ -41,6 +41,13 @@ class Silent(BaseSchedule):
 
     def is_due(self, _last_run_at: datetime) -> Any:
         raise RuntimeError("no next run")
+
+
+class Over(BaseSchedule):
+    """A schedule class of a project without a further run."""
+
+    def is_due(self, _last_run_at: datetime) -> Any:
+        return schedstate(is_due=False, next=None)
 
 
 def entries() -> dict[str, dict[str, Any]]:
@@ -183,6 +190,47 @@ def test_an_entry_that_is_enabled_in_the_code_again_runs_again(project: Project,
         assert len(held(project).get("-timeline", {})) == (len(every) if enabled else 0)
 
 
+def test_an_entry_whose_first_run_is_long_over_waits_for_its_next_run(
+    project: Project, beat: Callable[..., Any], later: Callable[[], None]
+) -> None:
+    def hours(enabled: bool) -> dict[str, Any]:
+        return {"e": {"task": "proj.add", "schedule": 7200.5, "args": [1], "enabled": enabled}}
+
+    bike = project.bike(beat(hours(enabled=True)))
+    for _ in range(2):
+        later()
+    planned = bike.now() + 7200.5
+    for enabled in (False, True):
+        beat(hours(enabled=enabled))
+    assert held(project)["-timeline"]["e"] == pytest.approx(planned, abs=5)
+    # Its next run is noted as its first run, and then the entry becomes BAD.
+    bike.redis.hset(bike.statuses_key, "e", "BAD:1")
+    bike.redis.zrem(bike.timeline_key, "e")
+    beat(hours(enabled=True))
+    assert held(project)["-timeline"]["e"] == pytest.approx(planned, abs=5)
+    assert bike.redis.llen(f"{project.prefix}-celery") == 0
+    noted = held(project)
+    beat(hours(enabled=True))
+    assert held(project) == noted
+
+
+def test_an_entry_without_a_further_run_does_not_run(
+    project: Project, beat: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    over = {"over": {"task": "proj.add", "schedule": Over(), "args": [1]}}
+    for _ in range(2):
+        app = beat(over)
+        run_due(project.bike(app), 60)
+    RedbikeEntry("dynamic", "proj.add", Over(), args=[1], app=app).save().save()
+    run_due(project.bike(app), 60)
+    assert project.messages() == []
+    assert held(project)["-schedules"] == {"over": "STOP", "dynamic": "STOP"}
+    assert len(lines(caplog, "entry 'over' will not run: its schedule has no further run")) == 2
+    assert RedbikeEntry.from_id("dynamic", app).due_at is None
+    beat({"over": {"task": "proj.add", "schedule": 90.5, "args": [1]}})
+    assert set(held(project)["-timeline"]) == {"over"}
+
+
 def test_26_an_empty_schedule_starts_a_beat(project: Project, beat: Callable[..., Any]) -> None:
     beat({})
     assert held(project) == {}
@@ -250,8 +298,7 @@ def test_a_bad_static_entry_is_tried_again_by_the_next_beat(
     before = held(project)["-schedules"]
     beat({**every, "off": {**every["one"], "enabled": False}})
     assert held(project)["-schedules"] == before
-    assert [str(bike.tell(name)["status"])[:3] for name in ("one", "off")] == ["TML", "STP"]
-    assert str(bike.tell("two")["status"])[:3] in ("ENQ", "TML")
+    assert [str(bike.tell(name)["status"])[:3] for name in ("one", "two", "off")] == ["TML", "TML", "STP"]
 
 
 @pytest.mark.parametrize("option", ["task_id", "retry", "producer"])

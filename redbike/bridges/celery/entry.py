@@ -10,7 +10,7 @@ from celery.beat import ScheduleEntry
 
 from redbike.bridges.celery import payload, schedules
 from redbike.bridges.celery.conf import bike_of
-from redbike.bridges.celery.writing import Job, decoded, first_run, job_of
+from redbike.bridges.celery.writing import Job, decoded, first_plan, job_of
 from redbike.schedule.forms import PAUSED
 from redbike.worker import BadJob
 
@@ -157,7 +157,7 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
         if self._is_planned(job):
             bike.set_payload(job.name, job.payload)
             return self
-        self._place(job.schedule, job.payload, self._start(now), now)
+        self._place(job, self._start(now))
         return self
 
     def reschedule(self, last_run_at: datetime | None = None) -> None:
@@ -165,7 +165,7 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
         now = self._now().timestamp()
         self.last_run_at = last_run_at or self._now()
         job = job_of(self.app, self.key, self._definition(), now)
-        self._place(job.schedule, job.payload, _aware(self.last_run_at).timestamp(), now)
+        self._place(job, _aware(self.last_run_at).timestamp())
 
     def delete(self) -> None:
         """Remove the entry from Redis. A run that is being sent is sent."""
@@ -194,10 +194,9 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
         counts_from_the_last_run = hasattr(self.schedule, "run_every") and self.last_run_at is not None
         return _aware(self.last_run_at).timestamp() if counts_from_the_last_run and self.last_run_at else now
 
-    def _place(self, text: str, carried: str, after: float, now: float) -> None:
-        job = job_of(self.app, self.key, self._definition(), now)
-        first = first_run(self.app, job, after) if job.needs is not None else None
-        self._bike.set(self.key, text, after, payload=carried, first=first)
+    def _place(self, job: Job, after: float) -> None:
+        text, first = first_plan(self.app, job, after)
+        self._bike.set(job.name, text, after, payload=job.payload, first=first)
 
     def _is_planned(self, job: Job) -> bool:
         """Return True if Redis has the entry with this schedule. The start of an interval does not count."""
@@ -205,6 +204,8 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
         held = found["schedule"]
         if not isinstance(held, str) or held.startswith(PAUSED) != job.schedule.startswith(PAUSED):
             return False
+        if job.needs is not None and held.removeprefix(PAUSED) != schedules.CONTINUE:
+            return False  # it had no further run
         try:
             needs = payload.read(str(found["payload"] or "")).schedule
         except BadJob:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from redbike.bridges.celery.writing import Job, first_run, job_of
+from redbike.bridges.celery.writing import Job, first_plan, job_of
 from redbike.csvfile import Row
 from redbike.engine.planning import check_payload
 from redbike.errors import RedbikeError, ScheduleFileError
@@ -63,15 +63,15 @@ def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[st
             check_payload(job.name, job.payload)
             jobs.append(job)
     names = [job.name for job in jobs]
-    found = Loaded(bike.redis, parts.keys, parts.call).found(names, names)
+    found, bad = Loaded(bike.redis, parts.keys, parts.call).found(names, names), _bad(bike, names)
     for number, job in enumerate(jobs, 1):
         with _left_out(job.name, kept):
-            rows.append(_row(app, number, job, found[job.name], now))
+            rows.append(_row(app, number, job, found[job.name], job.name in bad, now))
     load = Load(bike, _Entries(rows), OWNER, now)  # type: ignore[arg-type]
     load.keep(kept)
     load.check(unique=True)
     counts = load.sync()
-    _try_again(bike, [row.jobid for row in rows])
+    _try_again(bike, rows)
     if counts.added or counts.changed or counts.removed:
         _LOG.info(
             "beat_schedule: %d entries added, %d changed, %d removed, %d unchanged",
@@ -90,29 +90,49 @@ def _left_out(name: str, kept: set[str]) -> Iterator[None]:
         kept.add(name)
 
 
-def _try_again(bike: "Redbike", names: list[str]) -> None:
-    """Plan the jobs that are BAD again, by their schedule."""
+def _bad(bike: "Redbike", names: list[str]) -> set[str]:
+    """Return the names of the jobs that are BAD."""
     if not names:
-        return
+        return set()
     statuses: Any = bike._parts.ask(bike.redis.hmget, bike.statuses_key, [encode(name) for name in names])
-    for name, status in zip(names, statuses, strict=True):
-        if status is not None and status.startswith(b"BAD:"):
-            bike.reset(name)
+    return {name for name, status in zip(names, statuses, strict=True) if (status or b"").startswith(b"BAD:")}
 
 
-def _row(app: "celery.Celery", number: int, job: Job, held: Found, now: float) -> Row:
+def _try_again(bike: "Redbike", rows: list[Row]) -> None:
+    """Plan the jobs that are BAD again, by their schedule. The row of a job on CONTINUE has its next run."""
+    bad = _bad(bike, [row.jobid for row in rows])
+    for row in rows:
+        if row.jobid in bad and row.first is not None:
+            bike.set(row.jobid, row.schedule, first=row.first)
+        elif row.jobid in bad:
+            bike.reset(row.jobid)
+
+
+def _row(app: "celery.Celery", number: int, job: Job, held: Found, is_bad: bool, now: float) -> Row:
     """Return the row of a job. If a text depends on the time of this start, a row without other changes stays as it is.
 
     These texts are CONTINUE, whose first run is planned here, and a relative interval, which starts at a round time.
+    A schedule that has no further run at this time becomes STOP: the next start of a beat asks it again.
     """
-    text, first = job.schedule, None
-    is_same = held.payload == job.payload and Note.of(held.note).owner == OWNER
+    note = Note.of(held.note)
+    is_same = held.payload == job.payload and note.owner == OWNER
     if job.needs is not None:
-        noted = Note.of(held.note).first if is_same else ""
-        first = float(noted) if noted else first_run(app, job, now)
-    elif is_same and held.text is not None and _rhythm(text) and _rhythm(held.text) == _rhythm(text):
+        if is_same and not is_bad and held.text in _unchanged(job.schedule, note):
+            return Row(number, job.name, job.schedule, job.payload, float(note.first) if note.first else None)
+        # A first run that an earlier start has noted may be over: with it, the job would run at once.
+        text, first = first_plan(app, job, now)
+        if first is None:
+            _LOG.warning("entry %r will not run: its schedule has no further run", job.name)
+        return Row(number, job.name, text, job.payload, first)
+    text = job.schedule
+    if is_same and held.text is not None and _rhythm(text) and _rhythm(held.text) == _rhythm(text):
         text = text[: len(text) - len(text.removeprefix(PAUSED))] + held.text.removeprefix(PAUSED)
-    return Row(number, job.name, text, job.payload, first)
+    return Row(number, job.name, text, job.payload)
+
+
+def _unchanged(text: str, note: Note) -> tuple[str, ...]:
+    """Return the registered texts that a load leaves as they are: also that of a job that somebody has paused."""
+    return (text,) if note.is_paused or text.startswith(PAUSED) else (text, PAUSED + text)
 
 
 def _rhythm(text: str) -> tuple[str, str] | None:

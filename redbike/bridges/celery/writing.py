@@ -17,6 +17,8 @@ from redbike.worker import BadJob
 if TYPE_CHECKING:
     import celery
 
+STOP = "STOP"
+"""The schedule text of a job without further runs."""
 
 _MEMBERS = {"task", "schedule", "args", "kwargs", "options", "relative", "enabled", "name", "app"}
 
@@ -31,12 +33,19 @@ class Job(NamedTuple):
     """How to make the schedule again, if no text can express it. Then `schedule` is CONTINUE."""
 
 
-def first_run(app: "celery.Celery", job: Job, after: float) -> float | None:
-    """Return the first run after this time (both in Unix seconds) of a job whose schedule is CONTINUE."""
-    following = schedules.next_after(
-        schedules.restored(job.schedule.removeprefix(PAUSED), job.needs, app), datetime.fromtimestamp(after, UTC)
-    )
-    return None if following is None else following.timestamp()
+def first_plan(app: "celery.Celery", job: Job, after: float) -> tuple[str, float | None]:
+    """Return the text with which a job is set, and its first run after this time if the text does not say it.
+
+    Both times in Unix seconds. CONTINUE without a first run would mean a run at once. So a job whose schedule has no
+    further run is set with STOP.
+    """
+    if job.needs is None:
+        return job.schedule, None
+    schedule = schedules.restored(job.schedule.removeprefix(PAUSED), job.needs, app)
+    following = schedules.next_after(schedule, datetime.fromtimestamp(after, UTC))
+    if following is None:
+        return job.schedule.replace(schedules.CONTINUE, STOP), None
+    return job.schedule, following.timestamp()
 
 
 def job_of(app: "celery.Celery", name: str, entry: Mapping[str, Any], now: float, *, is_static: bool = False) -> Job:
