@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celeries import ADD, Project, run_due, server_time
+from celery.beat import BeatLazyFunc
 from celery.schedules import BaseSchedule
 from helpers import lines
 
 from redbike import Redbike
-from redbike.bridges.celery import CeleryWorker, RedbikeEntry, broker
+from redbike.bridges.celery import CeleryWorker, RedbikeEntry, broker, static
 from redbike.bridges.identity import run_id
 from redbike.errors import ConfigError
 
@@ -270,6 +271,43 @@ def test_a_schedule_class_that_fails_sends_nothing_until_it_works_again(
     next_run = bike.tell("moody")["next_run"]
     assert next_run is not None
     assert next_run - bike.now() > 900
+
+
+def test_a_failure_of_the_project_leaves_the_next_run_to_the_schedule(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_args: Any, **_options: Any) -> None:
+        raise RuntimeError("the project's database is away")
+
+    lazy = {"task": "proj.add", "schedule": 7200.5, "args": [BeatLazyFunc(fails)]}
+    app = project.app(beat_schedule={"lazy": lazy})
+    bike = project.bike(app)
+    static.sync(app, bike, app.conf.beat_schedule)
+    RedbikeEntry("own", "proj.add", 7200.5, args=[1], app=app).save()
+    monkeypatch.setattr(app.tasks["proj.add"], "apply_async", fails)
+    due = server_time(project.redis) + 7201
+    run_due(bike, 7201)
+    for name in ("lazy", "own"):
+        next_run = bike.tell(name)["next_run"]
+        assert next_run is not None
+        assert 7199 < next_run - due < 7201
+        (line,) = lines(caplog, f"job {name!r} died: RuntimeError: the project's database is away")
+        assert "says its next run: 20" in line
+    traces = [record.exc_info for record in caplog.records if record.exc_info]
+    assert len(traces) == 2
+
+
+def test_the_schedule_is_asked_before_lazy_arguments_are_called(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    lazy = {"task": "proj.add", "schedule": Moody(1000), "args": [BeatLazyFunc(calls.append, 1)]}
+    app = project.app(beat_schedule={"lazy": lazy})
+    bike = project.bike(app)
+    static.sync(app, bike, app.conf.beat_schedule)
+    monkeypatch.setattr(Moody, "works", False)
+    run_due(bike, 2000)
+    assert calls == []
 
 
 def test_nobody_listens_for_the_results_of_tasks(project: Project) -> None:

@@ -12,6 +12,7 @@ from redbike.bridges.celery.crontabs import crontab_fields
 from redbike.bridges.celery.payload import Call
 from redbike.bridges.celery.writing import decoded
 from redbike.bridges.identity import run_id
+from redbike.engine.outcome import one_line
 from redbike.logs import RateLimitedLog, plain
 from redbike.schedule.forms import read
 from redbike.worker import BadJob, Later, Run, StopWork
@@ -19,22 +20,21 @@ from redbike.worker import BadJob, Later, Run, StopWork
 if TYPE_CHECKING:
     import celery
 
-_LOG = RateLimitedLog(plain(logging.getLogger("redbike.bridges")))
+_PLAIN_LOG = plain(logging.getLogger("redbike.bridges"))
+_LOG = RateLimitedLog(_PLAIN_LOG)
 _UNKNOWN_LATER_S = 5.0
 
 
 class DueEntry:
     """The entry of one run. It has the attributes that Celery's hooks read: name, task, schedule and options."""
 
-    def __init__(
-        self, app: "celery.Celery", run: Run, call: Call, args: list[Any], kwargs: dict[str, Any], options: Any
-    ) -> None:
+    def __init__(self, app: "celery.Celery", run: Run, call: Call) -> None:
         self.app = app
         self.name = run.jobid
         self.task = call.task
-        self.args = args
-        self.kwargs = kwargs
-        self.options: dict[str, Any] = dict(options)
+        self.args: list[Any] = []
+        self.kwargs: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
         self.run_id = run_id(run.prefix, run.jobid, run.due_at)
         self._text = run.schedule or "STOP"
         self._needs = call.schedule
@@ -55,7 +55,7 @@ class DueEntry:
         return self._following
 
     def plan(self, run: Run) -> None:
-        """Compute the next run, before anything is sent: a class of the project may fail.
+        """Compute the next run, before lazy arguments are called and anything is sent: a class of the project may fail.
 
         The rhythm of an interval starts at the due time of this run, and times that have passed are skipped.
         """
@@ -81,6 +81,7 @@ def entry_of(app: "celery.Celery", run: Run) -> DueEntry:
     version of the app, may know the entry. Raise Later also if the schedule class fails.
     """
     call = payload.read(run.payload)
+    due = _planned(app, run, call)
     if call.is_static:
         entry = app.conf.beat_schedule.get(run.jobid)
         if entry is None or entry.get("task") != call.task:
@@ -95,12 +96,35 @@ def entry_of(app: "celery.Celery", run: Run) -> DueEntry:
         options = entry.get("options") or {}
     else:
         args, kwargs, options = decoded(call, run.payload)
+    due.args, due.kwargs, due.options = args, kwargs, dict(options)
+    return due
+
+
+def after_failure(app: "celery.Celery", run: Run, error: Exception) -> datetime:
+    """Log an exception of the project, and return when the entry runs next. Raise it if the schedule text says this.
+
+    For a run that raises an exception, CONTINUE means a run one second later. The schedule is meant instead.
+    """
+    call = payload.read(run.payload)
+    if call.schedule is None:
+        raise error
+    following = _planned(app, run, call).next_run
+    assert following is not None
+    _PLAIN_LOG.error(
+        "job %r died: %s; its schedule says its next run: %s", run.jobid, one_line(error), following, exc_info=error
+    )
+    return following
+
+
+def _planned(app: "celery.Celery", run: Run, call: Call) -> DueEntry:
+    """Return the entry of a run without its arguments. Raise BadJob if its schedule cannot be made again."""
     try:
-        entry = DueEntry(app, run, call, args, kwargs, options)
-        entry.plan(run)
+        due = DueEntry(app, run, call)
+        if not call.is_static or run.jobid in app.conf.beat_schedule:
+            due.plan(run)  # another version of the app may know an entry that this version does not know
     except ValueError as error:
         raise BadJob(str(error)) from None
-    return entry
+    return due
 
 
 def _now(values: Any) -> Any:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from redbike.bridges.celery import payload
 from redbike.bridges.sending import LEASE_S, Sender
-from redbike.worker import Later, Run
+from redbike.errors import RedbikeError
+from redbike.worker import BadJob, Later, Run, StopWork, UnsetJob
 
 if TYPE_CHECKING:
     import celery
@@ -65,6 +66,20 @@ class CeleryWorker(Sender):
         self.sender.check()
         name = "socket_timeout or socket_connect_timeout of broker_transport_options"
         self.check_timeout(name, self.sender.socket_timeout_s)
+
+    def perform(self, run: Run) -> object:
+        """Send a run as `Sender.perform` does. If code of the project fails, the schedule still decides the next run.
+
+        That code is a lazy argument, or an `apply_async`. Its exception is raised if the schedule is in a text. If not,
+        log it, and return the next run.
+        """
+        try:
+            return super().perform(run)
+        except (RedbikeError, BadJob, Later, StopWork, UnsetJob):
+            raise
+        except Exception as error:
+            due = importlib.import_module("redbike.bridges.celery.due")
+            return due.after_failure(self.sender.app, run, error)
 
     def prepare(self, run: Run) -> Any:
         """Return the entry that is due, or None if the run is too late to be sent. Raise BadJob."""
