@@ -221,6 +221,20 @@ def test_11_another_schedule_is_planned_again(app: Any, bike: Redbike, first: An
     assert abs(next_run(bike, "one") - planned) > 1000
 
 
+@each_schedule
+def test_save_mends_an_entry_that_is_bad(app: Any, bike: Redbike, project: Project, make: Callable[[], Any]) -> None:
+    RedbikeEntry("one", "proj.add", make(), args=[1, 2, 3], app=app).save()  # `add` takes two arguments
+    bike.enqueue("one")
+    run_due(bike)
+    assert str(bike.tell("one")["status"]).startswith("BAD")
+    entry = RedbikeEntry.from_id("one", app)
+    entry.args = [1, 2]
+    entry.save()
+    assert next_run(bike, "one") > bike.now() - 1
+    run_due(bike, 1000 * 86400)
+    assert [message.args for message in project.messages()] == [[1, 2]]
+
+
 def test_12_an_entry_without_further_runs_is_not_due(app: Any) -> None:
     once = rrule("SECONDLY", dtstart=START, count=1)
     entry = RedbikeEntry("over", "proj.add", once, app=app)

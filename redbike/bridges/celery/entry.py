@@ -147,10 +147,10 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
     def save(self) -> Self:
         """Write the entry to Redis. Beats see it at once. Return the entry.
 
-        If only task, arguments or options have changed, the next run stays where it is. If the schedule has changed,
-        it is planned again: an interval from `last_run_at`, if the entry has it, otherwise from now. An entry that is
-        not `enabled` stays in Redis without runs. Raise ScheduleError for an entry that cannot be kept, JobIdError for
-        its name.
+        If only task, arguments or options have changed, the next run stays where it is. If the schedule has changed, or
+        if the entry is BAD, it is planned again: an interval from `last_run_at`, if the entry has it, otherwise from
+        now. An entry that is not `enabled` stays in Redis without runs. Raise ScheduleError for an entry that cannot be
+        kept, JobIdError for its name.
         """
         bike, now = self._bike, self._now().timestamp()
         job = job_of(self.app, self.key, self._definition(), now)
@@ -204,6 +204,8 @@ class RedbikeEntry(ScheduleEntry):  # type: ignore[misc]
         held = found["schedule"]
         if not isinstance(held, str) or held.startswith(PAUSED) != job.schedule.startswith(PAUSED):
             return False
+        if str(found["status"]).startswith("BAD"):
+            return False  # it has no next run that could be kept
         if job.needs is not None and held.removeprefix(PAUSED) != schedules.CONTINUE:
             return False  # it had no further run
         try:
