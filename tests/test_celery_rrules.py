@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redbike.bridges.celery.rrules import rrule_fields, rrule_text
-from redbike.bridges.celery.schedules import next_after, restored, rrule, starts_now, written
+from redbike.bridges.celery.schedules import RedbikeSchedule, next_after, restored, rrule, starts_now, written
 
 NOW = 1_790_000_000.25  # 2026-09-21 16:13:20 in Berlin
 MOMENT = datetime.fromtimestamp(NOW, UTC)
@@ -142,6 +142,7 @@ def test_weekdays_have_many_forms() -> None:
         "DTSTART:20260101\nRRULE:FREQ=DAILY\nEXDATE:20260102",
         "DTSTART:20260101\nRRULE:FREQ=DAILY\nRRULE:FREQ=HOURLY",
         "DTSTART:20260101\nRDATE:20260102",
+        "DTSTART;TZID=Asia/Tokyo:20200101T000000\nRRULE:FREQ=DAILY;UNTIL=99991231T235959Z",
         "CRON:0 9 * * *",
         "NOW",
     ],
@@ -149,6 +150,18 @@ def test_weekdays_have_many_forms() -> None:
 def test_what_no_rrule_says(text: str) -> None:
     """A rule without a start, several rules and further dates have no rrule."""
     assert rrule_fields(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DTSTART;TZID=Asia/Tokyo:20200101T000000\nRRULE:FREQ=DAILY;UNTIL=99991231T235959Z",
+        "DTSTART;TZID=America/New_York:20200101T000000\nRRULE:FREQ=DAILY;UNTIL=99991231T235959",
+    ],
+)
+def test_an_end_outside_of_the_years_of_python_is_kept_as_text(text: str) -> None:
+    back = restored(text, None, OTHER)
+    assert (type(back), back.text) == (RedbikeSchedule, text)
 
 
 def test_an_rrule_of_another_program_is_read() -> None:
@@ -172,6 +185,10 @@ def test_an_rrule_of_another_program_is_read() -> None:
         ({"dtstart": 5}, "rrule: dtstart=5 is not a datetime: give a datetime with a zone"),
         ({"byday": 5}, "rrule: 'byday' is not a field of an rrule: known are freq, dtstart"),
         ({"interval": 0}, "rrule: INTERVAL='0' is out of range; allowed is 1 to"),
+        (
+            {"until": datetime.max.replace(tzinfo=timezone(-timedelta(hours=5)))},
+            "is outside of the years 1 to 9999 in UTC",
+        ),
         ({"freq": 7}, "rrule: freq=7 is not known: give one of YEARLY"),
     ],
 )

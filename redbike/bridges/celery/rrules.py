@@ -61,7 +61,10 @@ def rrule_text(fields: Mapping[str, Any], zone: str | None = None, *, stored: bo
         parts.append(f"COUNT={_whole('count', count)}")
     if (until := fields.get("until")) is not None:
         until = _moment("until", until)
-        until = until.replace(tzinfo=UTC) if until.utcoffset() is None else until.astimezone(UTC)
+        try:
+            until = until.replace(tzinfo=UTC) if until.utcoffset() is None else until.astimezone(UTC)
+        except OverflowError:
+            raise ValueError(f"rrule: until={shown(until)} is outside of the years 1 to 9999 in UTC") from None
         parts.append(f"UNTIL={_stamp(until)}Z")
     for field, part in NUMBERS.items():
         if (value := fields.get(field)) is not None:
@@ -83,9 +86,10 @@ def rrule_text(fields: Mapping[str, Any], zone: str | None = None, *, stored: bo
 def rrule_fields(text: str) -> dict[str, Any] | None:
     """Return the fields of RedBeat's rrule for a schedule text; None if no rrule says the same.
 
-    No rrule says the same as a text without DTSTART, with several rules, or with further dates. `dtstart` and `until`
-    have the zone of the text. `byweekday` is a list of {"wkday": 0} and {"wkday": 0, "n": 2}. A field that the text
-    does not name is left out; so is WKST=MO, the default.
+    No rrule says the same as a text without DTSTART, with several rules, with further dates, or with an UNTIL that is
+    not in the years 1 to 9999 in the zone of the text. `dtstart` and `until` have the zone of the text. `byweekday` is a
+    list of {"wkday": 0} and {"wkday": 0, "n": 2}. A field that the text does not name is left out; so is WKST=MO, the
+    default.
     """
     try:
         lines = read_lines(text.replace("\\n", "\n").strip())
@@ -99,7 +103,10 @@ def rrule_fields(text: str) -> dict[str, Any] | None:
     zone: tzinfo = lines.start.tzinfo or zone_named("UTC")
     until = parts.until
     if until is not None:
-        until = until.replace(tzinfo=zone) if until.tzinfo is None else until.astimezone(zone)
+        try:
+            until = until.replace(tzinfo=zone) if until.tzinfo is None else until.astimezone(zone)
+        except OverflowError:
+            return None
     days = [{"wkday": day, "n": nth} if nth else {"wkday": day} for day, nth in parts.by_day or ()]
     numbers = (
         parts.by_set_pos,
