@@ -21,25 +21,30 @@ class _Asked(BaseException):
     """A signal has asked the program to stop."""
 
 
-def run(bike: Redbike, stop: threading.Event) -> None:
+def run(bike: Redbike, stop: threading.Event) -> bool:
     """Dispatch and work until `stop` is set, a signal comes, or the prefix is halted. Raise what a loop raises.
 
-    In the main thread, SIGINT and SIGTERM stop the loops. They first end the run that they are sending. Raise
-    ServerError if Redis is away at the start.
+    Clear an earlier halt at the start, as the commands do. In the main thread, SIGINT and SIGTERM stop it. The run in
+    hand is ended first. Return True if the loops have ended without a signal: `stop` is set, or the prefix is halted.
+    Raise ServerError if Redis is away at the start.
     """
     running = Running(bike.reach, stop)
+    has_ended = False
     try:
         with _ending_on_signals():
             if bike.reach():
+                bike.clear_control()
                 running.start(bike)
             while running.has_started and not running.is_over:
                 running.wait(_LOOK_S)
+            has_ended = running.has_started
     except (_Asked, KeyboardInterrupt):
         pass
     finally:
         running.stop()
     if running.failure is not None:
         raise running.failure
+    return has_ended
 
 
 @contextmanager

@@ -63,6 +63,7 @@ class RedbikeCronScheduler:
             self.log.setLevel(logging_level)
         self._plain_log = plain(self.log)
         self._stop = threading.Event()
+        self._is_stopped = False
         self._home = Home(connection, prefix, channel, lease=lease, stop_event=self._stop, log=self.log)
 
     @property
@@ -173,18 +174,24 @@ class RedbikeCronScheduler:
     def start(self) -> None:
         """Enqueue jobs on time until `stop` is called or the prefix is halted. In the main thread, also until a signal.
 
-        After SIGINT or SIGTERM, this method ends the run that it is sending, and returns. Raise ServerError if Redis is
-        away at the start. If it is away later, wait until it is back.
+        SIGINT and SIGTERM end it after the run in hand, and this method returns. An earlier halt is cleared at the
+        start, as by `redbike dispatch`. Raise ServerError if Redis is away at the start. If it is away later, wait
+        until it is back.
         """
         self._stop.clear()
+        self._is_stopped = False
         self._plain_log.info("cron scheduler %s: starting: %s", self.name, self._home.bike.describe())
         try:
-            run(self._home.bike, self._stop)
+            if run(self._home.bike, self._stop) and not self._is_stopped:
+                self._plain_log.warning(
+                    "cron scheduler %s: the prefix %s is halted: start() ends", self.name, self._home.bike.prefix
+                )
         finally:
             self._plain_log.info("cron scheduler %s: stopped", self.name)
 
     def stop(self) -> None:
         """Let `start` return within a second or so. Another thread may call this."""
+        self._is_stopped = True
         self._stop.set()
 
     def close(self) -> None:
