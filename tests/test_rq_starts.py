@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import redis
@@ -54,3 +56,48 @@ def test_a_stop_is_no_halt(
     thread.join(10)
     assert not thread.is_alive()
     assert "halted" not in caplog.text
+
+
+def test_an_interval_as_text_keeps_its_rhythm(scheduler: RedbikeCronScheduler) -> None:
+    """`EVERY:1h`, registered at each start, counts from the first registration."""
+    first = scheduler.register("a.b", "q", id="job", schedule="EVERY:1h")
+    held = scheduler.bike.get_schedule("job")
+    assert first.next_enqueue_time is not None
+    moved_to = first.next_enqueue_time - timedelta(minutes=10)
+    first.next_enqueue_time = moved_to
+    first.save()
+    again = scheduler.register("a.c", "q", id="job", schedule="EVERY:1h")
+    assert (again.next_enqueue_time, again.func_name) == (moved_to, "a.c")
+    assert scheduler.bike.get_schedule("job").partition("\n")[2] == held.partition("\n")[2]
+    other = scheduler.register("a.b", "q", id="job", schedule="EVERY:2h")
+    assert other.next_enqueue_time not in (None, moved_to)
+
+
+def test_a_time_runs_once_however_often_it_is_registered(
+    scheduler: RedbikeCronScheduler, rq_client: redis.Redis
+) -> None:
+    """A time in the past runs at once, and not again at the next start, but another time does."""
+    bike = scheduler.bike
+    bike.control("HALT")
+    for number, schedule in enumerate(("AT:1000000000", "AT:1000000000", "AT:1000000001", "AT:1000000001")):
+        scheduler.register("a.b", "q", id="job", args=(number,), schedule=schedule)
+        bike.dispatch()
+        bike.work()
+        assert bike.details("job")["payload"].count(f"[{number}]"), "the rest of the job changes"
+    assert [job.args for job in sent(rq_client)] == [(0,), (2,)]
+    assert scheduler.fetch("job").total_run_count == 2, "no other run was planned"
+    scheduler.fetch("job").delete()
+    assert not rq_client.exists("redbike:rq:loaded")
+    scheduler.register("a.b", "q", id="job", schedule="AT:4000000000", enabled=False)
+    assert scheduler.register("a.b", "q", id="job", schedule="AT:4000000000").enabled is False
+
+
+def test_a_job_of_a_file_keeps_its_owner(scheduler: RedbikeCronScheduler, tmp_path: Path) -> None:
+    """A job that came from a config file is still deleted when it leaves the file, although `register` changed it."""
+    config = tmp_path / "config.py"
+    config.write_text("from rq import cron\nimport posixpath\ncron.register(posixpath.join, 'q', interval=600)\n")
+    scheduler.load_config_from_file(str(config))
+    scheduler.register("posixpath.join", "q", id="posixpath.join", interval=700)
+    config.write_text("")
+    scheduler.load_config_from_file(str(config))
+    assert scheduler.get_all_jobs() == []

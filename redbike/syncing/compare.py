@@ -84,7 +84,7 @@ class Comparison:
             placement.once
             or (is_paused and not stays_paused)
             or (is_ours and note.first != new_note.first)
-            or not _is_same(row.schedule, placement.text, found.text.removeprefix(PAUSED) if is_paused else found.text)
+            or not is_same(row.schedule, placement.text, found.text.removeprefix(PAUSED) if is_paused else found.text)
         ):
             schedule = row.schedule
         elif loses_payload or (payload is not None and payload != found.payload):
@@ -102,7 +102,7 @@ class Comparison:
         return row.schedule if is_to_come else _OVER
 
 
-def _is_same(schedule: str, planned: str | None, registered: str) -> bool:
+def is_same(schedule: str, planned: str | None, registered: str) -> bool:
     """Return True if this schedule of a row was registered as this text."""
     if registered == planned:
         return True

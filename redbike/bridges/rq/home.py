@@ -14,9 +14,13 @@ from redbike.bike import Redbike, StopEvent
 from redbike.bridges.rq.settings import settings_of
 from redbike.bridges.rq.worker import PREFIX, RQWorker
 from redbike.bridges.sending import LEASE_S
+from redbike.csvfile import Row
 from redbike.errors import ConfigError
+from redbike.schedule.plan import Plan
 from redbike.store.details import LastRun
+from redbike.store.loaded import Loaded
 from redbike.store.text import encode
+from redbike.syncing.notes import Note, written
 from redbike.worker import Worker
 
 CHANNEL = "rq:cron_jobs:events"
@@ -25,6 +29,7 @@ CHANNEL = "rq:cron_jobs:events"
 Connection = redis.Redis | str | Mapping[str, object]
 """A client, a URL, or the arguments of redis.Redis, such as `{"embedded": FOLDER}`."""
 
+_OWNER = "rq"  # in the notes of jobs that `register` has placed; the jobs of config files have longer names
 _PAGE = 1000  # jobs per round trip
 _MOST_HOMES = 32
 
@@ -92,6 +97,38 @@ class Home:
             known["next_run"],  # type: ignore[arg-type]
             known["last_run"],  # type: ignore[arg-type]
         )
+
+    def has_placed(self, jobid: str, schedule: str) -> bool:
+        """Return True if `place` has placed this job, the last time with this schedule."""
+        note = Note.of(self._note(jobid))
+        return note.owner == _OWNER and note.digest == Note.of(written(_OWNER, Row(0, jobid, schedule))).digest
+
+    def place(self, jobid: str, schedule: str, text: str, payload: str, first: float | None) -> Plan:
+        """Set a job as `Redbike.set` does, and note in P:loaded which schedule it has. Return its plan.
+
+        `text`: how to set the schedule: from a start, or paused. A job from a file keeps the note of its file.
+        """
+        parts = self.bike._parts
+        reference = parts.references.of(None)
+        plan, placement = parts.planner.plan(jobid, text, reference, payload=payload, first=first)
+        held = self._note(jobid)
+        if Note.of(held).owner in ("", _OWNER):
+            placement = placement._replace(note=written(_OWNER, Row(0, jobid, schedule)))
+        parts.placing.place(placement)
+        parts.planner.warn(jobid, plan.warnings)
+        reference.warn_if_stale(jobid, plan.due_at)
+        return plan
+
+    def unset(self, jobid: str) -> None:
+        """Forget a job, and the note that `place` has made."""
+        note = self._note(jobid)
+        queue_key = self.bike._parts.queue_for_any(jobid)
+        if Note.of(note).owner != _OWNER or not self.bike._parts.placing.unset(jobid, queue_key, note):
+            self.bike.unset(jobid)
+
+    def _note(self, jobid: str) -> str:
+        parts = self.bike._parts
+        return Loaded(self.bike.redis, parts.keys, parts.call).found([jobid], ())[jobid].note
 
     def all(self) -> Iterator[Found]:
         """Yield every job, in no order, in three round trips per thousand jobs."""

@@ -9,8 +9,8 @@ from typing import Any, Self
 import redis
 
 from redbike.bridges.rq.home import CHANNEL, Found, Home, home_of
-from redbike.bridges.rq.payload import QUEUE, read, written
-from redbike.bridges.rq.texts import Wanted, told
+from redbike.bridges.rq.payload import QUEUE, name_of, read, written
+from redbike.bridges.rq.texts import OVER, Wanted, told
 from redbike.bridges.rq.worker import PREFIX
 from redbike.schedule.forms import PAUSED
 from redbike.worker import BadJob
@@ -154,7 +154,7 @@ class RedbikeCronJob:
         payload = self._payload()
         bike = self._at_home.bike
         is_moved = self.next_enqueue_time != self._planned and self.next_enqueue_time is not None
-        if known is None or is_moved or not self._wanted.is_said_by(known.schedule):
+        if known is None or is_moved or not self._is_said(known):
             self._plan(known, payload, is_moved)
         else:
             if payload != known.payload:
@@ -162,6 +162,13 @@ class RedbikeCronJob:
             if self.enabled != told(known.schedule).enabled:
                 self._switch(known)
         self._at_home.tell(event, self.id)
+
+    def _is_said(self, known: Found) -> bool:
+        """Return True if Redis has the schedule of this job already."""
+        wanted = self._wanted
+        if known.schedule == OVER and wanted.is_for_one_run:
+            return self._at_home.has_placed(self.id, wanted.text(0))
+        return wanted.is_said_by(known.schedule)
 
     def settle(self, home: Home, enabled: bool | None) -> Self:
         """Save the job here, as a new job or in place of the job with its id. `enabled`: None leaves it as it is."""
@@ -190,7 +197,7 @@ class RedbikeCronJob:
 
     def delete(self) -> None:
         """Remove the job. A call that is already in RQ's queue still runs."""
-        self._at_home.bike.unset(self.id)
+        self._at_home.unset(self.id)
         self._at_home.tell("deleted", self.id)
 
     def enqueue(self) -> None:
@@ -239,8 +246,8 @@ class RedbikeCronJob:
                 first = max(first, int(float(str(known.last_run["began"]))) + self.interval)
         text = self._wanted.text(now if first is None else first)
         paused = "" if self.enabled else PAUSED
-        plan = self._at_home.bike.set(self.id, f"{paused}{text}", payload=payload, first=first)
-        self.next_enqueue_time = self._planned = _moment(plan and plan.due_at)
+        plan = self._at_home.place(self.id, self._wanted.text(0), f"{paused}{text}", payload, first)
+        self.next_enqueue_time = self._planned = _moment(plan.due_at)
 
     def _switch(self, known: Found) -> None:
         """Pause or resume the job. An interval that has never run runs at once."""
@@ -253,24 +260,6 @@ class RedbikeCronJob:
         else:
             plan = bike.resume(self.id)
             self.next_enqueue_time = self._planned = _moment(plan and plan.due_at)
-
-
-def name_of(func: Callable[..., object] | str) -> str:
-    """Return the dotted name of a function. Raise ValueError for a function that a worker of RQ cannot import."""
-    if isinstance(func, str):
-        return func
-    module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", None)
-    if module == "__main__":
-        raise ValueError(
-            f"func: {name!r} is in the program itself (__main__), where workers of RQ cannot find it: move it into a"
-            " module, or give its name, such as 'shop.tasks.send_mail'"
-        )
-    if not module or not name or "<" in name or getattr(func, "__self__", None) is not None:
-        raise ValueError(
-            f"func: {func!r:.80} has no name in a module, so workers of RQ cannot import it: give a function of a"
-            " module, or its name, such as 'shop.tasks.send_mail'"
-        )
-    return f"{module}.{name}"
 
 
 def _moment(at: object) -> datetime | None:

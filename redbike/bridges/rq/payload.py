@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from redbike.worker import BadJob
@@ -93,6 +93,24 @@ def written(members: Mapping[str, Any]) -> str:
     except BadJob as fault:
         raise ValueError(str(fault)) from None
     return payload
+
+
+def name_of(func: Callable[..., object] | str) -> str:
+    """Return the dotted name of a function. Raise ValueError for a function that a worker of RQ cannot import."""
+    if isinstance(func, str):
+        return func
+    module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", None)
+    if module == "__main__":
+        raise ValueError(
+            f"func: {name!r} is in the program itself (__main__), where workers of RQ cannot find it: move it into a"
+            " module, or give its name, such as 'shop.tasks.send_mail'"
+        )
+    if not module or not name or "<" in name or getattr(func, "__self__", None) is not None:
+        raise ValueError(
+            f"func: {func!r:.80} has no name in a module, so workers of RQ cannot import it: give a function of a"
+            " module, or its name, such as 'shop.tasks.send_mail'"
+        )
+    return f"{module}.{name}"
 
 
 def _says_nothing(value: object) -> bool:

@@ -9,6 +9,7 @@ from redbike.bridges.zone import zone_here
 from redbike.schedule.forms import LATEST, PAUSED, read
 from redbike.schedule.plan import Action
 from redbike.schedule.zones import zone_named
+from redbike.syncing.compare import is_same
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _FREQUENCIES = {"SECONDLY": 1, "MINUTELY": 60, "HOURLY": 3600, "DAILY": 86_400}
@@ -16,6 +17,9 @@ _EVERY = re.compile(r"EVERY:\s*(\d{1,9})([smhd]?)", re.ASCII)
 _SINCE = re.compile(r"DTSTART:\d{8}T\d{6}Z?\nRRULE:FREQ=(SECONDLY|MINUTELY|HOURLY|DAILY);INTERVAL=(\d{1,9})", re.ASCII)
 _CRON = re.compile(r"CRON:\s*(@\w+|\S+(?:\s+\S+){4})(?:\s+(\S+))?")
 _MOST_S = 999_999_999
+
+OVER = "STOP"
+"""The text of a job whose schedule names no further run."""
 
 
 class Told(NamedTuple):
@@ -63,11 +67,21 @@ class Wanted(NamedTuple):
             return cron_text(self.cron, self.zone or _zone_here())
         return str(self.schedule).removeprefix(PAUSED)
 
+    @property
+    def is_for_one_run(self) -> bool:
+        """True for a time such as `AT:…`. Whatever the time is, Redis holds `STOP` for it."""
+        plan = read(self.text(0)).first(0)
+        return plan.action is Action.AT and plan.registered == OVER
+
     def is_said_by(self, text: str) -> bool:
-        """Return True if this text, with or without `PAUSED:`, says the same."""
+        """Return True if this text, with or without `PAUSED:`, says the same. `STOP` says no time."""
         if self.interval:
             return told(text).interval == self.interval
-        return text.removeprefix(PAUSED) == self.text(0)
+        schedule, text = self.text(0), text.removeprefix(PAUSED)
+        if text == schedule:
+            return True
+        registered = read(schedule).first(0).registered
+        return registered != OVER and is_same(schedule, registered, text)
 
 
 def told(text: str) -> Told:
