@@ -80,6 +80,7 @@ class RedbikeCronJob:
         self.next_enqueue_time: datetime | None = None
         self.total_run_count = 0
         self._planned: datetime | None = None  # the next run as Redis has it
+        self._read_as: tuple[Wanted, str] | None = None  # how Redis says when, if it was read: in words of RQ, as text
         self._home: Home | None = None if connection is None else home_of(connection, prefix, channel)
         self._wanted.check()
         self._payload()
@@ -112,9 +113,10 @@ class RedbikeCronJob:
         return job
 
     def _read(self, found: Found) -> None:
-        says = told(found.schedule)
+        says, text = told(found.schedule), found.schedule.removeprefix(PAUSED)
         self.interval, self.cron, self.zone, self.enabled = says
-        self.schedule = None if says.interval or says.cron else found.schedule.removeprefix(PAUSED)
+        self.schedule = None if says.interval or says.cron else text
+        self._read_as = self._words, text
         self.func_name, self.queue_name, self.args, self.kwargs, self.job_options = "", "", (), {}, {}
         self.fault = None
         try:
@@ -150,7 +152,8 @@ class RedbikeCronJob:
         self._save(self._at_home.find(self.id), event)
 
     def _save(self, known: Found | None, event: str) -> None:
-        self._wanted.check()
+        if not self._is_as_read:
+            self._wanted.check()
         payload = self._payload()
         bike = self._at_home.bike
         is_moved = self.next_enqueue_time != self._planned and self.next_enqueue_time is not None
@@ -164,7 +167,9 @@ class RedbikeCronJob:
         self._at_home.tell(event, self.id)
 
     def _is_said(self, known: Found) -> bool:
-        """Return True if Redis has the schedule of this job already."""
+        """Return True if Redis has the schedule of this job already. A job that was read may have a newer schedule."""
+        if self._is_as_read:
+            return True
         wanted = self._wanted
         if known.schedule == OVER and wanted.is_for_one_run:
             return self._at_home.has_placed(self.id, wanted.text(0))
@@ -225,8 +230,20 @@ class RedbikeCronJob:
         return self._home
 
     @property
-    def _wanted(self) -> Wanted:
+    def _words(self) -> Wanted:
         return Wanted(self.interval, self.cron, self.schedule, self.zone)
+
+    @property
+    def _is_as_read(self) -> bool:
+        """True if nobody has changed when this job runs since it was read."""
+        return self._read_as is not None and self._read_as[0] == self._words
+
+    @property
+    def _wanted(self) -> Wanted:
+        # RQ would read a cron expression that was set elsewhere in another way, so it stays as it is.
+        if self._read_as is not None and self._is_as_read and not self.interval:
+            return Wanted(None, None, self._read_as[1], None)
+        return self._words
 
     def _payload(self) -> str:
         options = {name: value for name, value in self.job_options.items() if name != "job_timeout"}

@@ -1,0 +1,81 @@
+"""RedbikeCronJob: what becomes of a job that another program has set, or that cannot run, when it is edited."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from helpers import event
+from rq_users import payload
+
+from redbike.bridges.rq import RedbikeCronJob, RedbikeCronScheduler
+
+OF_OTHERS = (
+    "CRON:0 17 * * 5L Europe/Berlin",
+    "CRON:0 0 */2 * 1 UTC",
+    "CRON:0 9 * * 5-7 UTC",
+    "CRON:0 9 * * 1-5",
+    "CRON:@daily",
+    "RRULE:FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=9",
+    "not a schedule",
+)
+
+
+@pytest.fixture
+def scheduler(rq_client: redis.Redis) -> Iterator[RedbikeCronScheduler]:
+    scheduler = RedbikeCronScheduler(rq_client)
+    yield scheduler
+    scheduler.close()
+
+
+@pytest.mark.parametrize("text", OF_OTHERS)
+def test_a_text_that_was_set_elsewhere_stays(
+    scheduler: RedbikeCronScheduler, rq_client: redis.Redis, text: str
+) -> None:
+    """RQ may have other words for it, or none. To save, disable and enable the job changes none of it."""
+    scheduler.bike.set("job", text, payload=payload())
+    held = scheduler.bike.get_schedule("job")
+    job = RedbikeCronJob.fetch("job", rq_client)
+    job.disable()
+    assert scheduler.bike.get_schedule("job") == f"PAUSED:{held}"
+    assert RedbikeCronJob.fetch("job", rq_client).enabled is False
+    job.enable()
+    assert scheduler.bike.get_schedule("job") == held
+    if event(scheduler.bike, "job") != "BAD":
+        job.args = ("other",)
+        job.save()
+        assert scheduler.bike.get_schedule("job") == held
+        assert scheduler.fetch("job").args == ("other",)
+
+
+def test_a_text_that_was_set_elsewhere_stays_when_the_next_run_moves(scheduler: RedbikeCronScheduler) -> None:
+    """The job is placed again, with the text that Redis holds."""
+    scheduler.bike.set("job", "CRON:0 17 * * 5L UTC", payload=payload())
+    job = scheduler.fetch("job")
+    job.next_enqueue_time = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=100)
+    job.save()
+    assert scheduler.bike.get_schedule("job") == "CRON:0 17 * * 5L UTC"
+    assert scheduler.fetch("job").next_enqueue_time == job.next_enqueue_time
+
+
+def test_a_changed_expression_is_that_of_rq(scheduler: RedbikeCronScheduler) -> None:
+    """An expression that the user of the job writes is read as RQ reads it."""
+    scheduler.bike.set("job", "CRON:0 17 * * 5L Europe/Berlin", payload=payload())
+    job = scheduler.fetch("job")
+    job.cron = "0 17 * * L5"
+    job.save()
+    assert scheduler.bike.get_schedule("job") == "CRON:0 17 * * 5L Europe/Berlin"
+    job.cron = "0 17 * * fri-mon"
+    job.save()
+    assert scheduler.bike.get_schedule("job") == "CRON:0 17 * * 0,1,5,6 Europe/Berlin"
+
+
+def test_a_schedule_that_was_set_meanwhile_stays(scheduler: RedbikeCronScheduler) -> None:
+    """A process that changes only the arguments, or pauses the job, does not undo another schedule."""
+    scheduler.register("a.b", "q", id="job", cron="0 5 * * *", zone="UTC")
+    job = scheduler.fetch("job")
+    scheduler.register("a.b", "q", id="job", cron="0 6 * * *", zone="UTC")
+    job.args = (1,)
+    job.disable()
+    assert scheduler.bike.get_schedule("job") == "PAUSED:CRON:0 6 * * * UTC"
+    assert scheduler.fetch("job").args == (1,)
