@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from helpers import event
-from rq_users import payload
+from rq_users import payload, sent
 
 from redbike.bridges.rq import RedbikeCronJob, RedbikeCronScheduler
 
@@ -79,3 +79,44 @@ def test_a_schedule_that_was_set_meanwhile_stays(scheduler: RedbikeCronScheduler
     job.disable()
     assert scheduler.bike.get_schedule("job") == "PAUSED:CRON:0 6 * * * UTC"
     assert scheduler.fetch("job").args == (1,)
+
+
+def make_bad(scheduler: RedbikeCronScheduler, schedule: str) -> None:
+    """Let a job become BAD because of its payload."""
+    scheduler.bike.set("job", schedule, payload='{"func": "nodots"}')
+    scheduler.bike.enqueue("job")
+    scheduler.bike.work()
+    assert event(scheduler.bike, "job") == "BAD"
+
+
+@pytest.mark.parametrize("text", ["EVERY:1h", "CRON:0 5 * * * UTC"])
+@pytest.mark.parametrize("is_registered", [True, False], ids=["register", "save"])
+def test_a_bad_job_runs_again_after_it_is_mended(
+    scheduler: RedbikeCronScheduler, rq_client: redis.Redis, text: str, is_registered: bool
+) -> None:
+    """The schedule is the same, and only the payload is mended: the job has a next run again."""
+    scheduler.bike.control("HALT")
+    make_bad(scheduler, text)
+    if is_registered:
+        scheduler.register("a.b", "q", id="job", args=(1,), schedule=text)
+    else:
+        job = scheduler.fetch("job")
+        job.func_name, job.queue_name, job.args = "a.b", "q", (1,)
+        job.save()
+    assert scheduler.fetch("job").next_enqueue_time is not None
+    assert event(scheduler.bike, "job") == "TML"
+    scheduler.bike.enqueue("job")
+    scheduler.bike.work()
+    assert [job.args for job in sent(rq_client)] == [(1,)]
+    assert scheduler.fetch("job").next_enqueue_time is not None
+
+
+def test_a_bad_job_stays_disabled(scheduler: RedbikeCronScheduler) -> None:
+    """A job that was mended and disabled in one step is paused, and runs when it is enabled."""
+    scheduler.bike.control("HALT")
+    make_bad(scheduler, "CRON:0 5 * * * UTC")
+    job = scheduler.register("a.b", "q", id="job", cron="0 5 * * *", zone="UTC", enabled=False)
+    assert scheduler.bike.get_schedule("job") == "PAUSED:CRON:0 5 * * * UTC"
+    job.enable()
+    assert scheduler.fetch("job").next_enqueue_time is not None
+    assert event(scheduler.bike, "job") == "TML"

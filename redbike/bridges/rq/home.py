@@ -42,6 +42,8 @@ class Found(NamedTuple):
     payload: str
     next_run: float | None  # Unix seconds
     last_run: LastRun | None
+    is_bad: bool = False
+    """The job cannot run until it is placed again. Only `find` reads this."""
 
 
 class Home:
@@ -96,6 +98,7 @@ class Home:
             str(known["payload"] or ""),
             known["next_run"],  # type: ignore[arg-type]
             known["last_run"],  # type: ignore[arg-type]
+            str(known["status"]).startswith("BAD:"),
         )
 
     def has_placed(self, jobid: str, schedule: str) -> bool:

@@ -145,10 +145,10 @@ class RedbikeCronJob:
     def save(self, event: str = "updated") -> None:
         """Write the job, and publish the event. It keeps its next run, unless its schedule has changed.
 
-        A new interval counts from the last run; without a run, the job runs at once. A `next_enqueue_time` that was
-        changed is the time of the next run. Raise ValueError for values that cannot be a job, JobIdError for an id
-        that Redbike refuses.
-        """
+                A new interval counts from the last run; without a run, the job runs at once. A `next_enqueue_time` that was
+                        changed is the time of the next run. A job that is BAD is planned again. Raise ValueError for what cannot be a
+                job, JobIdError for such an id.
+                """
         self._save(self._at_home.find(self.id), event)
 
     def _save(self, known: Found | None, event: str) -> None:
@@ -157,7 +157,7 @@ class RedbikeCronJob:
         payload = self._payload()
         bike = self._at_home.bike
         is_moved = self.next_enqueue_time != self._planned and self.next_enqueue_time is not None
-        if known is None or is_moved or not self._is_said(known):
+        if known is None or known.is_bad or is_moved or not self._is_said(known):
             self._plan(known, payload, is_moved)
         else:
             if payload != known.payload:
