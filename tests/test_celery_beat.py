@@ -140,7 +140,7 @@ def test_sigterm_ends_a_beat_at_once_while_the_broker_is_away(project: Project, 
         ({"redbike_url": "http://somebody:s3cret@localhost"}, "redbike_url: "),
         (
             {"redbike_lease": 19},
-            "lease (setting redbike_lease): 19 s is less than twice socket_timeout or socket_connect_timeout of broker_",
+            "lease (setting redbike_lease): 19 s is less than twice socket_timeout or socket_connect_timeout of",
         ),
         ({"task_always_eager": True}, "task_always_eager: "),
     ],

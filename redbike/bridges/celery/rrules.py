@@ -87,8 +87,8 @@ def rrule_fields(text: str) -> dict[str, Any] | None:
     """Return the fields of RedBeat's rrule for a schedule text; None if no rrule says the same.
 
     No rrule says the same as a text without DTSTART, with several rules, with further dates, or with an UNTIL that is
-    not in the years 1 to 9999 in the zone of the text. `dtstart` and `until` have the zone of the text. `byweekday` is a
-    list of {"wkday": 0} and {"wkday": 0, "n": 2}. A field that the text does not name is left out; so is WKST=MO, the
+    not in the years 1 to 9999 in the zone of the text. `dtstart` and `until` have the zone of the text. `byweekday` is
+    a list of {"wkday": 0} and {"wkday": 0, "n": 2}. A field that the text does not name is left out; so is WKST=MO, the
     default.
     """
     try:
