@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
 from helpers import event
+from nodes import eventually
 from rq_users import payload, sent
 
 from redbike.bridges.rq import RedbikeCronJob, RedbikeCronScheduler
@@ -120,3 +122,23 @@ def test_a_bad_job_stays_disabled(scheduler: RedbikeCronScheduler) -> None:
     job.enable()
     assert scheduler.fetch("job").next_enqueue_time is not None
     assert event(scheduler.bike, "job") == "TML"
+
+
+@pytest.mark.parametrize("when", [{"schedule": "AT:1000000000"}, {"interval": 600}], ids=["time", "interval"])
+def test_a_job_that_was_deleted_and_registered_again_runs(
+    scheduler: RedbikeCronScheduler, rq_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, when: dict[str, Any]
+) -> None:
+    """RQ has had the run of this second, but it was the run of another job. The new job runs a second later."""
+    bike = scheduler.bike
+    bike.control("HALT")
+    now = bike.now()
+    monkeypatch.setattr(type(bike), "now", lambda _: now)
+    for number in range(2):
+        job = scheduler.register("a.b", "q", id="job", args=(number,), **when)
+        assert job.next_enqueue_time is not None
+        eventually(lambda due_at=job.next_enqueue_time: datetime.now(UTC) > due_at)
+        bike.dispatch()
+        bike.work()
+        assert scheduler.fetch("job").total_run_count == 1
+        job.delete()
+    assert [job.args for job in sent(rq_client)] == [(0,), (1,)]

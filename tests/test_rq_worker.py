@@ -16,8 +16,9 @@ from rq_users import make_bike, payload, run_rq_worker, sent, texts
 from redbike import Redbike
 from redbike.bridges.identity import run_id
 from redbike.bridges.rq import RQWorker
-from redbike.bridges.rq.broker import Broker, memory_key
+from redbike.bridges.rq.broker import Broker
 from redbike.bridges.rq.payload import Call
+from redbike.bridges.rq.worker import memory_key
 from redbike.bridges.sending import Away
 from redbike.errors import ConfigError
 from redbike.worker import Later

@@ -16,6 +16,7 @@ import redis
 import rq
 
 from redbike.bridges.rq.payload import Call
+from redbike.bridges.rq.worker import memory_key
 from redbike.bridges.sending import Away
 from redbike.errors import ConfigError, ServerError
 from redbike.logs import printable
@@ -54,11 +55,6 @@ return false
 """Call the commands in ARGV, each after the number of its words, and remember the run. Return nothing, or the value
 that the memory holds if it is not the expected value. An error of a command ends the script, so nothing is
 remembered."""
-
-
-def memory_key(prefix: str, jobid: str) -> str:
-    """Return the key in RQ's Redis that holds the id of the run of this job that was enqueued last."""
-    return f"rq:redbike:{prefix}:{jobid}"
 
 
 class Broker:

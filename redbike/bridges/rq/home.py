@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, NamedTuple, cast
@@ -11,15 +12,16 @@ from typing import Any, NamedTuple, cast
 import redis
 
 from redbike.bike import Redbike, StopEvent
+from redbike.bridges.identity import run_id
 from redbike.bridges.rq.settings import settings_of
-from redbike.bridges.rq.worker import PREFIX, RQWorker
+from redbike.bridges.rq.worker import PREFIX, RQWorker, memory_key
 from redbike.bridges.sending import LEASE_S
 from redbike.csvfile import Row
 from redbike.errors import ConfigError
 from redbike.schedule.plan import Plan
 from redbike.store.details import LastRun
 from redbike.store.loaded import Loaded
-from redbike.store.text import encode
+from redbike.store.text import decode, encode
 from redbike.syncing.notes import Note, written
 from redbike.worker import Worker
 
@@ -109,11 +111,15 @@ class Home:
     def place(self, jobid: str, schedule: str, text: str, payload: str, first: float | None) -> Plan:
         """Set a job as `Redbike.set` does, and note in P:loaded which schedule it has. Return its plan.
 
-        `text`: how to set the schedule: from a start, or paused. A job from a file keeps the note of its file.
+        `text`: how to set the schedule: from a start, or paused. A job from a file keeps the note of its file. If RQ
+        has had the planned run of this job already, it would recognise a second try. So the job runs a second later.
         """
         parts = self.bike._parts
         reference = parts.references.of(None)
         plan, placement = parts.planner.plan(jobid, text, reference, payload=payload, first=first)
+        if plan.due_at is not None and self._has_had(jobid, plan.due_at):
+            plan = replace(plan, due_at=float(int(self.bike.now()) + 1))
+            placement = placement._replace(due_at=plan.due_at)
         held = self._note(jobid)
         if Note.of(held).owner in ("", _OWNER):
             placement = placement._replace(note=written(_OWNER, Row(0, jobid, schedule)))
@@ -128,6 +134,11 @@ class Home:
         queue_key = self.bike._parts.queue_for_any(jobid)
         if Note.of(note).owner != _OWNER or not self.bike._parts.placing.unset(jobid, queue_key, note):
             self.bike.unset(jobid)
+
+    def _has_had(self, jobid: str, due_at: float) -> bool:
+        """Return True if RQ's memory holds this run."""
+        held: Any = self.bike._parts.ask(self.bike.redis.get, memory_key(self.bike.prefix, jobid))
+        return held is not None and decode(held) == run_id(self.bike.prefix, jobid, due_at)
 
     def _note(self, jobid: str) -> str:
         parts = self.bike._parts

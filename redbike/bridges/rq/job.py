@@ -146,8 +146,8 @@ class RedbikeCronJob:
         """Write the job, and publish the event. It keeps its next run, unless its schedule has changed.
 
         A new interval counts from the last run; without a run, the job runs at once. A `next_enqueue_time` that was
-                changed is the time of the next run. A job that is BAD is planned again. Raise ValueError for what cannot be a
-        job, JobIdError for such an id.
+        changed is the time of the next run. A job that is BAD is planned again. Raise ValueError for values that cannot
+        be a job, JobIdError for an id that Redbike refuses.
         """
         self._save(self._at_home.find(self.id), event)
 

@@ -30,6 +30,11 @@ _LOG = RateLimitedLog(plain(logging.getLogger("redbike.bridges")))
 _LATER_S = 10.0  # after this time, a run comes again that RQ's Redis refuses while it accepts other runs
 
 
+def memory_key(prefix: str, jobid: str) -> str:
+    """Return the key in RQ's Redis that holds the id of the run of this job that was enqueued last."""
+    return f"rq:redbike:{prefix}:{jobid}"
+
+
 class Prepared(NamedTuple):
     """A run that can be sent."""
 
