@@ -250,6 +250,18 @@ def test_a_user_without_write_rights(scheduler: RedisCronScheduler, command: Com
     assert answer.out.startswith(summary(1))
 
 
+@pytest.mark.usefixtures("move")
+def test_a_user_who_may_not_read_a_key(scheduler: RedisCronScheduler, command: Command, old: Server) -> None:
+    """One line names the server, the key and the missing right, and nothing is set."""
+    register(scheduler, "a")
+    connection = scheduler.connection
+    connection.acl_setuser("half", enabled=True, passwords=["+s3cret"], keys=["rq:cron_jobs"], categories=["+@read"])
+    line = command("import", "rediscron", f"--url=unix://half:s3cret@{old.socket}", "--zone=UTC").one_line()
+    assert "access denied: key 'rq:cron_job:a': " in line
+    assert "(write them into --url)" in line
+    assert "s3cret" not in line
+
+
 def test_a_job_that_waits_in_its_queue(scheduler: RedisCronScheduler, move: Move, fleet: Fleet, conf: Path) -> None:
     """A job that has become due here and waits is not planned again by a second import."""
     from redbike.bridges.rq import RQWorker

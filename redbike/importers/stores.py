@@ -78,20 +78,20 @@ class OldStore:
         for start in range(0, len(keys), PAGE):
             page = keys[start : start + PAGE]
             for key, reply in zip(page, self._call(partial(self._values, page, fields)), strict=True):
-                if not isinstance(reply, redis.RedisError):
-                    yield key, reply
-                elif "WRONGTYPE" in str(reply):
+                if isinstance(reply, redis.RedisError):
                     yield key, decode(self._call(lambda _, key=key: self._client.type(key)))  # type: ignore[misc]
                 else:
-                    raise reply
+                    yield key, reply
 
     def _values(self, keys: Sequence[bytes], fields: Sequence[str], _repeated: bool) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.hmget(key, fields)
         replies: list[Any] = pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, redis.ConnectionError | redis.TimeoutError):
+        for key, reply in zip(keys, replies, strict=True):
+            # A key of another type concerns its entry. Any other error, such as a missing right, concerns the import.
+            if isinstance(reply, redis.RedisError) and "WRONGTYPE" not in str(reply):
+                reply.args = (f"key {shown_name(key)!r}: {reply}",)
                 raise reply
         return replies
 
