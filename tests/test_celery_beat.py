@@ -44,6 +44,7 @@ def idle_beat(project: Project, *arguments: str) -> "subprocess.Popen[bytes]":
 
 
 def test_a_static_entry_arrives_at_a_worker_and_sigterm_ends_the_beat_at_once(project: Project) -> None:
+    """A worker of Celery runs the task of a static entry. SIGTERM ends the beat at once."""
     project.configure(beat_schedule=EACH_SECOND)
     worker = project.worker()
     beat = project.beat("--pidfile", "beat.pid")
@@ -61,6 +62,7 @@ def test_a_static_entry_arrives_at_a_worker_and_sigterm_ends_the_beat_at_once(pr
 
 
 def test_the_banner_names_server_and_prefix_and_hides_the_password(port: Node, tmp_path: Path) -> None:
+    """The banner of `celery beat` names the server and the prefix, without the password."""
     port.ask("ACL", "SETUSER", "default", "resetpass", ">s3cret")
     url = f"redis://default:s3cret@127.0.0.1:{port.port}/0"
     with Project(tmp_path, port.client(password="s3cret"), url, "shown") as project:
@@ -75,6 +77,7 @@ def test_the_banner_names_server_and_prefix_and_hides_the_password(port: Node, t
 
 
 def test_halt_ends_the_beat_and_it_can_start_again(project: Project, bike: Redbike) -> None:
+    """HALT ends a beat. A beat that starts later sends again."""
     beat = idle_beat(project)
     bike.control("HALT")
     ended = project.ended(beat, 5)
@@ -88,6 +91,7 @@ def test_halt_ends_the_beat_and_it_can_start_again(project: Project, bike: Redbi
 
 
 def test_two_beats_send_each_run_once_and_the_second_goes_on_alone(project: Project) -> None:
+    """Two beats share the runs. If the first beat ends, the second beat sends all of them."""
     project.configure(beat_schedule={f"each{n}": EACH_SECOND["each"] for n in range(10)})
     first, second = project.beat(), project.beat()
     for beat in (first, second):
@@ -107,6 +111,7 @@ def test_two_beats_send_each_run_once_and_the_second_goes_on_alone(project: Proj
 def test_a_beat_that_starts_without_its_server_waits_and_then_works(
     own_server: Server, prefix: str, tmp_path: Path
 ) -> None:
+    """A beat that starts while Redis is away waits for it, and then sends."""
     own_server.kill()
     with Project(tmp_path, own_server.client(), f"redis+socket://{own_server.socket}", prefix) as project:
         project.configure(beat_schedule=EACH_SECOND)
@@ -121,6 +126,7 @@ def test_a_beat_that_starts_without_its_server_waits_and_then_works(
 
 
 def test_sigterm_ends_a_beat_at_once_while_the_broker_is_away(project: Project, server: Server) -> None:
+    """A beat that waits for its broker ends at once on SIGTERM."""
     project.configure(
         beat_schedule=EACH_SECOND, redbike_url=f"unix://{server.socket}", broker_url="redis://me:pw@127.0.0.1:1"
     )
@@ -147,6 +153,7 @@ def test_sigterm_ends_a_beat_at_once_while_the_broker_is_away(project: Project, 
     ids=["redbike_url", "redbike_lease", "task_always_eager"],
 )
 def test_a_bad_setting_ends_the_beat_with_one_line(project: Project, conf: dict[str, object], told: str) -> None:
+    """The beat logs one line that names the setting, and exits with 78."""
     project.configure(**conf)
     ended = project.ended(project.beat())
     assert ended.code == 78
@@ -159,6 +166,7 @@ def test_a_bad_setting_ends_the_beat_with_one_line(project: Project, conf: dict[
 
 @pytest.mark.skipif(not hasattr(celery.beat, "BeatPidbox"), reason="this Celery's beat has no remote control")
 def test_a_beat_answers_to_inspect_ping(project: Project) -> None:
+    """The remote control of Celery still works beside a beat of Redbike."""
     beat = idle_beat(project, "--enable-remote-control", "-n", f"{project.prefix}@here")
     project.until(lambda: "beat pidbox: Connected" in project.err_of(beat), beat)
     answer = project.ended(project.start("inspect", "ping", "-t", "3", "-d", f"{project.prefix}@here"))
@@ -168,6 +176,7 @@ def test_a_beat_answers_to_inspect_ping(project: Project) -> None:
 
 
 def test_a_worker_has_the_beat_inside(project: Project) -> None:
+    """`celery worker -B` runs the beat of Redbike in its own process."""
     project.configure(beat_schedule=EACH_SECOND)
     worker = project.worker("-B", "-S", "redbike")
     project.until(lambda: len(project.notes()) >= 2, worker)
@@ -178,6 +187,7 @@ def test_a_worker_has_the_beat_inside(project: Project) -> None:
 
 
 def test_the_command_redbike_sends_without_a_beat(project: Project, server: Server) -> None:
+    """`redbike dispatch` and `redbike work` send the task of a job without `celery beat`."""
     (project.folder / ".redbike.conf").write_text(
         f"[redbike]\nprefix: {project.prefix}\nworker: redbike.bridges.celery:CeleryWorker('proj')\n"
         f"[redbike-redis]\nunix_socket_path: {server.socket}\n"
@@ -192,6 +202,7 @@ def test_the_command_redbike_sends_without_a_beat(project: Project, server: Serv
 
 
 def test_the_commands_that_look_and_set_do_not_import_the_app(project: Project, server: Server) -> None:
+    """`redbike info` and similar commands work without importing the app."""
     (project.folder / "proj.py").write_text("raise RuntimeError('imported')")
     (project.folder / ".redbike.conf").write_text(
         f"[redbike]\nprefix: {project.prefix}\nworker: redbike.bridges.celery:CeleryWorker('proj')\n"
@@ -207,6 +218,7 @@ def test_the_commands_that_look_and_set_do_not_import_the_app(project: Project, 
 
 
 def test_an_edit_is_seen_at_once(project: Project) -> None:
+    """A running beat follows a change of an entry at once."""
     beat = idle_beat(project)
     app = project.app()
     RedbikeEntry("edited", "proj.note", 3600, args=["old"], app=app).save()
@@ -223,6 +235,7 @@ def test_an_edit_is_seen_at_once(project: Project) -> None:
 
 
 def test_three_commands_of_redis_make_an_entry_that_runs_at_once(project: Project) -> None:
+    """Another program makes an entry with three commands of Redis. It runs at once, then by its schedule."""
     beat = idle_beat(project)
     client, prefix = project.redis, project.prefix
     began = server_time(client)

@@ -78,6 +78,7 @@ def running() -> Iterator[Any]:
 def test_a_broker_that_was_away_gets_every_run_once(
     apart: Project, broker: Node, server: Server, running: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """While the broker is away, runs wait. When it is back, it gets each run once."""
     caplog.set_level(logging.INFO)
     app = impatient_app(apart, server)
     worker = Tries(app, 2)
@@ -105,6 +106,7 @@ def test_a_broker_that_was_away_gets_every_run_once(
 def test_a_frozen_broker_gets_a_run_again_only_with_its_id(
     apart: Project, broker: Node, server: Server, running: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A broker that does not answer may get a run twice, and then with the same id."""
     app = impatient_app(apart, server)
     bike = running(app, Tries(app, 2))
     bike.set("before", "NOW", payload=ADD)
@@ -124,6 +126,7 @@ def test_a_frozen_broker_gets_a_run_again_only_with_its_id(
 
 
 def test_no_try_begins_in_the_second_half_of_the_lease(apart: Project, broker: Node, server: Server) -> None:
+    """A worker begins no try in the second half of the lease, because another worker may send the run after it."""
     worker = Tries(impatient_app(apart, server), 2)
     broker.kill()
     began = time.monotonic()
@@ -138,6 +141,8 @@ def test_no_try_begins_in_the_second_half_of_the_lease(apart: Project, broker: N
 def test_a_run_whose_preparation_takes_half_the_lease_is_not_sent(
     project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A run that is prepared too slowly is not sent, and one log line says so."""
+
     class Slow(Tries):
         def prepare(self, run: Run) -> Any:
             prepared = super().prepare(run)
@@ -152,6 +157,7 @@ def test_a_run_whose_preparation_takes_half_the_lease_is_not_sent(
 
 
 def test_the_next_broker_of_a_list_is_tried(apart: Project, server: Server) -> None:
+    """If the first broker of a list is away, the worker sends to the next broker."""
     app = apart.app(redbike_url=f"unix://{server.socket}", broker_url=["redis://127.0.0.1:1/0", apart.url])
     worker = Tries(app)
     worker.perform(a_run())
@@ -159,6 +165,7 @@ def test_the_next_broker_of_a_list_is_tried(apart: Project, server: Server) -> N
 
 
 def test_the_run_of_a_sender_that_died_is_sent_by_another(project: Project, running: Any) -> None:
+    """If a sender dies, another sender sends its run with the same id."""
     app = project.app(broker_transport_options={"socket_timeout": 0.05})
     bike = project.bike(app, CeleryWorker(app, 0.2))
     due = bike.now()
@@ -173,6 +180,7 @@ def test_the_run_of_a_sender_that_died_is_sent_by_another(project: Project, runn
 def test_a_server_that_is_away_at_the_start_is_one_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, project: Project
 ) -> None:
+    """If Redis is away at the start, the log has one line about it."""
     monkeypatch.setattr("redbike.bridges.running._AGAIN_S", 0.001)
     tries: list[int] = []
 
@@ -188,6 +196,7 @@ def test_a_server_that_is_away_at_the_start_is_one_line_in_the_log(
 
 
 def test_a_stop_ends_the_wait_for_the_broker_at_once(apart: Project, broker: Node, server: Server) -> None:
+    """A worker that waits for its broker ends at once when it is asked to stop."""
     worker = Tries(impatient_app(apart, server), 60)
     broker.kill()
     stopping = threading.Event()
@@ -202,6 +211,7 @@ def test_a_stop_ends_the_wait_for_the_broker_at_once(apart: Project, broker: Nod
 
 
 def test_a_queue_of_a_wrong_type_delays_only_its_own_job(project: Project) -> None:
+    """If the key of a queue has a wrong type, only the job of this queue waits."""
     queue = f"{project.prefix}-wrong"
     project.redis.set(queue, "no list")
     bike = project.bike(project.app())
@@ -222,6 +232,7 @@ def test_a_queue_of_a_wrong_type_delays_only_its_own_job(project: Project) -> No
 
 
 def test_each_try_pushes_once_when_a_reply_is_lost(project: Project, server: Server) -> None:
+    """If a reply of the broker is lost, no library repeats the push: each try pushes once."""
     with Proxy(server.socket) as proxy:
         app = project.app(
             broker_url=f"redis+socket://{proxy.socket}",
@@ -248,6 +259,7 @@ def test_each_try_pushes_once_when_a_reply_is_lost(project: Project, server: Ser
 
 
 def test_a_password_is_in_no_message(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    """No log line about the broker holds its password."""
     worker = CeleryWorker(project.app(broker_url="redis://me:s3cret@127.0.0.1:1/0"))
     stopping = threading.Event()
     stopping.set()
@@ -258,6 +270,7 @@ def test_a_password_is_in_no_message(project: Project, caplog: pytest.LogCapture
 
 
 def test_a_bad_job_is_bad_before_the_broker_is_asked(apart: Project, broker: Node, server: Server) -> None:
+    """A payload that cannot be read makes its job BAD, even while the broker is away."""
     worker = Tries(impatient_app(apart, server), 2)
     broker.kill()
     with pytest.raises(BadJob):

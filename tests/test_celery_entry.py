@@ -98,6 +98,7 @@ def next_run(bike: Redbike, name: str) -> float:
 
 
 def test_1_save_writes_schedule_payload_and_next_run(app: Any, bike: Redbike) -> None:
+    """`save` writes the schedule, the payload and the next run."""
     entry = RedbikeEntry("one", "proj.add", 60, args=[1], kwargs={"y": 2}, options={"queue": "sums"}, app=app)
     before = bike.now()
     assert entry.save() is entry
@@ -110,6 +111,7 @@ def test_1_save_writes_schedule_payload_and_next_run(app: Any, bike: Redbike) ->
 def test_2_save_of_an_existing_entry_keeps_its_runs_and_its_next_run(
     app: Any, bike: Redbike, make: Callable[[], Any]
 ) -> None:
+    """`save` of an existing entry keeps its count and its next run."""
     RedbikeEntry("one", "proj.add", make(), args=[1], app=app).save()
     bike.enqueue("one")
     run_due(bike)
@@ -125,6 +127,7 @@ def test_2_save_of_an_existing_entry_keeps_its_runs_and_its_next_run(
 
 @each_schedule
 def test_3_the_definition_is_read_again_without_loss(app: Any, make: Callable[[], Any]) -> None:
+    """An entry that is read from Redis equals the entry that was saved."""
     moment = datetime(2026, 3, 4, 5, 6, 7, 8, tzinfo=UTC)
     entry = RedbikeEntry("one", "proj.add", make(), args=[moment], kwargs={"y": None}, options={"expires": 9}, app=app)
     entry.save()
@@ -137,6 +140,7 @@ def test_3_the_definition_is_read_again_without_loss(app: Any, make: Callable[[]
 
 @pytest.mark.usefixtures("minutely")
 def test_4_an_entry_that_has_not_run_says_so(app: Any) -> None:
+    """An entry without a run has no last run and the count 0."""
     found = RedbikeEntry.from_id("minutely", app)
     assert found.last_run_at is None
     assert found.total_run_count == 0
@@ -144,12 +148,14 @@ def test_4_an_entry_that_has_not_run_says_so(app: Any) -> None:
 
 @pytest.mark.parametrize("find", [RedbikeEntry.from_id, RedbikeEntry.from_key])
 def test_5_an_unknown_entry_is_a_key_error(app: Any, find: Callable[..., Any]) -> None:
+    """`from_id` and `from_key` raise KeyError for an unknown name."""
     for name in ("nothing", "redbeat:nothing"):
         with pytest.raises(KeyError, match=name):
             find(name, app)
 
 
 def test_6_an_entry_is_found_by_its_key(app: Any, minutely: RedbikeEntry) -> None:
+    """`from_key` finds an entry by its key, also by a key of RedBeat."""
     assert RedbikeEntry.from_key(minutely.key, app) == minutely
     assert RedbikeEntry.from_key("redbeat:minutely", app).name == "minutely"
     RedbikeEntry("redbeat:minutely", "proj.add", 90, app=app).save()
@@ -157,6 +163,7 @@ def test_6_an_entry_is_found_by_its_key(app: Any, minutely: RedbikeEntry) -> Non
 
 
 def test_7_a_run_is_counted_and_moves_the_entry_on(app: Any, bike: Redbike, minutely: RedbikeEntry) -> None:
+    """A run increases the count and plans the next run."""
     minutely.reschedule(datetime.now(UTC) - timedelta(seconds=61))
     planned = next_run(bike, "minutely")
     run_due(bike)
@@ -169,6 +176,7 @@ def test_7_a_run_is_counted_and_moves_the_entry_on(app: Any, bike: Redbike, minu
 
 
 def test_8_an_entry_that_has_not_run_is_due_after_one_interval(app: Any, bike: Redbike) -> None:
+    """A new interval is due one interval after it is saved."""
     entry = RedbikeEntry("one", "proj.add", 60, app=app)
     unsaved = entry.due_at
     assert unsaved is not None
@@ -179,6 +187,7 @@ def test_8_an_entry_that_has_not_run_is_due_after_one_interval(app: Any, bike: R
 
 
 def test_9_due_at_after_a_run_is_one_interval_later(bike: Redbike, minutely: RedbikeEntry) -> None:
+    """After a run, `due_at` is one interval later."""
     minutely.reschedule(datetime.now(UTC) - timedelta(seconds=61))
     first = next_run(bike, "minutely")
     run_due(bike)
@@ -186,6 +195,7 @@ def test_9_due_at_after_a_run_is_one_interval_later(bike: Redbike, minutely: Red
 
 
 def test_10_an_entry_that_is_overdue_is_due_now(bike: Redbike, minutely: RedbikeEntry) -> None:
+    """An entry whose time has passed is due now."""
     minutely.reschedule(datetime.now(UTC) - timedelta(hours=1))
     due_at = minutely.due_at
     assert due_at is not None
@@ -198,6 +208,7 @@ def test_10_an_entry_that_is_overdue_is_due_now(bike: Redbike, minutely: Redbike
 
 @pytest.mark.usefixtures("minutely")
 def test_11_an_interval_that_changed_counts_from_the_last_run(app: Any, bike: Redbike) -> None:
+    """A changed interval counts from the last run."""
     bike.enqueue("minutely")
     run_due(bike)
     entry = RedbikeEntry.from_id("minutely", app)
@@ -215,6 +226,7 @@ def test_11_an_interval_that_changed_counts_from_the_last_run(app: Any, bike: Re
     ("first", "second"), [(0.5, 3600.5), (0.5, 7200), (7200, 3600.5), (7200, crontab(month_of_year=7, day_of_month=3))]
 )
 def test_11_another_schedule_is_planned_again(app: Any, bike: Redbike, first: Any, second: Any) -> None:
+    """An entry with another schedule is planned again."""
     RedbikeEntry("one", "proj.add", first, app=app).save()
     planned = next_run(bike, "one")
     RedbikeEntry("one", "proj.add", second, app=app).save()
@@ -236,6 +248,7 @@ def test_save_mends_an_entry_that_is_bad(app: Any, bike: Redbike, project: Proje
 
 
 def test_12_an_entry_without_further_runs_is_not_due(app: Any) -> None:
+    """An entry whose schedule has ended is never due."""
     once = rrule("SECONDLY", dtstart=START, count=1)
     entry = RedbikeEntry("over", "proj.add", once, app=app)
     assert entry.due_at is None
@@ -248,12 +261,14 @@ def test_12_an_entry_without_further_runs_is_not_due(app: Any) -> None:
 
 
 def test_13_the_score_is_the_time_on_the_timeline(bike: Redbike, minutely: RedbikeEntry) -> None:
+    """`score` is the score of the entry on the timeline."""
     assert minutely.score == next_run(bike, "minutely")
     assert minutely.due_at == datetime.fromtimestamp(minutely.score, UTC)
 
 
 @pytest.mark.parametrize("seconds", [60, 0.5])
 def test_14_reschedule_counts_from_now(app: Any, bike: Redbike, seconds: float) -> None:
+    """`reschedule` without a time counts from now."""
     entry = RedbikeEntry("one", "proj.add", seconds, args=[1], app=app).save()
     entry.reschedule(datetime.now(UTC) + timedelta(hours=5))
     assert next_run(bike, "one") > bike.now() + 4 * 3600
@@ -263,6 +278,7 @@ def test_14_reschedule_counts_from_now(app: Any, bike: Redbike, seconds: float) 
 
 
 def test_15_reschedule_counts_from_a_given_time(app: Any, minutely: RedbikeEntry) -> None:
+    """`reschedule` counts from the given last run."""
     last = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     minutely.reschedule(last)
     assert minutely.due_at == last + timedelta(minutes=1)
@@ -272,6 +288,7 @@ def test_15_reschedule_counts_from_a_given_time(app: Any, minutely: RedbikeEntry
 
 
 def test_16_delete_leaves_nothing_in_redis(project: Project, app: Any) -> None:
+    """`delete` removes all that Redis holds of an entry."""
     before = state(project.redis, project.prefix)
     entry = RedbikeEntry("one", "proj.add", 60, args=[1], app=app).save()
     entry.delete()
@@ -282,11 +299,13 @@ def test_16_delete_leaves_nothing_in_redis(project: Project, app: Any) -> None:
 
 
 def test_17_rank_counts_the_entries_that_are_due_before(app: Any) -> None:
+    """`rank` is the number of entries that are due before."""
     ranks = {s: RedbikeEntry(f"each {s}", "proj.add", s, app=app).save() for s in (120, 60, 180)}
     assert [ranks[s].rank for s in (60, 120, 180)] == [0, 1, 2]
 
 
 def test_18_a_disabled_entry_is_kept_and_never_due(app: Any, bike: Redbike, project: Project) -> None:
+    """A disabled entry stays in Redis and is never due."""
     entry = RedbikeEntry("off", "proj.add", 1, args=[1], enabled=False, app=app).save()
     assert str(bike.get_schedule("off")).startswith("PAUSED:")
     assert entry.is_due() == (False, 5.0)
@@ -300,6 +319,7 @@ def test_18_a_disabled_entry_is_kept_and_never_due(app: Any, bike: Redbike, proj
 
 @each_schedule
 def test_19_an_entry_that_is_enabled_again_is_due_again(app: Any, bike: Redbike, make: Callable[[], Any]) -> None:
+    """An entry that is enabled again is due again."""
     entry = RedbikeEntry("one", "proj.add", make(), app=app).save()
     text = bike.get_schedule("one")
     for enabled in (False, True):
@@ -313,6 +333,7 @@ def test_19_an_entry_that_is_enabled_again_is_due_again(app: Any, bike: Redbike,
 
 
 def test_20_is_due_says_whether_and_when(minutely: RedbikeEntry) -> None:
+    """`is_due` returns whether the entry is due, and the seconds until then."""
     due, wait_s = minutely.is_due()
     assert due is False
     assert 55 < wait_s <= 61
@@ -322,6 +343,7 @@ def test_20_is_due_says_whether_and_when(minutely: RedbikeEntry) -> None:
 
 @pytest.mark.usefixtures("minutely")
 def test_21_runs_are_counted_with_the_time_of_the_last(app: Any, bike: Redbike) -> None:
+    """An entry has the count of its runs and the time of its last run."""
     for count in (1, 2, 3):
         bike.enqueue("minutely")
         run_due(bike)
@@ -332,6 +354,7 @@ def test_21_runs_are_counted_with_the_time_of_the_last(app: Any, bike: Redbike) 
 
 
 def test_an_entry_that_cannot_be_kept_is_refused_with_its_name(app: Any) -> None:
+    """`save` refuses an entry that Redis cannot hold. The error names the entry."""
     wrong: list[dict[str, Any]] = [
         {"schedule": 60},
         {"task": "proj.add", "schedule": 60, "args": [object()]},
@@ -350,6 +373,7 @@ def test_an_entry_that_cannot_be_kept_is_refused_with_its_name(app: Any) -> None
 
 @pytest.mark.usefixtures("minutely")
 def test_all_entries_are_listed_without_those_that_cannot_be_read(app: Any) -> None:
+    """`all` yields the entries, and leaves out entries that cannot be read."""
     bike = bike_of(app)
     bike.set("bad", "EVERY:1m", payload="{")
     bike.set("worse", "EVERY:1m", payload='{"task": "a", "args": [{"__type__": "datetime", "__value__": "x"}]}')
@@ -359,6 +383,7 @@ def test_all_entries_are_listed_without_those_that_cannot_be_read(app: Any) -> N
 
 
 def test_threads_and_forks_of_an_application_may_save_entries(app: Any) -> None:
+    """Several threads and forked processes of an application may save entries."""
     failures: list[BaseException] = []
 
     def save(number: int) -> None:
@@ -386,6 +411,7 @@ def test_threads_and_forks_of_an_application_may_save_entries(app: Any) -> None:
 
 
 def test_without_an_app_an_entry_belongs_to_the_current_app(app: Any) -> None:
+    """An entry without `app` belongs to the current app of Celery."""
     app.set_current()
     RedbikeEntry("one", "proj.add", 60).save()
     assert RedbikeEntry.from_id("one").app is app

@@ -30,6 +30,7 @@ def error_of(bike: Redbike, jobid: str) -> str:
 
 
 def test_the_id_of_a_task_comes_from_the_job_and_its_due_time(project: Project) -> None:
+    """The same job and due time always have the same task id."""
     bike = project.bike(project.app())
     due = float(int(server_time(project.redis)) - 60)
     for name in ("one", "two"):
@@ -77,6 +78,7 @@ BAD: dict[str, tuple[str, str]] = {
 def test_a_bad_payload_is_bad_with_its_reason_and_no_other_job_is_late(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A bad payload makes its job BAD with a reason. Other jobs run on time."""
     monkeypatch.setattr(broker, "_VERSIONS_DIFFER_S", -1)
     bike = project.bike(project.app())
     began = time.monotonic()
@@ -148,6 +150,7 @@ def test_a_fault_of_the_project_costs_one_run_and_is_no_outage(
 
 
 def test_what_an_option_says_arrives_in_the_message(project: Project) -> None:
+    """The options of a payload arrive in the message."""
     bike = project.bike(project.app())
     queue = f"{project.prefix}-sums"
     options = {"queue": queue, "expires": 90, "priority": 6, "countdown": 30, "headers": {"from": "here"}}
@@ -163,6 +166,7 @@ def test_what_an_option_says_arrives_in_the_message(project: Project) -> None:
 
 
 def test_the_app_decides_about_queues_and_serializers(project: Project) -> None:
+    """The routes and the serializer of the app apply to what Redbike sends."""
     queue = f"{project.prefix}-routed"
     app = project.app(task_routes={"proj.*": {"queue": queue}})
     bike = project.bike(app)
@@ -177,6 +181,7 @@ def test_the_app_decides_about_queues_and_serializers(project: Project) -> None:
 
 
 def test_a_time_as_argument_arrives_as_a_time(project: Project) -> None:
+    """A time among the arguments arrives as a time."""
     from kombu.utils import json as celery_json
 
     app = project.app()
@@ -192,6 +197,7 @@ def test_a_time_as_argument_arrives_as_a_time(project: Project) -> None:
 def test_a_crontab_that_is_too_late_waits_for_its_next_time(
     project: Project, deadline_s: int | None, sent: int
 ) -> None:
+    """With `beat_cron_starting_deadline`, a crontab that is too late waits for its next time."""
     bike = project.bike(project.app(beat_cron_starting_deadline=deadline_s))
     now = server_time(project.redis)
     two_hours_ago = datetime.fromtimestamp(now - 7200, UTC)
@@ -205,6 +211,7 @@ def test_a_crontab_that_is_too_late_waits_for_its_next_time(
 
 
 def test_an_interval_with_a_fraction_keeps_its_rhythm_when_a_run_is_late(project: Project) -> None:
+    """A late run does not move the next runs of an interval with a fraction of a second."""
     app = project.app()
     bike = project.bike(app)
     entry = RedbikeEntry("one", "proj.add", 2.25, args=[1], app=app).save()
@@ -218,6 +225,7 @@ def test_an_interval_with_a_fraction_keeps_its_rhythm_when_a_run_is_late(project
 
 
 def test_a_lazy_argument_that_raises_costs_one_run(project: Project) -> None:
+    """If a lazy argument raises an exception, this run fails and the next run comes."""
     from celery.beat import BeatLazyFunc
 
     answers = iter([ValueError("no answer"), None])
@@ -258,6 +266,7 @@ class Moody(BaseSchedule):
 def test_a_schedule_class_that_fails_sends_nothing_until_it_works_again(
     project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """While a schedule class fails, its run waits, and nothing is sent."""
     app = project.app()
     bike = project.bike(app)
     RedbikeEntry("moody", "proj.add", Moody(1000), args=[1], app=app).save()
@@ -311,6 +320,7 @@ def test_the_schedule_is_asked_before_lazy_arguments_are_called(
 
 
 def test_nobody_listens_for_the_results_of_tasks(project: Project) -> None:
+    """A result backend does not listen for the results of the tasks that are sent."""
     app = project.app(result_backend=project.url)
     bike = project.bike(app)
     for number in range(3):
@@ -321,6 +331,7 @@ def test_nobody_listens_for_the_results_of_tasks(project: Project) -> None:
 
 
 def test_a_static_entry_that_this_app_does_not_know_waits(project: Project) -> None:
+    """The run of a static entry that this app does not have waits for another process."""
     bike = project.bike(project.app())
     due = server_time(project.redis)
     bike.set("newer", "EVERY:1m", payload='{"task": "proj.add", "static": true}', first=due)
@@ -332,6 +343,7 @@ def test_a_static_entry_that_this_app_does_not_know_waits(project: Project) -> N
 
 
 def test_columns_say_what_a_payload_calls_and_never_raise() -> None:
+    """`columns` returns the task and the queue, and empty texts for a bad payload."""
     columns = CeleryWorker.columns
     named = '{"task": "proj.add", "options": {"queue": "sums"}}'
     assert columns(named) == {"TASK": "proj.add", "QUEUE": "sums"}
@@ -351,11 +363,13 @@ def test_columns_say_what_a_payload_calls_and_never_raise() -> None:
 def test_settings_with_which_nothing_is_sent_safely_are_refused(
     project: Project, conf: dict[str, object], lease_s: float, told: str
 ) -> None:
+    """The worker refuses settings with which a run could be sent wrongly."""
     with pytest.raises(ConfigError, match=told):
         CeleryWorker(project.app(**conf), lease_s).timeout("celery")
 
 
 def test_an_app_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The error for an app that cannot be found names the app."""
     from redbike.errors import WorkerError
 
     monkeypatch.chdir(tmp_path)
@@ -381,6 +395,7 @@ sentry_sdk.init(
 
 
 def test_sentry_watches_the_entries(project: Project) -> None:
+    """Sentry's monitoring sees each run of an entry."""
     entry = {"task": "proj.note", "schedule": 3600.0, "options": {"headers": {"own": "header"}}}
     project.configure(SENTRY, beat_schedule={"watched": entry})
     bike = project.bike(project.app())

@@ -102,6 +102,7 @@ def held(project: Project) -> dict[str, Any]:
 
 
 def test_22_static_entries_are_added(project: Project, beat: Callable[..., Any]) -> None:
+    """A beat adds the entries of `beat_schedule`."""
     app = beat(entries())
     bike = bike_of(app)
     assert {name for name, _ in bike.get_schedules()} == set(entries())
@@ -114,6 +115,7 @@ def test_22_static_entries_are_added(project: Project, beat: Callable[..., Any])
 
 
 def test_23_a_static_entry_that_changed_is_updated(project: Project, beat: Callable[..., Any]) -> None:
+    """A beat sets a static entry again if it has changed."""
     beat(entries())
     before = held(project)
     changed = entries()
@@ -134,6 +136,7 @@ def test_23_a_static_entry_that_changed_is_updated(project: Project, beat: Calla
 
 
 def test_24_a_static_entry_that_left_is_removed(project: Project, beat: Callable[..., Any]) -> None:
+    """A beat removes an entry that is no longer in `beat_schedule`."""
     beat({"stays": {"task": "proj.add", "schedule": 60}})
     RedbikeEntry("dynamic", "proj.add", 60, app=project.app()).save()
     before = held(project)
@@ -144,6 +147,7 @@ def test_24_a_static_entry_that_left_is_removed(project: Project, beat: Callable
 
 
 def test_25_a_static_entry_keeps_its_last_run_and_its_next_run(project: Project, beat: Callable[..., Any]) -> None:
+    """A static entry that did not change keeps its last run and its next run."""
     app = beat(entries())
     bike = project.bike(app)
     for name in ("interval", "fraction", "crontab", "lazy"):
@@ -160,6 +164,7 @@ def test_25_a_static_entry_keeps_its_last_run_and_its_next_run(project: Project,
 def test_a_second_beat_of_a_rolling_deploy_changes_nothing(
     project: Project, beat: Callable[..., Any], later: Callable[[], None]
 ) -> None:
+    """A second beat with the same entries changes nothing in Redis."""
     beat(entries())
     before = held(project)
     for _ in range(4):
@@ -171,6 +176,7 @@ def test_a_second_beat_of_a_rolling_deploy_changes_nothing(
 def test_an_entry_that_somebody_paused_stays_paused(
     project: Project, beat: Callable[..., Any], later: Callable[[], None]
 ) -> None:
+    """A static entry that was paused stays paused when a beat starts."""
     bike = bike_of(beat(entries()))
     for name in entries():
         bike.pause(name, note="by a person")
@@ -184,6 +190,7 @@ def test_an_entry_that_somebody_paused_stays_paused(
 
 
 def test_an_entry_that_is_enabled_in_the_code_again_runs_again(project: Project, beat: Callable[..., Any]) -> None:
+    """A static entry that is enabled in the code again runs again."""
     for enabled in (False, True):
         every = {name: {**entry, "enabled": enabled} for name, entry in entries().items()}
         beat(every)
@@ -232,6 +239,7 @@ def test_an_entry_without_a_further_run_does_not_run(
 
 
 def test_26_an_empty_schedule_starts_a_beat(project: Project, beat: Callable[..., Any]) -> None:
+    """A beat starts without any static entry."""
     beat({})
     assert held(project) == {}
     beat({}, result_expires=3600)
@@ -259,6 +267,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_27_a_bad_static_entry_stops_no_other(
     project: Project, beat: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Each bad static entry is one error in the log. The good entry is set."""
     beat({"no task": entries()["interval"]})
     good = {"good": {"task": "proj.add", "schedule": 60, "args": [1]}}
     beat({**{name: entry for name, (entry, _) in BAD.items()}, **good})
@@ -272,6 +281,7 @@ def test_27_a_bad_static_entry_stops_no_other(
 
 
 def test_28_lazy_arguments_are_called_for_each_run(project: Project, beat: Callable[..., Any]) -> None:
+    """A lazy argument is called for each run."""
     calls = iter(range(100))
     lazy = {"args": [BeatLazyFunc(next, calls)], "kwargs": {"y": BeatLazyFunc(dict, a=1)}}
     bike = project.bike(beat({"lazy": {"task": "proj.add", "schedule": 60, **lazy}}))
@@ -287,6 +297,7 @@ def test_28_lazy_arguments_are_called_for_each_run(project: Project, beat: Calla
 def test_a_bad_static_entry_is_tried_again_by_the_next_beat(
     project: Project, beat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A static entry that is BAD is planned again when a beat starts."""
     monkeypatch.setattr(broker, "_VERSIONS_DIFFER_S", -1)
     every = {name: {"task": "proj.add", "schedule": s, "args": [1, 2, 3]} for name, s in (("one", 60), ("two", 0.5))}
     beat({**every, "off": {**every["one"], "enabled": False}})
@@ -305,6 +316,7 @@ def test_a_bad_static_entry_is_tried_again_by_the_next_beat(
 def test_an_option_that_redbike_sets_itself_is_refused(
     project: Project, beat: Callable[..., Any], option: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An entry may not have an option that Redbike sets itself."""
     entry = {"task": "proj.add", "schedule": 60, "options": {option: "x"}}
     app = beat({"one": entry})
     assert lines(caplog, f"entry 'one': options: {option} is set by Redbike itself: remove it")
@@ -344,6 +356,7 @@ def test_an_option_that_redbike_sets_itself_is_refused(
     ],
 )
 def test_29_the_settings_say_which_server(project: Project, conf: dict[str, object], wanted: dict[str, object]) -> None:
+    """The settings of the app, or its broker, name the Redis of the schedule."""
     assert Settings.of(project.app(**conf)).redis_config == wanted
 
 
@@ -364,6 +377,7 @@ def test_29_the_settings_say_which_server(project: Project, conf: dict[str, obje
 def test_29_a_setting_that_cannot_be_used_ends_the_process_with_78(
     project: Project, conf: dict[str, object], told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A setting that cannot be used is named without a password, and the process exits with 78."""
     with pytest.raises(SystemExit) as ended:
         RedbikeScheduler(project.app(**conf))
     assert ended.value.code == 78
@@ -373,6 +387,7 @@ def test_29_a_setting_that_cannot_be_used_ends_the_process_with_78(
 
 
 def test_30_the_prefix_of_the_keys_and_the_namespace_of_the_settings(project: Project) -> None:
+    """The keys have the prefix of the app. Settings may have a namespace."""
     from celery import Celery
 
     app = Celery(set_as_current=False, broker=project.url)
@@ -390,6 +405,7 @@ def test_30_the_prefix_of_the_keys_and_the_namespace_of_the_settings(project: Pr
 
 
 def test_31_schedules_and_arguments_are_json_in_redis(project: Project, beat: Callable[..., Any]) -> None:
+    """Redis holds schedule texts and JSON, and no pickles."""
     moment = datetime(2026, 3, 4, 5, 6, 7, 8, tzinfo=UTC)
     app = beat({**entries(), "times": {"task": "proj.add", "schedule": 60, "args": [moment, {"a": (1,)}]}})
     now = held(project)
@@ -408,6 +424,7 @@ def test_31_schedules_and_arguments_are_json_in_redis(project: Project, beat: Ca
 
 
 def test_32_tasks_that_the_beat_does_not_know_are_sent_by_name(project: Project, beat: Callable[..., Any]) -> None:
+    """A task that the app does not have is sent by its name."""
     every = {name: {"task": name, "schedule": 60, "args": [1, 2]} for name in ("proj.add", "elsewhere.sum")}
     bike = project.bike(beat(every))
     for name in every:
@@ -419,6 +436,7 @@ def test_32_tasks_that_the_beat_does_not_know_are_sent_by_name(project: Project,
 def test_32_a_send_that_fails_leaves_the_other_entries_alone(
     project: Project, beat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """If the sending of one entry fails, the other entries are sent."""
     app = beat({f"entry {n}": {"task": "proj.add", "schedule": 60, "args": [n]} for n in range(6)})
     bike = project.bike(app)
     send = app.tasks["proj.add"].apply_async
@@ -442,6 +460,7 @@ def test_32_a_send_that_fails_leaves_the_other_entries_alone(
 def test_the_scheduler_connects_to_nothing_before_its_first_tick(
     project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Making a scheduler does not connect. The first tick does."""
     app = project.app(redbike_url="redis://:s3cret@127.0.0.1:1/0", broker_url="redis://:s3cret@127.0.0.1:1/0")
     shown = RedbikeScheduler(app, lazy=True)
     assert "127.0.0.1:1" in shown.info
@@ -457,6 +476,7 @@ def test_the_scheduler_connects_to_nothing_before_its_first_tick(
 def test_an_exception_in_a_loop_ends_the_beat_with_one_line(
     project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An exception in a loop ends the beat, with one line in the log."""
     from nodes import eventually
 
     def fails(_: Redbike) -> None:
@@ -477,6 +497,7 @@ def test_an_exception_in_a_loop_ends_the_beat_with_one_line(
 def test_an_entry_that_cannot_be_sent_is_bad_also_through_celerys_hooks(
     project: Project, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An entry that cannot be sent is BAD, even if the run goes through Celery's `apply_entry`."""
     monkeypatch.setattr(broker, "_VERSIONS_DIFFER_S", -1)
     scheduler = RedbikeScheduler(project.app())
     bike = project.bike(scheduler.app, scheduler._worker)
@@ -490,6 +511,7 @@ def test_an_entry_that_cannot_be_sent_is_bad_also_through_celerys_hooks(
 
 
 def test_the_scheduler_adds_entries_as_celerys_schedulers_do(project: Project) -> None:
+    """`add` of the scheduler saves an entry."""
     app = project.app()
     scheduler = RedbikeScheduler(app)
     entry = scheduler.add(name="one", task="proj.add", schedule=60)
