@@ -323,6 +323,17 @@ def test_bad_entries_beside_a_good_one(beat: Beat, move: Move, bike: Redbike, se
     assert registered(bike).keys() == {"good"}
 
 
+def test_deep_arguments_beside_a_good_entry(beat: Beat, move: Move, bike: Redbike) -> None:
+    """Python reads some of them, and cannot go through some that it reads. Each is moved or named."""
+    for depth in range(100, 6000, 200):
+        text = json.dumps({**DEFINITION, "schedule": EVERY, "args": ["deep"]})
+        beat.write(f"n{depth}", text.replace('"deep"', "[" * depth + "]" * depth))
+    beat.save("good")
+    answer = move()
+    named = [line.partition(": ")[2].partition(": ")[0] for line in answer.err.splitlines() if "too deeply" in line]
+    assert {*named} | registered(bike).keys() == {"good", *(f"n{depth}" for depth in range(100, 6000, 200))}
+
+
 def test_meta_that_cannot_be_read(beat: Beat, move: Move, bike: Redbike) -> None:
     """An entry without a readable last run is moved without it, and this is said."""
     beat.write("torn", {**DEFINITION, "schedule": EVERY}, "{")

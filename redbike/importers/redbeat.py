@@ -15,6 +15,7 @@ from redbike.importers.moving import Complaint, Entry
 from redbike.importers.redbeat_schedules import Times, read_schedule
 from redbike.importers.redbeat_values import moment_of, plain
 from redbike.importers.stores import (
+    TOO_DEEP,
     NoStore,
     OldStore,
     Unreadable,
@@ -59,6 +60,8 @@ def read_redbeat(
             yield from _entry(checked_jobid(name), found[0], found[1], scores[key], zone, now)
         except Unreadable as error:
             yield Complaint(shown_name(name), str(error))
+        except RecursionError:
+            yield Complaint(shown_name(name), TOO_DEEP)
     if names := sorted(shown_name(name) for name in statics if first + name in scores):
         yield Complaint(
             f"{len(names)} static",

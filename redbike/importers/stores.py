@@ -34,6 +34,10 @@ class Unreadable(Exception):
     """An entry cannot be moved. The message says why, in one line."""
 
 
+TOO_DEEP = "nests lists or objects too deeply"
+"""The message for a value that Python can read, but cannot go through."""
+
+
 class OldStore:
     """The server of another scheduler. Every method reads."""
 
@@ -114,7 +118,7 @@ def read_json(name: str, raw: bytes) -> Any:
     try:
         return json.loads(raw, parse_constant=_no_constant)
     except RecursionError:
-        raise Unreadable(f"{name} nests lists or objects too deeply") from None
+        raise Unreadable(f"{name} {TOO_DEEP}") from None
     except ValueError as error:
         raise Unreadable(f"{name} is not JSON: {error}") from None
 
