@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from importlib.metadata import distributions
 
 from benchmarks.bridges import faults, throughput, timing
 from benchmarks.bridges.findings import FULL, QUICK, Finding, Sizes, table
@@ -28,8 +28,8 @@ ROWS: dict[str, Callable[[Side, Sizes], list[Finding]]] = {
 
 
 def measure(kind: str, row: str, sizes: Sizes) -> list[Finding]:
-    """Run one row on its own servers."""
-    with Server() as home, Server(keeps=True) as broker, SIDES[kind](home, broker, sizes.lease_s) as side:
+    """Run one row on servers of its own."""
+    with Server() as home, Server(keeps=True) as broker, SIDES[kind](home, broker, sizes) as side:
         return ROWS[row](side, sizes)
 
 
@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _about(kind: str, load: float, took_s: float) -> str:
     packages = {"celery": ("celery", "kombu", "celery-redbeat"), "rq": ("rq", "rq-rediscron")}[kind]
-    used = ", ".join(f"{name} {version(name)}" for name in (*packages, "redis"))
+    there = {found.metadata["Name"].lower(): found.version for found in reversed([*distributions()])}
+    used = ", ".join(f"{name} {there.get(name, 'not there')}" for name in (*packages, "redis"))
     return (
         f"{kind}: Python {platform.python_version()}, {used}, {os.cpu_count()} cores,"
         f" load {load:.1f} before and {os.getloadavg()[0]:.1f} after, {took_s:.0f} s"

@@ -16,7 +16,7 @@ _BACK_WITHIN_S = 5.0
 _KILLED_RATE = 40
 _STEADY_RATE = 50
 _LATE_S = 0.5
-_BURST_S = 0.03  # how long two beats take to send the entries of a second
+_BURST_S = (0.004, 0.022)  # when two beats send the entries of a second
 
 
 def down(side: Side, sizes: Sizes) -> list[Finding]:
@@ -27,7 +27,7 @@ def down(side: Side, sizes: Sizes) -> list[Finding]:
         time.sleep(sizes.down_s)
         side.broker.start()
 
-    return _outage(side, f"broker down for {sizes.down_s:g} s", sizes.down_s, fault, 0)
+    return _outage(side, f"broker down for {sizes.down_s:g} s", sizes.down_s, fault, 0, is_noticed=True)
 
 
 def frozen(side: Side, sizes: Sizes) -> list[Finding]:
@@ -38,12 +38,14 @@ def frozen(side: Side, sizes: Sizes) -> list[Finding]:
         time.sleep(sizes.frozen_s)
         side.broker.thaw()
 
-    return _outage(
-        side, f"broker frozen for {sizes.frozen_s:g} s", sizes.frozen_s, fault, 0 if side.name == "rq" else 2
-    )
+    title, doubles = f"broker frozen for {sizes.frozen_s:g} s", 0 if side.name == "rq" else 1
+    is_noticed = sizes.frozen_s > sizes.socket_timeout_s
+    return _outage(side, title, sizes.frozen_s, fault, doubles, is_noticed=is_noticed)
 
 
-def _outage(side: Side, title: str, away_s: float, fault: Callable[[], None], doubles: int) -> list[Finding]:
+def _outage(
+    side: Side, title: str, away_s: float, fault: Callable[[], None], doubles: int, *, is_noticed: bool
+) -> list[Finding]:
     with side.bike() as bike:
         bike.set("first", "NOW", payload=side.payload())
         side.start_beat()
@@ -55,12 +57,11 @@ def _outage(side: Side, title: str, away_s: float, fault: Callable[[], None], do
         fault()
         back = wait_for(lambda: is_there(side.broker.client), 10, "the broker")
         last_s = wait_for(lambda: side.messages() >= _DUE, away_s + 90, "all messages", side) - back
-        time.sleep(2)  # messages that should not come
+        time.sleep(1)  # for messages that should not come
         verdict = judge(side.prefix, side.ids(), due)
     lines = [side.log().count(text) for text in ("is out of reach", "is back after")]
     is_sound = not verdict.missing and not verdict.foreign and verdict.doubled <= doubles
-    # A frozen broker is noticed only if a reply takes longer than the socket timeout.
-    told, is_told = ("1, 1", lines == [1, 1]) if doubles == 0 else ("as many", lines[0] == lines[1] <= 1)
+    told, is_told = ("1, 1", lines == [1, 1]) if is_noticed else ("as many", lines[0] == lines[1] <= 1)
     bar = f"{_DUE} sent, {f'at most {doubles}' if doubles else 'none'} twice"
     return [
         Finding(title, verdict.text, bar, is_sound, is_sound),
@@ -83,17 +84,18 @@ def killed(side: Side, sizes: Sizes) -> list[Finding]:
         wait_for(lambda: side.messages() > _KILLED_RATE, 30, "messages", side)
         for _ in range(sizes.kills):
             now = bike.now()
-            time.sleep(int(now) + 2 - now + some.random() * _BURST_S)
+            time.sleep(int(now) + 2 - now + some.uniform(*_BURST_S))
             number = some.randrange(2)
             beats[number].kill()
             beats[number].wait()
             beats[number] = side.start_beat()
         # A run in hand comes back when its beat counts as dead, or when its lease is over.
-        for _ in range(int(min(sizes.lease_s, 30)) + 3 * sizes.period_s + 5):
-            time.sleep(1)
+        until = bike.now() + min(sizes.lease_s, 30) + 3 * sizes.period_s + 5
+        lately = 0
+        time.sleep(2 * sizes.period_s + 2)  # so that only runs after the last kill count as lately
+        while lately < len(jobs) and bike.now() < until:
+            time.sleep(0.5)
             verdict, lately = _judged(side, jobs, bike.now() - 2, sizes)
-            if lately == len(jobs):
-                break
     stopped = len(jobs) - lately
     doubles = 0 if side.name == "rq" else sizes.kills
     is_sound = not stopped and verdict.doubled <= doubles and not verdict.foreign
@@ -152,8 +154,8 @@ def steady(side: Side, sizes: Sizes) -> list[Finding]:
 
 
 def _entries(bike: Redbike, side: Side, rate: int, sizes: Sizes) -> dict[str, float]:
-    """Set entries that send `rate` messages per second. Return the first run of each entry."""
-    now = round(bike.now(), 3) + 2
+    """Set entries that send so many messages a second. Return the first run of each."""
+    now = round(bike.now(), 3) + 1
     count = rate * sizes.period_s
     jobs = {f"entry-{n}": float(int(now) + n * sizes.period_s // count) for n in range(count)}
     rule = f"RRULE:FREQ=SECONDLY;INTERVAL={sizes.period_s}"

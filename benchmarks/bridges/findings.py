@@ -21,7 +21,7 @@ class Sizes(NamedTuple):
 
     rounds: int = 3
     senders: int = 2_000  # entries of which one is due each second, for the rates
-    warm_s: float = 2.0  # before a rate is measured
+    warm_s: float = 2.0  # before a rate or the idle beat is measured
     window_s: float = 10.0  # of one rate
     now_runs: int = 200
     entries: int = 100_000
@@ -34,6 +34,11 @@ class Sizes(NamedTuple):
     idle_s: float = 20.0
     bad_s: float = 15.0
 
+    @property
+    def socket_timeout_s(self) -> float:
+        """The time limit of a reply of the broker: without an answer for so long, it counts as away."""
+        return min(10.0, self.lease_s / 2)
+
 
 FULL = Sizes()
 QUICK = Sizes(
@@ -41,8 +46,8 @@ QUICK = Sizes(
     period_s=2, steady_s=5.0, idle_s=3.0, bad_s=3.0,
 )  # fmt: skip
 SUITE = Sizes(
-    rounds=1, senders=200, warm_s=0.2, window_s=0.5, now_runs=5, entries=500, down_s=2.0, frozen_s=2.0, kills=3,
-    lease_s=2.0, period_s=2, steady_s=3.0, idle_s=1.0, bad_s=2.0,
+    rounds=1, senders=200, warm_s=0.2, window_s=0.5, now_runs=5, entries=500, down_s=1.5, frozen_s=1.5, kills=2,
+    lease_s=2.0, period_s=2, steady_s=2.0, idle_s=1.0, bad_s=2.0,
 )  # fmt: skip
 """The test suite judges only whether the messages are right, not how long they take."""
 

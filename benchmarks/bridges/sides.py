@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import redis
 
+from benchmarks.bridges.findings import Sizes
 from benchmarks.bridges.servers import Server
 from benchmarks.subjects import CHECKOUT
 from redbike import Redbike
@@ -37,10 +38,10 @@ class Side(ABC):
     """The list of the broker into which the messages go."""
     prefix: str
 
-    def __init__(self, home: Server, broker: Server, lease_s: float = 60.0) -> None:
-        """`lease_s`: the setting of the beats."""
+    def __init__(self, home: Server, broker: Server, sizes: Sizes) -> None:
+        """Prepare a temporary folder. The beats have the lease and the socket timeout of these sizes."""
         self.home, self.broker = home, broker
-        self._lease_s = lease_s
+        self._sizes = sizes
         self._folder = Path(tempfile.mkdtemp(prefix="redbike-bridges-project-"))
         for file in _PROJECTS.glob("*.py"):
             shutil.copy(file, self._folder)
@@ -127,9 +128,10 @@ class Side(ABC):
         self.broker.client.flushall()
 
     def _start(self, command: Sequence[str], log: str) -> "subprocess.Popen[bytes]":
-        environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{self._folder}"}
+        paths = [str(CHECKOUT), str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         environment.update(BROKER=self.broker.url, HOME_URL=self.home.url, PREFIX=self.prefix)
-        environment.update(LEASE=str(self._lease_s), SOCKET_TIMEOUT=str(min(10.0, self._lease_s / 2)))
+        environment.update(LEASE=str(self._sizes.lease_s), SOCKET_TIMEOUT=str(self._sizes.socket_timeout_s))
         with (self._folder / log).open("ab") as output:
             process = subprocess.Popen(command, cwd=self._folder, env=environment, stdout=output, stderr=output)
         self._processes.append(process)

@@ -47,7 +47,7 @@ def first(side: Side, sizes: Sizes) -> list[Finding]:
             fill(bike, side, "EVERY:1h", [bike.now() + (0 if all_due else 3600)] * sizes.entries)
             own_s = []
             for _ in range(sizes.rounds):
-                bike.set("due", "AT:2020-01-01 00:00:00", payload=side.payload())
+                bike.set("due", "NOW", payload=side.payload())
                 own_s.append(_first_s(side))
                 side.broker.client.delete(side.list_key)
         took_s = median(own_s)
@@ -66,7 +66,7 @@ def idle(side: Side, sizes: Sizes) -> list[Finding]:
         bike.set("first", "NOW", payload=side.payload())
     beat = side.start_beat()
     wait_for(side.messages, 30, "the first message", side)
-    time.sleep(2)
+    time.sleep(sizes.warm_s)
     servers = (side.home.client, side.broker.client)
     before = [int(server.info("stats")["total_commands_processed"]) for server in servers]
     time.sleep(sizes.idle_s)
