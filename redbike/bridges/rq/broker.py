@@ -97,8 +97,10 @@ class Broker:
         away, and BadJob for a call that RQ refuses.
         """
         try:
+            queue, memory = self._queue(call.queue), memory_key(prefix, jobid)
+            keys, words = self._commands(queue, call, jobid, run_id)
             for _ in range(_MOST_RACES):
-                if self._enqueue(call, memory_key(prefix, jobid), jobid, run_id, ends_s):
+                if self._enqueue(queue, memory, run_id, keys, words, ends_s):
                     return None
         except (
             redis.ConnectionError,
@@ -120,18 +122,22 @@ class Broker:
         if self._client is not None:
             self._client.forget_idle()
 
-    def _enqueue(self, call: Call, memory: str, jobid: str, run_id: str, ends_s: float) -> bool:
-        """Call the script once. Return False if the memory holds another value than expected: try again."""
-        queue = self._queue(call.queue)
-        pipeline = queue.connection.pipeline()  # it only collects the commands of RQ
+    def _commands(self, queue: rq.Queue, call: Call, jobid: str, run_id: str) -> tuple[list[Any], list[Any]]:
+        """Return the keys of the commands with which RQ enqueues this call, and the words of these commands."""
+        pipeline = queue.connection.pipeline()  # it only collects the commands
         self._add(queue, call, jobid, run_id, pipeline)
         commands = [words for words, _ in pipeline.command_stack]
-        keys = dict.fromkeys([memory, *(words[1] for words in commands)])
-        arguments = [word for words in commands for word in (len(words), *words)]
+        keys = dict.fromkeys(words[1] for words in commands)
+        return [*keys], [word for words in commands for word in (len(words), *words)]
+
+    def _enqueue(
+        self, queue: rq.Queue, memory: str, run_id: str, keys: list[Any], words: list[Any], ends_s: float
+    ) -> bool:
+        """Call the script once. Return False if the memory holds another value than expected: try again."""
         if time.monotonic() >= ends_s:
             raise Later(0)
         expected = self._latest.get(memory, b"")
-        held = self._script([*keys], [expected, run_id, REMEMBERED_S, *arguments], queue.connection)
+        held = self._script([memory, *keys], [expected, run_id, REMEMBERED_S, *words], queue.connection)
         if len(self._latest) >= _MOST_LATEST:
             self._latest.clear()
         self._latest[memory] = run_id.encode() if held is None else held
