@@ -200,6 +200,8 @@ def test_an_entry_that_is_enabled_in_the_code_again_runs_again(project: Project,
 def test_an_entry_whose_first_run_is_long_over_waits_for_its_next_run(
     project: Project, beat: Callable[..., Any], later: Callable[[], None]
 ) -> None:
+    """An entry on CONTINUE that a beat sets or plans again keeps its next run, and does not run at once."""
+
     def hours(enabled: bool) -> dict[str, Any]:
         return {"e": {"task": "proj.add", "schedule": 7200.5, "args": [1], "enabled": enabled}}
 
@@ -224,6 +226,7 @@ def test_an_entry_whose_first_run_is_long_over_waits_for_its_next_run(
 def test_an_entry_without_a_further_run_does_not_run(
     project: Project, beat: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An entry whose schedule has no further run is never sent, and Redis holds STOP."""
     over = {"over": {"task": "proj.add", "schedule": Over(), "args": [1]}}
     for _ in range(2):
         app = beat(over)
