@@ -1,6 +1,7 @@
 """Entries of Celery in Redis: RedbikeEntry, and the behaviours that RedBeat's own test suite asks of its entries.
 
-The number in the name of a test is the number of the behaviour. Behaviours 22 and later are in test_celery_static.py.
+The number in the name of a test is the number of the behaviour. Behaviours 22 and later are in test_celery_static.py,
+except 29 and 30, which are in test_celery_settings.py.
 
 | | RedBeat | here |
 |---|---|---|
