@@ -236,12 +236,13 @@ def test_11_another_schedule_is_planned_again(app: Any, bike: Redbike, first: An
 
 @each_schedule
 def test_save_mends_an_entry_that_is_bad(app: Any, bike: Redbike, project: Project, make: Callable[[], Any]) -> None:
-    RedbikeEntry("one", "proj.add", make(), args=[1, 2, 3], app=app).save()  # `add` takes two arguments
+    """Saving an entry that is BAD plans it again, although its schedule is the same."""
+    RedbikeEntry("one", "proj.add", make(), args=[1, 2], options={"serializer": "wax"}, app=app).save()
     bike.enqueue("one")
     run_due(bike)
     assert str(bike.tell("one")["status"]).startswith("BAD")
     entry = RedbikeEntry.from_id("one", app)
-    entry.args = [1, 2]
+    entry.options = {}
     entry.save()
     assert next_run(bike, "one") > bike.now() - 1
     run_due(bike, 1000 * 86400)
