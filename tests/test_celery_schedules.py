@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from redbike.bridges.celery.intervals import interval_seconds, interval_text, relative_interval, relative_text
 from redbike.bridges.celery.schedules import (
+    Endless,
     RedbikeSchedule,
     Written,
     is_same,
@@ -289,6 +290,12 @@ def test_an_interval_of_nothing_runs_at_once() -> None:
         assert timedelta() < found - MOMENT < timedelta(milliseconds=1)
 
 
+def test_an_own_class_that_says_no_run_is_named() -> None:
+    """A class that asks to be asked without end raises an error with its name, after half a second."""
+    with pytest.raises(Endless, match="Forever: says no run up to"):
+        next_after(Forever(), MOMENT)
+
+
 @pytest.mark.parametrize(
     ("own", "after", "wanted"),
     [
@@ -298,7 +305,6 @@ def test_an_interval_of_nothing_runs_at_once() -> None:
         (OwnClock(42.5), "2026-01-01T00:00+00:00", "2026-01-01T00:00:42.5+00:00"),
         (OwnClock(None), "2026-01-01T00:00+00:00", None),
         (Always(), "2026-01-01T00:00+00:00", "2026-01-01T00:00:05+00:00"),
-        (Forever(), "2026-01-01T00:00+00:00", None),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseSchedule) else None,
 )

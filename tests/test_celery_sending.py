@@ -14,8 +14,9 @@ from helpers import lines
 
 from redbike import Redbike
 from redbike.bridges.celery import CeleryWorker, RedbikeEntry, broker, static
+from redbike.bridges.celery.schedules import written
 from redbike.bridges.identity import run_id
-from redbike.errors import ConfigError
+from redbike.errors import ConfigError, ScheduleError
 
 if TYPE_CHECKING:
     pass
@@ -413,3 +414,31 @@ def test_sentry_watches_the_entries(project: Project) -> None:
     sent = (project.folder / "envelopes").read_bytes()
     assert b'"in_progress"' in sent
     assert message.headers["sentry-monitor-check-in-id"].encode() in sent
+
+
+class Never(BaseSchedule):
+    """A schedule that wants to be asked again each second, and is never due."""
+
+    def is_due(self, _last_run_at: datetime) -> tuple[bool, float]:
+        """Return False after a look at the clock."""
+        self.now()
+        return False, 1.0
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Never, ()
+
+
+def test_a_schedule_class_that_says_no_run_is_bad_and_delays_nobody(project: Project) -> None:
+    """A class that asks to be asked without end is named, when it is saved and when it is due."""
+    app = project.app()
+    with pytest.raises(ScheduleError, match="Never: says no run up to"):
+        RedbikeEntry("never", "proj.add", Never(), args=[1], app=app).save()
+    needs = written(Never(), app, 0).needs
+    bike = project.bike(app)
+    began = time.monotonic()
+    bike.set("never", "NOW", payload=json.dumps({"task": "proj.add", "args": [1], "schedule": needs}))
+    run_due(bike)
+    assert time.monotonic() - began < 3
+    assert str(bike.tell("never")["status"]).startswith("BAD")
+    assert "says no run up to" in error_of(bike, "never")
+    assert project.messages() == []

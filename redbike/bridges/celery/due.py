@@ -65,6 +65,8 @@ class DueEntry:
         due, now = datetime.fromtimestamp(run.due_at, UTC), datetime.fromtimestamp(run.began_at, UTC)
         try:
             self._following = schedules.next_after(schedule, max(due, now), due)
+        except schedules.Endless as error:
+            raise BadJob(str(error)) from None
         except Exception as error:
             _LOG.report(
                 f"job {self.name!r}",

@@ -4,6 +4,7 @@ A schedule that no text can express has the text CONTINUE, and JSON from which i
 the schedule for the next run.
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -26,10 +27,15 @@ __all__ = ["RedbikeSchedule", "Written", "is_same", "next_after", "restored", "r
 CONTINUE = "CONTINUE"
 
 _MOST_CHECKS = 100_000
+_LONGEST_S = 0.5  # of the questions for one run, because other runs wait meanwhile
 """How often `next_after` asks an unknown schedule class at most. A look per minute of two months takes a second."""
 _SHORTEST = timedelta(microseconds=1)
 _SOLAR_PAUSE = timedelta(minutes=1)
 """Two computed times of an event of the sun that are nearer than this are the same event: they are not exact."""
+
+
+class Endless(ValueError):
+    """A schedule class asks to be asked again and again, and says no run."""
 
 
 class Written(NamedTuple):
@@ -130,7 +136,7 @@ def next_after(schedule: Any, moment: datetime, rhythm: datetime | None = None) 
     so that a run which begins late does not move the next run. Without `rhythm`, an interval counts from the moment. An
     interval of 0 or less has its next run at once. A schedule of another class is asked as Celery's beat asks it, with
     its `nowfun` as its clock: first at the moment, then each time at which it wants to be asked again. If it does not
-    look at `now()`, its first answer counts.
+    look at `now()`, its first answer counts. Raise Endless after half a second of questions.
     """
     try:
         if isinstance(schedule, RedbikeSchedule | rrule):
@@ -202,7 +208,10 @@ def _asked(schedule: Any, moment: datetime) -> datetime | None:
     copied = object.__new__(type(schedule))
     vars(copied).update(vars(schedule))
     copied.nowfun = now
-    for _ in range(_MOST_CHECKS):
+    until_s = time.monotonic() + _LONGEST_S
+    for count in range(_MOST_CHECKS):
+        if count % 100 == 0 and time.monotonic() > until_s:
+            break
         looks = 0
         due, seconds = copied.is_due(last)
         if due and at > last:
@@ -212,4 +221,7 @@ def _asked(schedule: Any, moment: datetime) -> datetime | None:
         at = (at.astimezone(UTC) + max(timedelta(seconds=seconds), _SHORTEST)).astimezone(schedule.tz)
         if not looks:
             return at.astimezone(UTC)
-    return None
+    raise Endless(
+        f"schedule class {type(schedule).__name__}: says no run up to {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, after"
+        f" {_LONGEST_S:g} s of questions: its is_due() has to return the seconds until the next run"
+    )

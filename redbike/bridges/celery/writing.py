@@ -37,12 +37,15 @@ def first_plan(app: "celery.Celery", job: Job, after: float) -> tuple[str, float
     """Return the text with which a job is set, and its first run after this time if the text does not say it.
 
     Both times in Unix seconds. CONTINUE without a first run would mean a run at once. So a job whose schedule has no
-    further run is set with STOP.
+    further run is set with STOP. Raise ScheduleError for a schedule class that says no run.
     """
     if job.needs is None:
         return job.schedule, None
     schedule = schedules.restored(job.schedule.removeprefix(PAUSED), job.needs, app)
-    following = schedules.next_after(schedule, datetime.fromtimestamp(after, UTC))
+    try:
+        following = schedules.next_after(schedule, datetime.fromtimestamp(after, UTC))
+    except schedules.Endless as error:
+        raise ScheduleError(f"entry {job.name!r}: {error}") from None
     if following is None:
         return job.schedule.replace(schedules.CONTINUE, STOP), None
     return job.schedule, following.timestamp()
