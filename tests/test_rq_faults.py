@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from redbike import Redbike
 from redbike.bridges.rq import RQWorker
 from redbike.bridges.rq.broker import Broker, memory_key
 from redbike.bridges.rq.payload import Call
-from redbike.worker import Later
+from redbike.worker import Later, LeaseLost, Run
 
 LONG_S = 60.0
 
@@ -59,19 +59,44 @@ def test_of_two_senders_of_a_run_one_sends(rq_server: Server, rq_client: redis.R
     call, add, ends_s = Call("tasks.note", "q", ["x"]), slow._add, time.monotonic() + 0.2
 
     def frozen(*args: Any) -> None:
-        fast.enqueue(call, "p", "job", "id-1", time.monotonic() + LONG_S)
+        fast.enqueue(call, "p", "job", "id-1", time.monotonic() + LONG_S, bool)
         if next_is_sent:
-            fast.enqueue(call, "p", "job", "id-2", time.monotonic() + LONG_S)
+            fast.enqueue(call, "p", "job", "id-2", time.monotonic() + LONG_S, bool)
             eventually(lambda: time.monotonic() > ends_s)
         add(*args)
 
     slow._add = frozen  # type: ignore[method-assign]
     if next_is_sent:
         with pytest.raises(Later):
-            slow.enqueue(call, "p", "job", "id-1", ends_s)
+            slow.enqueue(call, "p", "job", "id-1", ends_s, bool)
     else:
-        assert slow.enqueue(call, "p", "job", "id-1", ends_s) is None
+        assert slow.enqueue(call, "p", "job", "id-1", ends_s, bool) is None
     assert [job.id for job in sent(rq_client)] == ["id-1", "id-2"][: 1 + next_is_sent]
+
+
+def test_a_sender_that_was_frozen_looks_at_its_lease(rq_bike: Redbike, rq_client: redis.Redis) -> None:
+    """If others have sent the run and the next run meanwhile, a process that wakes up does not send its run again."""
+    worker = rq_bike.worker
+    assert isinstance(worker, RQWorker)
+    other = RQWorker(connection=rq_client)
+    asked: list[float] = []
+
+    def extend(seconds: float) -> bool:
+        asked.append(seconds)
+        return False
+
+    def run_at(due: float, lease: Callable[[float], bool] = lambda _: True) -> Run:
+        text = payload(args=[due])
+        return Run("job", text, due, due, 1, "rq", "EVERY:1h", 60.0, "tag", lease, prefix=rq_bike.prefix)
+
+    mine = run_at(1.0, extend)
+    prepared = worker.prepare(mine)._replace(ends_s=time.monotonic() + 60 - 31)  # it has begun 31 s ago
+    for due in (1.0, 2.0):
+        other.perform(run_at(due))
+    with pytest.raises(LeaseLost):
+        worker.send(prepared, mine)
+    assert asked == [60.0]
+    assert len(sent(rq_client)) == 2
 
 
 KILLED = """

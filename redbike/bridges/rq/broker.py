@@ -8,7 +8,7 @@ a call that arrives late changes nothing.
 
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -17,6 +17,7 @@ import rq
 
 from redbike.bridges.rq.payload import Call
 from redbike.bridges.rq.worker import memory_key
+from redbike.bridges.refusals import is_of_the_server
 from redbike.bridges.sending import Away
 from redbike.errors import ConfigError, ServerError
 from redbike.logs import printable
@@ -31,13 +32,6 @@ _MOST_QUEUES = 1000
 _MOST_LATEST = 10_000
 _MOST_RACES = 5
 _LONGEST_REASON = 120
-_OF_THE_SERVER = (
-    *("LOADING", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"),
-    *("NOAUTH", "WRONGPASS", "UNBLOCKED", "max number of clients", "command not allowed when used memory"),
-)
-"""The beginnings of errors that concern all writes, not one key. redis-py removes some of the first words."""
-
-
 _ENQUEUE = """
 local held = redis.call('GET', KEYS[1]) or ''
 local expected, id, remembered_s = ARGV[1], ARGV[2], ARGV[3]
@@ -89,12 +83,18 @@ class Broker:
             self._client = Client(self._settings)
         return self._client.where
 
-    def enqueue(self, call: Call, prefix: str, jobid: str, run_id: str, ends_s: float) -> str | None:
+    def enqueue(
+        self, call: Call, prefix: str, jobid: str, run_id: str, ends_s: float, check_lease: Callable[[], object]
+    ) -> str | None:
         """Enqueue a run of this job, unless this run is the last that was enqueued.
 
         Return None, or the reason why Redis refuses this call alone. `ends_s`: the end of the lease, monotonic. After
         it, raise Later, because another process may have enqueued this run and the next run. Raise Away if Redis is
         away, and BadJob for a call that RQ refuses.
+
+        If the memory holds an unexpected run, it may be a later run of the job: then another process has sent this run,
+        because this process was frozen. So `check_lease` is called before the next try; it raises an exception if
+        another process may have this run.
         """
         try:
             queue, memory = self._queue(call.queue), memory_key(prefix, jobid)
@@ -102,19 +102,13 @@ class Broker:
             for _ in range(_MOST_RACES):
                 if self._enqueue(queue, memory, run_id, keys, words, ends_s):
                     return None
-        except (
-            redis.ConnectionError,
-            redis.TimeoutError,
-            redis.exceptions.ReadOnlyError,
-            ServerError,
-            OSError,
-        ) as error:
+                check_lease()
+        except (redis.ConnectionError, redis.TimeoutError, ServerError, OSError) as error:
             raise Away(_reason(error)) from None
         except redis.ResponseError as error:
-            reason = _reason(error)
-            if reason.startswith(_OF_THE_SERVER):
-                raise Away(reason) from None
-            return reason
+            if is_of_the_server(error):
+                raise Away(_reason(error)) from None
+            return _reason(error)
         raise Later(0)  # other processes were faster each time
 
     def disconnect(self) -> None:

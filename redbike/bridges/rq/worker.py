@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
@@ -16,7 +17,7 @@ from redbike.bridges.sending import LEASE_S, Sender
 from redbike.errors import ConfigError
 from redbike.logs import RateLimitedLog, plain
 from redbike.server.arguments import completed
-from redbike.worker import Later, Run
+from redbike.worker import Later, LeaseLost, Run
 
 if TYPE_CHECKING:
     from redbike.bridges.rq.broker import Broker
@@ -27,6 +28,7 @@ QUEUE = "rq"
 """The queue of Redbike for runs that wait to be enqueued. It is not a queue of RQ."""
 
 _LOG = RateLimitedLog(plain(logging.getLogger("redbike.bridges")))
+_SURE_S = 5.0  # a worker counts as dead no sooner than 15 s after its last heartbeat, and heartbeats come every 5 s
 _LATER_S = 10.0  # after this time, a run comes again that RQ's Redis refuses while it accepts other runs
 
 
@@ -115,7 +117,8 @@ class RQWorker(Sender):
 
     def send(self, prepared: Prepared, run: Run) -> None:
         """Enqueue a run, unless it was enqueued before. Raise Away, or Later if only this run is refused."""
-        refusal = self.sender.enqueue(prepared.call, run.prefix, run.jobid, prepared.id, prepared.ends_s)
+        check = partial(_check_lease, run, prepared.ends_s - self.lease_s, self.lease_s)
+        refusal = self.sender.enqueue(prepared.call, run.prefix, run.jobid, prepared.id, prepared.ends_s, check)
         if refusal is not None:
             _LOG.report(
                 f"job {run.jobid!r}: RQ's Redis refuses it for queue {prepared.call.queue!r}",
@@ -127,3 +130,19 @@ class RQWorker(Sender):
         """Close the connections to RQ's Redis that are not in use."""
         if self._broker is not None:
             self._broker.disconnect()
+
+
+def _check_lease(run: Run, began_s: float, lease_s: float) -> None:
+    """Raise LeaseLost if another process may have this run, and Later if Redbike's Redis cannot be asked.
+
+    `began_s`: the begin of the run, monotonic. A run that has just begun has its lease.
+    """
+    if time.monotonic() - began_s < _SURE_S:
+        return
+    try:
+        run.extend(lease_s)
+    except LeaseLost:
+        raise
+    except Exception as error:
+        _LOG.report(f"job {run.jobid!r}", f"its lease cannot be checked: {type(error).__name__}: {error}")
+        raise Later(1) from None
