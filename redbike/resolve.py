@@ -22,7 +22,7 @@ from redbike.errors import WorkerError
 FORM = "package.module:Name('argument', ...)"
 LATER = (
     *("decimal", "difflib", "getpass", "json", "numbers"),
-    *(f"redbike.cli.{name}" for name in ("misuse", "moving", "notes", "start")),
+    *(f"redbike.cli.{name}" for name in ("misuse", "notes", "start")),
     *(f"redbike.engine.{name}" for name in ("calling", "coroutines", "loading", "many", "outcome", "pausing")),
     *(f"redbike.schedule.{name}" for name in ("cron", "cron_reasons", "preview", "suggest", "windows_zones")),
     *(f"redbike.schedule.rrule.{name}" for name in ("departures", "recurrence", "steady")),

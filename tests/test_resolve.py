@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -317,3 +318,14 @@ def test_faults_in_the_constructor_pass_through(module: MakeModule) -> None:
     with pytest.raises(TypeError) as error:
         resolve("workers:Worker('a')")
     assert files_in(error.value)[-1] == "workers.py"
+
+
+def test_a_plain_worker_brings_no_bridge() -> None:
+    """To resolve a worker imports no readers of other stores and no bridges: only `redbike import` needs them."""
+    code = (
+        "import sys, redbike.cli, redbike.resolve\n"
+        "redbike.resolve.resolve('redbike:RoundRobin(\"A\")')\n"
+        "print([name for name in sys.modules if name.startswith(('redbike.importers', 'redbike.bridges'))])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"

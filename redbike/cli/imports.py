@@ -3,6 +3,7 @@
 This file reads crontabs. moving.py reads stores in Redis.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Iterable
@@ -25,9 +26,8 @@ _SYSTEM_CRONTAB, _SYSTEM_CRONTABS = "/etc/crontab", "/etc/cron.d/"
 def do_import(arguments: Arguments) -> None:
     """Make jobs of a crontab or another store, or print them with --dry-run. Raise Failure if one was left out."""
     if arguments["redbeat"] or arguments["rediscron"]:
-        from redbike.cli.moving import do_move
-
-        do_move(arguments)
+        # Now, before a worker is resolved. Only this command needs the readers of stores and the bridges.
+        importlib.import_module("redbike.cli.moving").do_move(arguments)
         return
     path = arguments["<FILE>"]
     shown = "stdin" if path == "-" else path
