@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -101,3 +102,42 @@ def test_a_job_of_a_file_keeps_its_owner(scheduler: RedbikeCronScheduler, tmp_pa
     config.write_text("")
     scheduler.load_config_from_file(str(config))
     assert scheduler.get_all_jobs() == []
+
+
+@pytest.mark.parametrize("step", ["find", "_has_had", "_note", "get_schedule"])
+@pytest.mark.parametrize("was_unset", [False, True], ids=["new", "unset"])
+def test_two_schedulers_register_a_new_interval(
+    scheduler: RedbikeCronScheduler,
+    rq_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    was_unset: bool,
+) -> None:
+    """Both find no job, but only one of them places it: another one comes after a step of the first, and runs it."""
+    other = RedbikeCronScheduler(rq_client)
+    other.bike.control("HALT")
+    if was_unset:
+        other.register("a.b", "q", id="job", interval=600)
+        other.bike.unset("job")
+        assert rq_client.hexists("redbike:rq:loaded", "job"), "the note is older than the job"
+    owner = scheduler.bike if step == "get_schedule" else scheduler._home
+    taken = getattr(owner, step)
+
+    def take(*args: Any) -> Any:
+        found = taken(*args)
+        if other.bike.get_schedule("job") is None:
+            other.register("a.b", "q", id="job", interval=600)
+            other.bike.dispatch()
+            other.bike.work()
+        return found
+
+    monkeypatch.setattr(owner, step, take)
+    job = scheduler.register("a.b", "q", id="job", args=("late",), interval=600)
+    assert len(sent(rq_client)) == 1
+    held = other.fetch("job")
+    assert (held.total_run_count, held.args) == (1, ("late",))
+    assert job.next_enqueue_time == held.next_enqueue_time
+    assert held.latest_enqueue_time is not None
+    assert held.next_enqueue_time is not None
+    assert held.next_enqueue_time - held.latest_enqueue_time > timedelta(seconds=590)
+    other.close()

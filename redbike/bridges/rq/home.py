@@ -31,7 +31,7 @@ CHANNEL = "rq:cron_jobs:events"
 Connection = redis.Redis | str | Mapping[str, object]
 """A client, a URL, or the arguments of redis.Redis, such as `{"embedded": FOLDER}`."""
 
-_OWNER = "rq"  # in the notes of jobs that `register` has placed; the jobs of config files have longer names
+_OWNER = "RedbikeCronScheduler.register"  # in the notes of jobs that it has placed; files have other names
 _PAGE = 1000  # jobs per round trip
 _MOST_HOMES = 32
 
@@ -108,22 +108,30 @@ class Home:
         note = Note.of(self._note(jobid))
         return note.owner == _OWNER and note.digest == Note.of(written(_OWNER, Row(0, jobid, schedule))).digest
 
-    def place(self, jobid: str, schedule: str, text: str, payload: str, first: float | None) -> Plan:
+    def place(
+        self, jobid: str, schedule: str, text: str, payload: str, first: float | None, is_new: bool
+    ) -> Plan | None:
         """Set a job as `Redbike.set` does, and note in P:loaded which schedule it has. Return its plan.
 
-        `text`: how to set the schedule: from a start, or paused. A job from a file keeps the note of its file. If RQ
-        has had the planned run of this job already, it would recognise a second try. So the job runs a second later.
+        `text`: how to set the schedule: from a start, or paused. `is_new`: return None, and change nothing, if another
+        process has placed the job by now. A job from a file keeps the note of its file. If RQ has had the planned run
+        of this job already, it would recognise a second try. So the job runs a second later.
         """
         parts = self.bike._parts
         reference = parts.references.of(None)
         plan, placement = parts.planner.plan(jobid, text, reference, payload=payload, first=first)
+        now = self.bike.now()
         if plan.due_at is not None and self._has_had(jobid, plan.due_at):
-            plan = replace(plan, due_at=float(int(self.bike.now()) + 1))
+            plan = replace(plan, due_at=float(int(now) + 1))
             placement = placement._replace(due_at=plan.due_at)
         held = self._note(jobid)
-        if Note.of(held).owner in ("", _OWNER):
-            placement = placement._replace(note=written(_OWNER, Row(0, jobid, schedule)))
-        parts.placing.place(placement)
+        if is_new or Note.of(held).owner in ("", _OWNER):
+            # The time makes this note differ from each earlier note.
+            note = written(_OWNER, Row(0, jobid, schedule, first=now))
+            placement = placement._replace(note=note, former=held if is_new else None)
+        # Another process that has placed the job after the note was read has written another note.
+        if (is_new and self.bike.get_schedule(jobid) is not None) or not parts.placing.place(placement):
+            return None
         parts.planner.warn(jobid, plan.warnings)
         reference.warn_if_stale(jobid, plan.due_at)
         return plan

@@ -149,22 +149,26 @@ class RedbikeCronJob:
         changed is the time of the next run. A job that is BAD is planned again. Raise ValueError for values that cannot
         be a job, JobIdError for an id that Redbike refuses.
         """
-        self._save(self._at_home.find(self.id), event)
+        while not self._save(self._at_home.find(self.id), event):
+            pass
 
-    def _save(self, known: Found | None, event: str) -> None:
+    def _save(self, known: Found | None, event: str) -> bool:
+        """Return False if another process has placed the job, which was not known: then find it, and save again."""
         if not self._is_as_read:
             self._wanted.check()
         payload = self._payload()
         bike = self._at_home.bike
         is_moved = self.next_enqueue_time != self._planned and self.next_enqueue_time is not None
         if known is None or known.is_bad or is_moved or not self._is_said(known):
-            self._plan(known, payload, is_moved)
+            if not self._plan(known, payload, is_moved):
+                return False
         else:
             if payload != known.payload:
                 bike.set_payload(self.id, payload)
             if self.enabled != told(known.schedule).enabled:
                 self._switch(known)
         self._at_home.tell(event, self.id)
+        return True
 
     def _is_said(self, known: Found) -> bool:
         """Return True if Redis has the schedule of this job already. A job that was read may have a newer schedule."""
@@ -178,13 +182,14 @@ class RedbikeCronJob:
     def settle(self, home: Home, enabled: bool | None) -> Self:
         """Save the job here, as a new job or in place of the job with its id. `enabled`: None leaves it as it is."""
         self._home = home
-        known = home.find(self.id)
-        if known is not None:
-            if enabled is None:
-                self.enabled = told(known.schedule).enabled
-            self._read_times(known)
-        self._save(known, "created" if known is None else "updated")
-        return self
+        while True:
+            known = home.find(self.id)
+            if known is not None:
+                if enabled is None:
+                    self.enabled = told(known.schedule).enabled
+                self._read_times(known)
+            if self._save(known, "created" if known is None else "updated"):
+                return self
 
     def enable(self) -> None:
         """Let the job run again, by its schedule from now on. Save changed attributes too."""
@@ -251,20 +256,22 @@ class RedbikeCronJob:
         own = {"func": self.func_name, "queue": self.queue_name, "args": list(self.args), "kwargs": self.kwargs}
         return written({**own, **options, "timeout": timeout})
 
-    def _plan(self, known: Found | None, payload: str, is_moved: bool) -> None:
-        """Set the job with its schedule. `is_moved`: the user has named the next run."""
+    def _plan(self, known: Found | None, payload: str, is_moved: bool) -> bool:
+        """Set the job with its schedule. `is_moved`: the user has named the next run. Return False as `_save` does."""
         now, first = self._at_home.bike.now(), None
         if is_moved and self.next_enqueue_time is not None:
             first = self.next_enqueue_time.timestamp()
         elif self.interval:
-            # In whole seconds: if two schedulers register the job at once, both mean the same run.
             first = float(int(now))
             if known is not None and known.last_run is not None:
                 first = max(first, int(float(str(known.last_run["began"]))) + self.interval)
         text = self._wanted.text(now if first is None else first)
         paused = "" if self.enabled else PAUSED
-        plan = self._at_home.place(self.id, self._wanted.text(0), f"{paused}{text}", payload, first)
-        self.next_enqueue_time = self._planned = _moment(plan.due_at)
+        said = self._wanted.text(0)
+        plan = self._at_home.place(self.id, said, f"{paused}{text}", payload, first, is_new=known is None)
+        if plan is not None:
+            self.next_enqueue_time = self._planned = _moment(plan.due_at)
+        return plan is not None
 
     def _switch(self, known: Found) -> None:
         """Pause or resume the job. An interval that has never run runs at once."""
