@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 import rq
 from conftest import Server
@@ -19,7 +18,7 @@ from rq.job import Job
 
 from redbike import Redbike
 from redbike.bridges.rq import RQWorker
-from redbike.bridges.rq.home import Home, home_of
+from redbike.bridges.rq.home import close_homes
 
 TASKS = '''
 """Functions for workers of RQ."""
@@ -55,18 +54,10 @@ def texts(client: redis.Redis, queue: str = "q") -> list[str]:
 @contextmanager
 def homes_closed() -> Iterator[None]:
     """Close the connections of all jobs that are made in this block without a scheduler."""
-    with pytest.MonkeyPatch.context() as patch:
-        homes: list[Home] = []
-
-        def recorded(*args: Any) -> Home:
-            homes.append(home_of(*args))
-            return homes[-1]
-
-        patch.setattr("redbike.bridges.rq.job.home_of", recorded)
+    try:
         yield
-        home_of.cache_clear()
-        for home in homes:
-            home.close()
+    finally:
+        close_homes()
 
 
 def run_rq_worker(server: Server, folder: Path, queue: str = "q") -> list[str]:

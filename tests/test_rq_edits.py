@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import redis
+from conftest import Server
 from helpers import event
 from nodes import eventually
 from rq_users import payload, sent
@@ -142,3 +143,30 @@ def test_a_job_that_was_deleted_and_registered_again_runs(
         assert scheduler.fetch("job").total_run_count == 1
         job.delete()
     assert [job.args for job in sent(rq_client)] == [(0,), (1,)]
+
+
+def names_of_clients(client: redis.Redis) -> list[str]:
+    return [found["name"] for found in client.client_list()]
+
+
+def test_a_client_for_each_request(scheduler: RedbikeCronScheduler, rq_server: Server, rq_client: redis.Redis) -> None:
+    """A web application that makes a client for each request does not pay for new connections each time."""
+    scheduler.register("a.b", "q", id="job", interval=600)
+    for _ in range(40):
+        with rq_server.client(client_name="web", retry_on_error=[ValueError]) as client:
+            assert RedbikeCronJob.fetch("job", client).interval == 600
+    assert 1 <= names_of_clients(rq_client).count("web") <= 2
+
+
+def test_connections_of_many_kinds(scheduler: RedbikeCronScheduler, rq_server: Server, rq_client: redis.Redis) -> None:
+    """The oldest of many homes are closed. A job on such a home can still be used."""
+    job = scheduler.register("a.b", "q", id="job", interval=600)
+    jobs = []
+    for number in range(40):
+        with rq_server.client(client_name=f"web-{number}") as client:
+            jobs.append(RedbikeCronJob.fetch("job", client))
+    eventually(lambda: len([name for name in names_of_clients(rq_client) if name.startswith("web-")]) <= 32)
+    assert "web-39" in names_of_clients(rq_client)
+    assert "web-0" not in names_of_clients(rq_client)
+    jobs[0].refresh()
+    assert jobs[0].next_enqueue_time == job.next_enqueue_time

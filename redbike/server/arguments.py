@@ -34,7 +34,7 @@ def completed(settings: object) -> dict[str, Any]:
             f"redis_config: a dict of arguments of redis.Redis is needed, not {type(settings).__name__}: such as"
             ' {"host": "localhost", "port": 6379}, {"url": URL} or {"connection_pool": POOL}'
         )
-    given: dict[str, Any] = {"protocol": 2, **_pool_arguments(settings.get("connection_pool")), **settings}
+    given: dict[str, Any] = {"protocol": 2, **pool_arguments(settings.get("connection_pool")), **settings}
     if "url" in given:
         from redbike.server.url import arguments_of
 
@@ -67,7 +67,7 @@ def _secret(name: str, value: object) -> object:
     return hidden(str(value) if isinstance(value, int) else value)
 
 
-def _pool_arguments(pool: object) -> dict[str, Any]:
+def pool_arguments(pool: object) -> dict[str, Any]:
     """Return the arguments with which the user's pool makes connections. We use them for connections in our own pool.
 
     The user's pool may decode replies, or repeat commands that must not be repeated. Closing it would also cut off

@@ -15,9 +15,9 @@ from typing import Any
 import redis
 import rq
 
+from redbike.bridges.refusals import is_of_the_server
 from redbike.bridges.rq.payload import Call
 from redbike.bridges.rq.worker import memory_key
-from redbike.bridges.refusals import is_of_the_server
 from redbike.bridges.sending import Away
 from redbike.errors import ConfigError, ServerError
 from redbike.logs import printable

@@ -3,9 +3,9 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +19,7 @@ from redbike.bridges.sending import LEASE_S
 from redbike.csvfile import Row
 from redbike.errors import ConfigError
 from redbike.schedule.plan import Plan
+from redbike.server.arguments import pool_arguments
 from redbike.store.details import LastRun
 from redbike.store.loaded import Loaded
 from redbike.store.text import decode, encode
@@ -34,6 +35,7 @@ Connection = redis.Redis | str | Mapping[str, object]
 _OWNER = "RedbikeCronScheduler.register"  # in the notes of jobs that it has placed; files have other names
 _PAGE = 1000  # jobs per round trip
 _MOST_HOMES = 32
+_REPLACED = ("retry", "retry_on_error", "retry_on_timeout", "decode_responses")  # arguments that a Client replaces
 
 
 class Found(NamedTuple):
@@ -173,7 +175,45 @@ class Home:
         self.bike._parts.ask(self.bike.redis.publish, self.channel, message)
 
 
-@lru_cache(maxsize=_MOST_HOMES)
-def home_of(connection: redis.Redis | str, prefix: str, channel: str) -> Home:
-    """Return the `Home` on this connection: the same object for the same arguments."""
-    return Home(connection, prefix, channel)
+_HOMES: dict[Hashable, Home] = {}
+"""The homes of jobs that were made without a scheduler, the oldest first. There is no lock, because of forks."""
+
+
+def home_of(connection: Connection, prefix: str, channel: str) -> Home:
+    """Return the home on this connection: the same object for all clients that connect in the same way.
+
+    So a web application may make a client for each request. The oldest of many homes is closed, and can still be used.
+    """
+    key = (_way_of(connection), prefix, channel)
+    home = _HOMES.get(key)
+    if home is None:
+        home = _HOMES.setdefault(key, Home(connection, prefix, channel))
+        for oldest in list(_HOMES)[:-_MOST_HOMES]:
+            if (evicted := _HOMES.pop(oldest, None)) is not None:
+                evicted.close()
+    return home
+
+
+def close_homes() -> None:
+    """Close and forget the homes of jobs that were made without a scheduler."""
+    while _HOMES:
+        _HOMES.popitem()[1].close()
+
+
+def _way_of(connection: Connection) -> Hashable:
+    """Return how a client connects. It may hold a password, so it must not be shown."""
+    if isinstance(connection, redis.Redis):
+        pool = connection.connection_pool
+        arguments = {name: value for name, value in pool_arguments(pool).items() if name not in _REPLACED}
+        return pool.connection_class, _way_of(arguments)
+    if isinstance(connection, Mapping):
+        return frozenset((name, _hashable(value)) for name, value in connection.items())
+    return connection  # a URL; a Home refuses any other object
+
+
+def _hashable(value: object) -> Hashable:
+    try:
+        hash(value)
+    except TypeError:
+        return type(value), repr(value)
+    return type(value), value
