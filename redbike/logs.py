@@ -90,6 +90,7 @@ def configure(log: logging.Logger, level: str | None, form: str, runs: bool) -> 
 
 
 _REPORT_EVERY_S = 60.0
+_MOST_SUBJECTS = 1000  # before old ones are forgotten
 
 
 class RateLimitedLog:
@@ -99,10 +100,20 @@ class RateLimitedLog:
         """Write errors to this log."""
         self._log = log
         self._reported_at: dict[str, float] = {}  # subject -> time of its latest log line, monotonic
+        self._most_subjects = _MOST_SUBJECTS
 
     def report(self, subject: str, error: str) -> None:
         """Log the error, unless an error of the same subject was logged within the last minute."""
         now = time.monotonic()
         if now - self._reported_at.get(subject, -_REPORT_EVERY_S) >= _REPORT_EVERY_S:
             self._reported_at[subject] = now
+            if len(self._reported_at) > self._most_subjects:
+                self._forget(now)
             self._log.error("%s: %s", subject, error)
+
+    def _forget(self, now: float) -> None:
+        """Forget the subjects that may be logged again. They hold ids of jobs, so there is no end of them."""
+        recent = {subject: at for subject, at in list(self._reported_at.items()) if now - at < _REPORT_EVERY_S}
+        self._reported_at = recent
+        # Not at each line, if there are many subjects in a minute.
+        self._most_subjects = max(_MOST_SUBJECTS, 2 * len(recent))
