@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +12,8 @@ from nodes import eventually
 from rq_users import sent
 
 from redbike.bridges.rq import RedbikeCronScheduler
+from redbike.store.loaded import Loaded
+from redbike.syncing.load import Load
 
 CONFIG = """
 import posixpath
@@ -48,8 +52,8 @@ def test_a_config_file_runs_unchanged(
     assert {job.id.rpartition(":")[0] for job in shared} == {"posixpath.normpath"}
     assert {job.args for job in shared} == {("a",), ("b",)}
     assert [job.job_options for job in shared if job.args == ("b",)] == [{"job_timeout": 60, "result_ttl": 0}]
-    queued = scheduler.bike.redis.llen("redbike:rq-rq")
-    assert queued == 2
+    now = datetime.now(UTC)
+    assert [job.next_enqueue_time is not None and job.next_enqueue_time <= now for job in shared] == [True, True]
 
 
 def test_a_second_load_changes_only_what_differs(
@@ -95,3 +99,39 @@ def test_its_jobs_are_enqueued(scheduler: RedbikeCronScheduler, config: Path, rq
     thread.join(10)
     assert not thread.is_alive()
     assert sorted(job.args for job in sent(rq_client)) == [("a",), ("b",)]
+
+
+@pytest.mark.parametrize(("owner", "step"), [(Loaded, "found"), (Load, "sync")], ids=["found", "set"])
+def test_two_schedulers_load_a_new_file(
+    scheduler: RedbikeCronScheduler,
+    config: Path,
+    rq_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    step: str,
+) -> None:
+    """Another process loads the file and runs the jobs when this load has found none, or has set them: all run once."""
+    other = RedbikeCronScheduler(rq_client)
+    other.bike.control("HALT")
+    taken, others = getattr(owner, step), [other]
+
+    def run() -> None:
+        other.bike.dispatch()
+        for _ in range(2):
+            other.bike.work()
+
+    def take(*args: Any) -> Any:
+        found = taken(*args)
+        if others:
+            others.pop().load_config_from_file(str(config))
+            run()
+        return found
+
+    monkeypatch.setattr(owner, step, take)
+    scheduler.load_config_from_file(str(config))
+    run()
+    assert sorted(job.args for job in sent(rq_client)) == [("a",), ("b",)]
+    soon = datetime.now(UTC) + timedelta(seconds=500)
+    intervals = [job for job in other.get_jobs() if job.interval]
+    assert [job.next_enqueue_time is not None and job.next_enqueue_time > soon for job in intervals] == [True, True]
+    other.close()

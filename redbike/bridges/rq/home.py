@@ -22,6 +22,7 @@ from redbike.schedule.plan import Plan
 from redbike.server.arguments import pool_arguments
 from redbike.store.details import LastRun
 from redbike.store.loaded import Loaded
+from redbike.store.messages import Placement
 from redbike.store.text import decode, encode
 from redbike.syncing.notes import Note, written
 from redbike.worker import Worker
@@ -35,6 +36,7 @@ Connection = redis.Redis | str | Mapping[str, object]
 _OWNER = "RedbikeCronScheduler.register"  # in the notes of jobs that it has placed; files have other names
 _PAGE = 1000  # jobs per round trip
 _MOST_HOMES = 32
+_MARKS_OF_NEW, _HAS_RUN = " p", "r"  # the end of the note of a job that a file has brought; the mark of run_at_once
 _REPLACED = ("retry", "retry_on_error", "retry_on_timeout", "decode_responses")  # arguments that a Client replaces
 
 
@@ -123,9 +125,8 @@ class Home:
         reference = parts.references.of(None)
         plan, placement = parts.planner.plan(jobid, text, reference, payload=payload, first=first)
         now = self.bike.now()
-        if plan.due_at is not None and self._has_had(jobid, plan.due_at):
-            plan = replace(plan, due_at=float(int(now) + 1))
-            placement = placement._replace(due_at=plan.due_at)
+        placement = self._not_had(placement, now)
+        plan = replace(plan, due_at=placement.due_at)
         held = self._note(jobid)
         if is_new or Note.of(held).owner in ("", _OWNER):
             # The time makes this note differ from each earlier note.
@@ -144,6 +145,23 @@ class Home:
         queue_key = self.bike._parts.queue_for_any(jobid)
         if Note.of(note).owner != _OWNER or not self.bike._parts.placing.unset(jobid, queue_key, note):
             self.bike.unset(jobid)
+
+    def run_at_once(self, jobid: str) -> None:
+        """Let a new job of a config file run now and then by its schedule, once for all processes that load the file.
+
+        The process that marks the note of the job wins.
+        """
+        parts, note, text = self.bike._parts, self._note(jobid), self.bike.get_schedule(jobid)
+        if text is None or not note.endswith(_MARKS_OF_NEW):
+            return
+        now = self.bike.now()
+        _, placement = parts.planner.plan(jobid, text, lambda: now, first=float(int(now)))
+        parts.placing.place(self._not_had(placement, now)._replace(note=note + _HAS_RUN, former=note))
+
+    def _not_had(self, placement: Placement, now: float) -> Placement:
+        if placement.due_at is None or not self._has_had(placement.jobid, placement.due_at):
+            return placement
+        return placement._replace(due_at=float(int(now) + 1))
 
     def _has_had(self, jobid: str, due_at: float) -> bool:
         """Return True if RQ's memory holds this run."""

@@ -164,7 +164,7 @@ class RedbikeCronScheduler:
         intervals = {row.jobid for row in rows if row.schedule.startswith("EVERY:")}
         for change in changes:
             if change.kind is Kind.ADDED and change.jobid in intervals:
-                self._home.bike.enqueue(change.jobid)
+                self._home.run_at_once(change.jobid)
             self._home.tell(_EVENTS[change.kind], change.jobid)
         self._plain_log.info(
             "%s: cron jobs created: %d, updated: %d, deleted: %d, unchanged: %d",
