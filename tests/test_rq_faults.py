@@ -59,18 +59,18 @@ def test_of_two_senders_of_a_run_one_sends(rq_server: Server, rq_client: redis.R
     call, add, ends_s = Call("tasks.note", "q", ["x"]), slow._add, time.monotonic() + 0.2
 
     def frozen(*args: Any) -> None:
-        fast.enqueue(call, "p", "job", "id-1", time.monotonic() + LONG_S, bool)
+        fast.enqueue(call, "p", "job", "id-1", 1.0, time.monotonic() + LONG_S, bool)
         if next_is_sent:
-            fast.enqueue(call, "p", "job", "id-2", time.monotonic() + LONG_S, bool)
+            fast.enqueue(call, "p", "job", "id-2", 2.0, time.monotonic() + LONG_S, bool)
             eventually(lambda: time.monotonic() > ends_s)
         add(*args)
 
     slow._add = frozen  # type: ignore[method-assign]
     if next_is_sent:
         with pytest.raises(Later):
-            slow.enqueue(call, "p", "job", "id-1", ends_s, bool)
+            slow.enqueue(call, "p", "job", "id-1", 1.0, ends_s, bool)
     else:
-        assert slow.enqueue(call, "p", "job", "id-1", ends_s, bool) is None
+        assert slow.enqueue(call, "p", "job", "id-1", 1.0, ends_s, bool) is None
     assert [job.id for job in sent(rq_client)] == ["id-1", "id-2"][: 1 + next_is_sent]
 
 

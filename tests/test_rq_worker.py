@@ -75,12 +75,12 @@ def test_a_copy_is_recognised_after_rq_has_forgotten_the_job(rq_bike: Redbike, r
     worker = rq_bike.worker
     assert isinstance(worker, RQWorker)
     call, ends_s = Call("tasks.note", "q", ["once"], result_ttl=0), time.monotonic() + LONG_S
-    assert worker.sender.enqueue(call, "p", "job", "id-1", ends_s, bool) is None
+    assert worker.sender.enqueue(call, "p", "job", "id-1", 1.0, ends_s, bool) is None
     [job] = sent(rq_client)
     job.delete()
-    assert worker.sender.enqueue(call, "p", "job", "id-1", ends_s, bool) is None
+    assert worker.sender.enqueue(call, "p", "job", "id-1", 1.0, ends_s, bool) is None
     assert sent(rq_client) == []
-    assert worker.sender.enqueue(call, "p", "job", "id-2", ends_s, bool) is None
+    assert worker.sender.enqueue(call, "p", "job", "id-2", 2.0, ends_s, bool) is None
     assert len(sent(rq_client)) == 1
     assert 6 * 86_400 < rq_client.ttl(memory_key("p", "job")) <= 7 * 86_400  # type: ignore[operator]
 
@@ -90,7 +90,7 @@ def test_a_send_after_the_lease_is_put_off(rq_bike: Redbike, rq_client: redis.Re
     worker = rq_bike.worker
     assert isinstance(worker, RQWorker)
     with pytest.raises(Later):
-        worker.sender.enqueue(Call("tasks.note", "q"), "p", "job", "id-1", time.monotonic() - 1, bool)
+        worker.sender.enqueue(Call("tasks.note", "q"), "p", "job", "id-1", 1.0, time.monotonic() - 1, bool)
     assert sent(rq_client) == []
 
 
@@ -134,7 +134,7 @@ def test_password_is_not_shown(rq_server: Server) -> None:
     """No repr, address or error holds the password of the URL."""
     worker = RQWorker("redis://user:geheim@127.0.0.1:1/0", socket_timeout=1)
     with pytest.raises(Away) as caught:
-        worker.sender.enqueue(Call("a.b"), "p", "job", "id", time.monotonic() + LONG_S, bool)
+        worker.sender.enqueue(Call("a.b"), "p", "job", "id", 1.0, time.monotonic() + LONG_S, bool)
     shown = f"{caught.value} {worker.broker} {worker.sender.where} {worker.timeout('x')}"
     assert "geheim" not in shown and "redis://127.0.0.1:1/0" in shown
     assert rq_server

@@ -1,9 +1,8 @@
 """Enqueue calls in RQ, each exactly once. This module imports RQ.
 
 RQ's own `unique=True` recognises a duplicate only while RQ keeps the job: with `result_ttl` 0, until it has run. So a
-key of Redbike remembers, for each job, the last run that was enqueued. The script that enqueues writes this key. It
-does nothing if the key holds another value than this process expects: then another process has enqueued a run since. So
-a call that arrives late changes nothing.
+key of Redbike remembers, for each job, due time and id of the last run that was enqueued. The script that enqueues
+writes this key. It does nothing if the key holds this run or a later run. So a call that arrives late changes nothing.
 """
 
 import importlib
@@ -29,26 +28,26 @@ REMEMBERED_S = 7 * 86_400
 """For how long RQ's Redis remembers the last run of a job, in seconds."""
 
 _MOST_QUEUES = 1000
-_MOST_LATEST = 10_000
 _MOST_RACES = 5
 _LONGEST_REASON = 120
 _ENQUEUE = """
 local held = redis.call('GET', KEYS[1]) or ''
-local expected, id, remembered_s = ARGV[1], ARGV[2], ARGV[3]
-if held == id then return false end
-if held ~= expected then return held end
-local at = 4
+local replaced, due, id, remembered_s = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local last_due, last = string.match(held, '^(%S+) (%S+)$')
+if last == id then return false end
+if last and tonumber(last_due) >= tonumber(due) and held ~= replaced then return held end
+local at = 5
 while at <= #ARGV do
   local count = tonumber(ARGV[at])
   redis.call(unpack(ARGV, at + 1, at + count))
   at = at + count + 1
 end
-redis.call('SET', KEYS[1], id, 'EX', remembered_s)
+redis.call('SET', KEYS[1], due .. ' ' .. id, 'EX', remembered_s)
 return false
 """
-"""Call the commands in ARGV, each after the number of its words, and remember the run. Return nothing, or the value
-that the memory holds if it is not the expected value. An error of a command ends the script, so nothing is
-remembered."""
+"""Call the commands in ARGV, each after the number of its words, and remember the run. Return nothing, or what the
+memory holds if that is a later run, and not the value that may be replaced. An error of a command ends the script, so
+nothing is remembered."""
 
 
 class Broker:
@@ -72,8 +71,6 @@ class Broker:
                 ) from None
         self._client: Client | None = None
         self._queues: dict[str, rq.Queue] = {}
-        self._latest: dict[str, bytes] = {}
-        """The last known value of the memory of each job. With it, most calls need one round trip."""
         self._script: Any = None
 
     @property
@@ -84,23 +81,34 @@ class Broker:
         return self._client.where
 
     def enqueue(
-        self, call: Call, prefix: str, jobid: str, run_id: str, ends_s: float, check_lease: Callable[[], object]
+        self,
+        call: Call,
+        prefix: str,
+        jobid: str,
+        run_id: str,
+        due_at: float,
+        ends_s: float,
+        check_lease: Callable[[], object],
     ) -> str | None:
         """Enqueue a run of this job, unless this run is the last that was enqueued.
 
-        Return None, or the reason why Redis refuses this call alone. `ends_s`: the end of the lease, monotonic. After
-        it, raise Later, because another process may have enqueued this run and the next run. Raise Away if Redis is
-        away, and BadJob for a call that RQ refuses.
+        Return None, or the reason why Redis refuses this call alone. `due_at`: the due time of the run, Unix seconds.
+        `ends_s`: the end of the lease, monotonic. After it, raise Later, because another process may have enqueued this
+        run and the next run. Raise Away if Redis is away, and BadJob for a call that RQ refuses.
 
-        If the memory holds an unexpected run, it may be a later run of the job: then another process has sent this run,
-        because this process was frozen. So `check_lease` is called before the next try; it raises an exception if
-        another process may have this run.
+        If the memory holds a run that is due later, the job may have been set to an earlier time. Or another process
+        has sent this run and the next run, because this process was frozen. So `check_lease` is called before the next
+        try; it raises an exception if another process may have this run.
         """
         try:
-            queue, memory = self._queue(call.queue), memory_key(prefix, jobid)
+            queue, memory, replaced = self._queue(call.queue), memory_key(prefix, jobid), b""
             keys, words = self._commands(queue, call, jobid, run_id)
             for _ in range(_MOST_RACES):
-                if self._enqueue(queue, memory, run_id, keys, words, ends_s):
+                if time.monotonic() >= ends_s:
+                    raise Later(0)
+                arguments = [replaced, f"{due_at:.6f}", run_id, REMEMBERED_S, *words]
+                replaced = self._script([memory, *keys], arguments, queue.connection)
+                if replaced is None:
                     return None
                 check_lease()
         except (redis.ConnectionError, redis.TimeoutError, ServerError, OSError) as error:
@@ -123,19 +131,6 @@ class Broker:
         commands = [words for words, _ in pipeline.command_stack]
         keys = dict.fromkeys(words[1] for words in commands)
         return [*keys], [word for words in commands for word in (len(words), *words)]
-
-    def _enqueue(
-        self, queue: rq.Queue, memory: str, run_id: str, keys: list[Any], words: list[Any], ends_s: float
-    ) -> bool:
-        """Call the script once. Return False if the memory holds another value than expected: try again."""
-        if time.monotonic() >= ends_s:
-            raise Later(0)
-        expected = self._latest.get(memory, b"")
-        held = self._script([memory, *keys], [expected, run_id, REMEMBERED_S, *words], queue.connection)
-        if len(self._latest) >= _MOST_LATEST:
-            self._latest.clear()
-        self._latest[memory] = run_id.encode() if held is None else held
-        return held is None
 
     def _add(self, queue: rq.Queue, call: Call, jobid: str, run_id: str, pipeline: Any) -> None:
         """Add the commands of RQ to a pipeline."""

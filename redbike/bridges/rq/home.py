@@ -166,7 +166,7 @@ class Home:
     def _has_had(self, jobid: str, due_at: float) -> bool:
         """Return True if RQ's memory holds this run."""
         held: Any = self.bike._parts.ask(self.bike.redis.get, memory_key(self.bike.prefix, jobid))
-        return held is not None and decode(held) == run_id(self.bike.prefix, jobid, due_at)
+        return held is not None and decode(held).rpartition(" ")[2] == run_id(self.bike.prefix, jobid, due_at)
 
     def _note(self, jobid: str) -> str:
         parts = self.bike._parts

@@ -118,7 +118,8 @@ class RQWorker(Sender):
     def send(self, prepared: Prepared, run: Run) -> None:
         """Enqueue a run, unless it was enqueued before. Raise Away, or Later if only this run is refused."""
         check = partial(_check_lease, run, prepared.ends_s - self.lease_s, self.lease_s)
-        refusal = self.sender.enqueue(prepared.call, run.prefix, run.jobid, prepared.id, prepared.ends_s, check)
+        job = prepared.call, run.prefix, run.jobid
+        refusal = self.sender.enqueue(*job, prepared.id, run.due_at, prepared.ends_s, check)
         if refusal is not None:
             _LOG.report(
                 f"job {run.jobid!r}: RQ's Redis refuses it for queue {prepared.call.queue!r}",
