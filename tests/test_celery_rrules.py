@@ -160,6 +160,7 @@ def test_what_no_rrule_says(text: str) -> None:
     ],
 )
 def test_an_end_outside_of_the_years_of_python_is_kept_as_text(text: str) -> None:
+    """A recurrence whose UNTIL Python's datetimes cannot hold becomes no rrule, and keeps its text."""
     back = restored(text, None, OTHER)
     assert (type(back), back.text) == (RedbikeSchedule, text)
 

@@ -286,6 +286,8 @@ def test_a_schedule_class_that_fails_sends_nothing_until_it_works_again(
 def test_a_failure_of_the_project_leaves_the_next_run_to_the_schedule(
     project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """After an exception of a lazy argument or an apply_async, an entry without a schedule text keeps its rhythm."""
+
     def fails(*_args: Any, **_options: Any) -> None:
         raise RuntimeError("the project's database is away")
 
@@ -310,6 +312,7 @@ def test_a_failure_of_the_project_leaves_the_next_run_to_the_schedule(
 def test_the_schedule_is_asked_before_lazy_arguments_are_called(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """If a schedule class fails, no lazy argument was called for a run that is not sent."""
     calls: list[int] = []
     lazy = {"task": "proj.add", "schedule": Moody(1000), "args": [BeatLazyFunc(calls.append, 1)]}
     app = project.app(beat_schedule={"lazy": lazy})

@@ -181,7 +181,7 @@ class CelerySide(Side):
         self._run(program)
 
     def bad_payloads(self) -> dict[str, str]:
-        loop = json.dumps({"task": "proj.add", "args": [1], "options": {"serializer": "no such serializer"}})
+        loop = json.dumps({"task": "proj.add", "args": [1, 1], "options": {"serializer": "no such serializer"}})
         return {
             "bad-empty": "",
             "bad-json": "{",
@@ -194,7 +194,7 @@ class CelerySide(Side):
             "bad-member": '{"task": "proj.add", "queue": "x"}',
             "bad-own-option": '{"task": "proj.add", "options": {"task_id": "x"}}',
             "bad-serializer": loop,
-            "bad-countdown": '{"task": "proj.add", "options": {"countdown": "soon"}}',
+            "bad-countdown": '{"task": "proj.add", "args": [1, 1], "options": {"countdown": "soon"}}',
         }
 
     def id_of(self, item: bytes) -> str:
