@@ -217,13 +217,14 @@ def test_passwords_during_outages(kind: str, caplog: pytest.LogCaptureFixture, t
             node.ask("ACL SETUSER", SECOND, "on", f">{CANARY}", "+@all", "~*", "&*")
         users = {"username": SECOND, "password": CANARY}
         users |= {f"sentinel_{name}": value for name, value in users.items()}
-        stop, worker = threading.Event(), Recorder()
-        bike = Redbike(worker, "p", {**watched.config, **users}, tmp_path / "t", stop_event=stop)
+        stop = threading.Event()
+        bike = Redbike(Recorder(), "p", {**watched.config, **users}, tmp_path / "t", stop_event=stop)
         bike.set("j:A", "NOW")
         thread = threading.Thread(target=getattr(bike, kind))
         thread.start()
         eventually(lambda: SECOND in str(watched.primary.ask("CLIENT LIST")))
-        eventually(lambda: worker.done or (tmp_path / "t").exists())  # the loop runs: now it waits until they are back
+        # The loop runs, and its run, if it is a worker, has its end in Redis. Then it waits until they are back.
+        eventually(lambda: str(bike.tell("j:A")["status"]).startswith("STP") or (tmp_path / "t").exists())
         watched.primary.kill()
         watched.sentinel.kill()
         eventually(lambda: "trying until it is back" in caplog.text)
