@@ -19,8 +19,8 @@ CONFIG = """
 import posixpath
 from rq import cron
 
-cron.register(posixpath.normpath, queue_name="q", args=("a",), interval=600)
-cron.register(posixpath.normpath, queue_name="q", args=("b",), interval=600, job_timeout=60, result_ttl=0)
+cron.register(posixpath.commonpath, queue_name="q", args=("a",), interval=600)
+cron.register(posixpath.commonpath, queue_name="q", args=("b",), interval=600, job_timeout=60, result_ttl=0)
 cron.register(posixpath.basename, queue_name="slow", kwargs={"p": "c"}, cron="0 5 * * *", meta={"by": "cron"})
 """
 
@@ -49,7 +49,7 @@ def test_a_config_file_runs_unchanged(
     assert (named.id, named.queue_name) == ("posixpath.basename", "slow")
     assert (named.kwargs, named.meta) == ({"p": "c"}, {"by": "cron"})
     assert (named.cron, named.zone) == ("0 5 * * *", "Europe/Berlin")
-    assert {job.id.rpartition(":")[0] for job in shared} == {"posixpath.normpath"}
+    assert {job.id.rpartition(":")[0] for job in shared} == {"posixpath.commonpath"}
     assert {job.args for job in shared} == {("a",), ("b",)}
     assert [job.job_options for job in shared if job.args == ("b",)] == [{"job_timeout": 60, "result_ttl": 0}]
     now = datetime.now(UTC)
@@ -79,10 +79,10 @@ def test_a_second_load_changes_only_what_differs(
 def test_a_bad_config_changes_nothing(scheduler: RedbikeCronScheduler, config: Path) -> None:
     """The error names the job."""
     config.write_text(CONFIG.replace('("b",)', "(object(),)"))
-    with pytest.raises(ValueError, match=r"cron job 'posixpath\.normpath': args: cannot be written as JSON"):
+    with pytest.raises(ValueError, match=r"cron job 'posixpath\.commonpath': args: cannot be written as JSON"):
         scheduler.load_config_from_file(str(config))
     config.write_text(CONFIG.replace('("b",)', '("b" * 1_100_000,)'))
-    with pytest.raises(ValueError, match=r"job 'posixpath\.normpath:.*at most 1048576.*nothing was registered"):
+    with pytest.raises(ValueError, match=r"job 'posixpath\.commonpath:.*at most 1048576.*nothing was registered"):
         scheduler.load_config_from_file(str(config))
     with pytest.raises((ImportError, OSError)):
         scheduler.load_config_from_file(str(config.parent / "none.py"))

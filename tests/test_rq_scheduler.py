@@ -78,10 +78,10 @@ def test_an_interval_runs_at_once_and_then_in_its_rhythm(
 
 def test_functions_travel_by_name(scheduler: RedbikeCronScheduler, rq_client: redis.Redis) -> None:
     """A function, or its dotted name; nothing is imported to register, fetch or list a job."""
-    by_function = scheduler.register(posixpath.normpath, "q", id="function", interval=60)
+    by_function = scheduler.register(posixpath.commonpath, "q", id="function", interval=60)
     scheduler.register("no_such_module.nothing", "q", id="name", interval=60)
-    assert by_function.func_name == "posixpath.normpath"
-    assert [job.func_name for job in scheduler.get_all_jobs()] == ["posixpath.normpath", "no_such_module.nothing"]
+    assert by_function.func_name == "posixpath.commonpath"
+    assert [job.func_name for job in scheduler.get_all_jobs()] == ["posixpath.commonpath", "no_such_module.nothing"]
     assert RedbikeCronJob.fetch("name", rq_client).func_name == "no_such_module.nothing"
     assert "no_such_module" not in sys.modules
 
