@@ -2,19 +2,34 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from redbike.csvfile import Row
 from redbike.engine.many import ManyPlanner
 from redbike.engine.placing import Placing
 from redbike.errors import JobIdError, PayloadError
-from redbike.jobfile import JobFile, form_by_name, opened
+from redbike.jobfile import form_by_name, opened
 from redbike.store.messages import Placement
 
 Progress = Callable[[int], object]
 """A function that is called now and then with the number of rows that are done."""
 
 _ROWS_A_REPORT = 1_000
+
+
+class Source(Protocol):
+    """A file of jobs, or another source of rows that can be read twice."""
+
+    @property
+    def path(self) -> object:
+        """The name of the source, for error messages."""
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows."""
+
+    @property
+    def malformed(self) -> Callable[[int, str], Exception]:
+        """Returns the error for a row that cannot be set, from its line and the fault."""
 
 
 def load_csv(path: str | Path, many: ManyPlanner, placing: Placing) -> None:
@@ -26,7 +41,7 @@ def load_csv(path: str | Path, many: ManyPlanner, placing: Placing) -> None:
 
 
 def check(
-    file: JobFile,
+    file: Source,
     many: ManyPlanner,
     progress: Progress | None = None,
     note: Callable[[str], object] | None = None,

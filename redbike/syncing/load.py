@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from redbike.csvfile import Row
-from redbike.engine.loading import Progress, check
+from redbike.engine.loading import Progress, Source, check
 from redbike.engine.many import ManyPlanner
 from redbike.errors import ScheduleFileError
-from redbike.jobfile import JobFile
 from redbike.schedule.plan import Action
 from redbike.store.loaded import Loaded
 from redbike.store.messages import Placement
@@ -45,7 +44,7 @@ class Load:
     def __init__(
         self,
         bike: "Redbike",
-        file: JobFile,
+        file: Source,
         name: str,
         after: float | None = None,
         *,

@@ -14,6 +14,7 @@ from redbike.schedule.forms import PAUSED
 from redbike.store.loaded import Found, Loaded
 from redbike.store.text import encode
 from redbike.syncing.load import Load
+from redbike.syncing.memory import RowsInMemory
 from redbike.syncing.notes import Note
 
 if TYPE_CHECKING:
@@ -25,22 +26,6 @@ OWNER = "beat_schedule"
 """The name of the load to which the static entries belong."""
 
 _LOG = plain(logging.getLogger("redbike.bridges"))
-
-
-class _Entries:
-    """The rows of a file of jobs, from memory."""
-
-    path = OWNER
-
-    def __init__(self, rows: list[Row]) -> None:
-        self._rows = rows
-
-    def rows(self) -> Iterator[Row]:
-        return iter(self._rows)
-
-    def malformed(self, line: int, fault: str) -> ScheduleFileError:
-        """Return the error for a row that cannot be set."""
-        return ScheduleFileError(f"{self.path}: entry {line}: {fault}; no entry was set")
 
 
 def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -67,7 +52,7 @@ def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[st
     for number, job in enumerate(jobs, 1):
         with _left_out(job.name, kept):
             rows.append(_row(app, number, job, found[job.name], job.name in bad, now))
-    load = Load(bike, _Entries(rows), OWNER, now)  # type: ignore[arg-type]
+    load = Load(bike, RowsInMemory(OWNER, rows, _malformed), OWNER, now)
     load.keep(kept)
     load.check(unique=True)
     counts = load.sync()
@@ -77,6 +62,10 @@ def sync(app: "celery.Celery", bike: "Redbike", entries: Mapping[str, Mapping[st
             "beat_schedule: %d entries added, %d changed, %d removed, %d unchanged",
             *(counts.added, counts.changed, counts.removed, counts.unchanged),
         )
+
+
+def _malformed(line: int, fault: str) -> ScheduleFileError:
+    return ScheduleFileError(f"{OWNER}: entry {line}: {fault}; no entry was set")
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import redis
 
@@ -21,10 +22,10 @@ from redbike.bridges.rq.texts import Wanted
 from redbike.bridges.rq.worker import PREFIX
 from redbike.bridges.sending import LEASE_S
 from redbike.csvfile import Row
-from redbike.jobfile import JobFile
 from redbike.logs import plain
 from redbike.syncing.compare import Change, Kind
 from redbike.syncing.load import Load
+from redbike.syncing.memory import RowsInMemory
 
 _EVENTS = {Kind.ADDED: "created", Kind.CHANGED: "updated", Kind.REMOVED: "deleted"}
 
@@ -156,7 +157,7 @@ class RedbikeCronScheduler:
         loaded = cron.CronScheduler(connection=client)
         loaded.load_config_from_file(config_path)
         rows = _rows(loaded.get_jobs())
-        file = cast(JobFile, _Rows(config_path, rows))
+        file = RowsInMemory(config_path, rows, partial(_malformed, config_path))
         changes: list[Change] = []
         load = Load(self._home.bike, file, f"rq:{config_path}", show=changes.append)
         load.check(unique=True)
@@ -199,19 +200,8 @@ class RedbikeCronScheduler:
         self._home.close()
 
 
-class _Rows:
-    """Rows in memory, in the form of a file of jobs."""
-
-    def __init__(self, path: str, rows: list[Row]) -> None:
-        self.path = path
-        self._rows = rows
-
-    def rows(self) -> Iterator[Row]:
-        return iter(self._rows)
-
-    def malformed(self, line: int, fault: str) -> ValueError:
-        """Return the error for a row that cannot be set."""
-        return ValueError(f"{self.path}: cron job {line} of the file: {fault}; nothing was registered")
+def _malformed(path: str, line: int, fault: str) -> ValueError:
+    return ValueError(f"{path}: cron job {line} of the file: {fault}; nothing was registered")
 
 
 def _rows(jobs: Sequence[Any]) -> list[Row]:
