@@ -5,10 +5,10 @@ members are for schedules and arguments that JSON cannot express: `schedule`, ho
 `static`, true if the entry of `beat_schedule` with the job's name has the arguments.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from redbike.bridges.payloads import object_of
 from redbike.worker import BadJob
 
 _KINDS = {"args": list, "kwargs": dict, "options": dict, "schedule": dict, "static": bool}
@@ -30,14 +30,7 @@ class Call(NamedTuple):
 
 def read(payload: str) -> Call:
     """Return the call of a payload. Raise BadJob for another text, with the fault and the way out."""
-    if not payload:
-        raise BadJob('the job has no payload: write {"task": "NAME"}, and perhaps "args", "kwargs" and "options"')
-    try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise BadJob(f"the payload is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise BadJob(f'the payload is not a JSON object: write {{"task": "NAME"}}, not {payload[:40]!r}')
+    found = object_of(payload, '{"task": "NAME"}', ', and perhaps "args", "kwargs" and "options"')
     task = found.get("task")
     if not isinstance(task, str) or not task:
         told = "the payload names no task" if not task else f"task: {task!r:.60} is not a text"

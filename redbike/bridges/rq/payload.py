@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from redbike.bridges.payloads import object_of
 from redbike.worker import BadJob
 
 QUEUE = "default"
@@ -43,14 +44,7 @@ class Call(NamedTuple):
 
 def read(payload: str) -> Call:
     """Return the call of a payload. Raise BadJob for another text, with the fault and the way out."""
-    if not payload:
-        raise BadJob(f"the job has no payload: write {_FORM}")
-    try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise BadJob(f"the payload is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise BadJob(f"the payload is not a JSON object: write {_FORM}, not {payload[:40]!r}")
+    found = object_of(payload, _FORM)
     unknown = sorted(set(found) - set(Call._fields))
     if unknown:
         raise BadJob(f"the payload has an unknown member {unknown[0]!r}: the members are {', '.join(Call._fields)}")
