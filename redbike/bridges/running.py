@@ -18,7 +18,7 @@ class Running:
     If one loop ends, the other is asked to stop, because one without the other is of no use.
     """
 
-    def __init__(self, prepare: Callable[[], object], stop_event: threading.Event | None = None) -> None:
+    def __init__(self, prepare: Callable[[], object] | None = None, stop_event: threading.Event | None = None) -> None:
         """Start nothing yet. `prepare` is called in a thread, before the loops; it may need Redis.
 
         `stop_event`: set to end the loops. The `Redbike` must have it, too.
@@ -68,7 +68,7 @@ class Running:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _start(self) -> None:
-        if self._run(self._prepare, "start"):
+        if self._prepare is None or self._run(self._prepare, "start"):
             for thread in self._threads[:-1]:
                 thread.start()
 

@@ -2,12 +2,11 @@
 
 import json
 import logging
-import os
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import redis
 
@@ -25,7 +24,6 @@ from redbike.store.loaded import Loaded
 from redbike.store.messages import Placement
 from redbike.store.text import decode, encode
 from redbike.syncing.notes import Note, written
-from redbike.worker import Worker
 
 CHANNEL = "rq:cron_jobs:events"
 """The default channel of events."""
@@ -77,15 +75,11 @@ class Home:
         self.channel = channel
         self._worker = RQWorker(lease=lease, connection=client, **given)
         self.bike = Redbike(
-            cast(Worker, self._worker),  # it has `perform` in place of `work`
-            prefix,
-            settings_of(client, given),
-            timefile=os.devnull,
+            self._worker,
+            redis_config=settings_of(client, given),
             log=log,
             stop_event=stop_event,
-            default_timeout=lease,
-            on_timeout="retry",
-            on_error="reschedule",
+            **{**self._worker.conf_defaults, "prefix": prefix},
         )
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ def run(bike: Redbike, stop: threading.Event) -> bool:
     hand is ended first. Return True if the loops have ended without a signal: `stop` is set, or the prefix is halted.
     Raise ServerError if Redis is away at the start.
     """
-    running = Running(bike.reach, stop)
+    running = Running(stop_event=stop)
     has_ended = False
     try:
         with _ending_on_signals():
