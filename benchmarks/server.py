@@ -41,7 +41,8 @@ def server_program() -> str:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -58,7 +59,7 @@ class PrivateServer:
         self.client = redis.Redis(unix_socket_path=self.socket)
 
     def __enter__(self) -> Self:
-        options = ["--bind", "127.0.0.1", "--port", str(_free_port())]
+        options = ["--bind", "127.0.0.1", "--port", str(free_port())]
         options += ["--unixsocket", self.socket, "--unixsocketperm", "700"]
         options += ["--save", "", "--appendonly", "no", "--dir", str(self._folder)]
         try:

@@ -17,11 +17,11 @@ import celery.utils.time
 import pytest
 from celery import Celery
 from celery.schedules import crontab
+from chains import runs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redbike.bridges.celery.crontabs import crontab_fields, crontab_text
-from redbike.schedule.forms import read
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
 BOUNDS = {"minute": (0, 59), "hour": (0, 23), "day_of_week": (0, 6), "day_of_month": (1, 31), "month_of_year": (1, 12)}
@@ -32,17 +32,6 @@ NAMES = {
 OF_MONTHS = "jab" if hasattr(celery.utils.time, "yearmonth") else ""
 """Letters that make names of months. Old versions of Celery do not know these names."""
 COUNT = int(os.environ.get("REDBIKE_CRONTABS", "1500"))
-
-
-def runs_of(text: str, begin: float, count: int) -> list[float]:
-    """Return the next runs of a schedule text, each as planned when the run before ends at its time."""
-    found = []
-    for _ in range(count):
-        due = read(text).again(begin).due_at
-        assert due is not None
-        found.append(due)
-        begin = due
-    return found
 
 
 def random_field(random: random.Random, name: str) -> Any:

@@ -12,6 +12,7 @@ import redbeat.schedules
 from celery import Celery
 from celery.schedules import BaseSchedule, crontab, schedstate, schedule, solar
 from celery.utils.time import LocalTimezone
+from chains import runs_of
 from dateutil.rrule import FR, MO
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata")
 
 
 class Odd(BaseSchedule):
-    """Runs at each odd hour. Without a __reduce__ of its own."""
+    """Runs at each odd hour. Defines no __reduce__."""
 
     def __init__(self, minute: int, labels: list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -91,20 +92,9 @@ class Forever(BaseSchedule):
     """Looks at now(), and is never due."""
 
     def is_due(self, last_run_at: datetime) -> Any:  # noqa: ARG002
-        """Ask again in a second, for ever."""
+        """Ask again in a second, without end."""
         self.now()
         return schedstate(False, 1)
-
-
-def runs_of(text: str, begin: float, count: int) -> list[float]:
-    """Return the next runs of a schedule text, as planned at these times."""
-    found = []
-    for _ in range(count):
-        due = read(text).again(begin).due_at
-        assert due is not None
-        found.append(due)
-        begin = due
-    return found
 
 
 def at(text: str) -> datetime:

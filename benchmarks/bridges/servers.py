@@ -1,8 +1,7 @@
-"""Servers on loopback ports that can be killed, frozen and started again. Each has a temporary folder of its own."""
+"""Servers on loopback ports that can be killed, frozen and started again. Each has a separate temporary folder."""
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,17 +11,9 @@ from typing import Any, Self
 
 import redis
 
-from benchmarks.server import NoServerError, server_program
+from benchmarks.server import NoServerError, free_port, server_program
 
 _STARTS_WITHIN_S = 10.0
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface on which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server:
