@@ -20,7 +20,7 @@ def batched(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 class Beat:
-    """A RedBeat with a store of its own."""
+    """A RedBeat with a separate store."""
 
     def __init__(self, server: Server, prefix: str) -> None:
         self.prefix = f"{prefix}rb:"

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.not_on_a_cluster("a broker of Celery is no Cluster")
 
 @pytest.fixture
 def broker() -> Iterator[Node]:
-    """A broker of its own, on a loopback port, which keeps its data when it is killed."""
+    """A separate broker, on a loopback port, which keeps its data when it is killed."""
     node = Node("appendonly yes\nappendfsync always").ready()
     yield node
     node.remove()

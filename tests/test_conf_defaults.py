@@ -1,4 +1,4 @@
-"""A worker may bring settings of its own, which the commands use where the conf says nothing."""
+"""A worker may bring its own settings, which the commands use where the conf says nothing."""
 
 import subprocess
 import sys

@@ -417,7 +417,7 @@ def test_a_job_that_has_run_here_stays(beat: Beat, move: Move, fleet: Fleet) -> 
     assert sorted(done) == ["other", "same"]
     before = {name: bike.tell(name)["next_run"] for name in done}
     beat.save("other", schedule(90), last=LAST + timedelta(hours=1), count=100)
-    beat.plan("same", 4_000_000_007)  # RedBeat goes on, too, in a rhythm of its own
+    beat.plan("same", 4_000_000_007)  # RedBeat goes on, too, in its own rhythm
     answer = move()
     assert answer.code == 0
     assert answer.out.startswith(summary(0, 2))

@@ -29,7 +29,7 @@ def send_mail() -> None:
 
 @pytest.fixture
 def old() -> Iterator[Server]:
-    """A server with the store of rq-rediscron, whose keys have no prefix of their own."""
+    """A server with the store of rq-rediscron, whose keys have no configurable prefix."""
     server = Server()
     yield server
     server.remove()

@@ -28,7 +28,7 @@ ROWS: dict[str, Callable[[Side, Sizes], list[Finding]]] = {
 
 
 def measure(kind: str, row: str, sizes: Sizes) -> list[Finding]:
-    """Run one row on servers of its own."""
+    """Run one row on separate servers."""
     with Server() as home, Server(keeps=True) as broker, SIDES[kind](home, broker, sizes) as side:
         return ROWS[row](side, sizes)
 

@@ -135,7 +135,7 @@ class Broker:
 
         Raise Away if the broker is away, BadJob for a task that cannot be sent, and Later if only the entry's own
         queue refuses messages, or if another process may have a version of the task that the arguments fit. Other
-        exceptions come from code of the project, such as an `apply_async` of its own. They pass, so this run fails and
+        exceptions come from code of the project, such as its own `apply_async`. They pass, so this run fails and
         the schedule decides.
         """
         producer = self._producer
