@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import Server
 
+from redbike.bridges.celery import CeleryWorker
+from redbike.bridges.rq import RQWorker
+from redbike.errors import ConfigError
+from redbike.worker import Worker
+
 WORKER = """
 from redbike import RoundRobin
 
@@ -60,3 +65,11 @@ def test_the_workers_of_bridges_lose_no_run(server: Server, tmp_path: Path, work
     assert f"prefix {prefix}," in line
     assert "default-timeout 45 s, on-timeout retry, on-error reschedule" in line
     assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {".redbike.conf", "proj.py"}
+
+
+@pytest.mark.parametrize(("package", "made"), [("celery", CeleryWorker("proj")), ("rq", RQWorker())])
+def test_a_system_that_is_not_installed_is_named(package: str, made: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Celery or RQ, a worker of the bridge says how to install it, before its loop begins."""
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not there
+    with pytest.raises(ConfigError, match=rf"is not installed: pip install 'redbike\[{package}\]'"):
+        made.timeout("P-queue")

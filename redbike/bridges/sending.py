@@ -3,6 +3,7 @@
 A run is sent at least once. Every try to send it has the same id (identity.py).
 """
 
+import importlib.util
 import logging
 import os
 import time
@@ -118,6 +119,11 @@ class Sender(ABC):
     def may_begin(self) -> bool:
         """True in the first half of the lease of the present run."""
         return time.monotonic() < self._last_s
+
+    def check_installed(self, name: str, extra: str) -> None:
+        """Raise ConfigError if the other system is not installed. `extra`: its package, which the extra brings."""
+        if importlib.util.find_spec(extra) is None:
+            raise ConfigError(f"{type(self).__name__}: {name} is not installed: pip install 'redbike[{extra}]'")
 
     def check_timeout(self, name: str, socket_timeout_s: float) -> None:
         """Raise ConfigError if a try that begins in the first half of the lease may last longer than the lease.

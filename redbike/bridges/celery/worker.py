@@ -52,6 +52,7 @@ class CeleryWorker(Sender):
     def sender(self) -> "Broker":
         """The connection to the broker. Raise ConfigError or WorkerError for an app that cannot be used."""
         if self._broker is None:
+            self.check_installed("Celery", "celery")
             broker = importlib.import_module("redbike.bridges.celery.broker")
             self._broker = broker.Broker(broker.find(self._app))
         return self._broker

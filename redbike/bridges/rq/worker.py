@@ -1,7 +1,6 @@
 """The worker that enqueues functions in RQ. Making it neither imports RQ nor connects; its first run does."""
 
 import importlib
-import importlib.util
 import logging
 import time
 from collections.abc import Mapping
@@ -103,8 +102,7 @@ class RQWorker(Sender):
 
     def check(self) -> None:
         """Raise ConfigError if RQ is not installed, or if the settings cannot be used. Connect to nothing."""
-        if importlib.util.find_spec("rq") is None:
-            raise ConfigError("RQWorker: RQ is not installed: pip install 'redbike[rq]'")
+        self.check_installed("RQ", "rq")
         given = completed(self.settings)
         if given.get("cluster") or "nodes" in given:
             raise ConfigError("RQWorker: RQ cannot use a Redis Cluster: name a server, or its Sentinels")
